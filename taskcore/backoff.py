@@ -1,0 +1,131 @@
+"""How long a task waits after it failed: functions from the number of failures so far to seconds."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+RANDOM = Random()
+"""Where jitter comes from; a test may seed it."""
+
+if hasattr(os, "register_at_fork"):
+    # Children of one process would otherwise draw the same numbers and come back all at once.
+    os.register_at_fork(after_in_child=RANDOM.seed)
+
+_ENOUGH = 10**15  # failures; an exact float, and beyond what any task lives to see
+
+
+def exponential(
+    base: float = 1,
+    *,
+    factor: float = 2,
+    cap: float = 3600,
+    jitter: bool = True,
+    random: Callable[[], float] | None = None,
+) -> Exponential:
+    """`base` seconds after the first failure, `factor` times as long after each further one, never more than `cap`.
+
+    With `jitter` each delay is drawn evenly between half of that and all of it, so that what failed together does not
+    come back together. `random`: instead of this module's generator, gives numbers from 0 up to but not including 1.
+    """
+    return Exponential(base, factor, cap, jitter, RANDOM.random if random is None else random)
+
+
+def linear(step: float, *, cap: float = 86400) -> Linear:
+    """`step` × failures seconds, never more than `cap`, a day."""
+    return Linear(step, cap)
+
+
+def constant(seconds: float) -> Constant:
+    """The same delay after every failure."""
+    return Constant(seconds)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Exponential:
+    """What `exponential(…)` returns."""
+
+    base: float
+    factor: float
+    cap: float
+    jitter: bool
+    random: Callable[[], float] = field(compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("base", "factor", "cap"):
+            _check_number(name, getattr(self, name))
+        if type(self.jitter) is not bool:
+            raise TypeError(f"jitter must be True or False, not {self.jitter!r}")
+        if not callable(self.random):
+            raise TypeError(f"random must be a function without parameters, not {self.random!r}")
+
+    def __call__(self, failures: int) -> float:
+        """Seconds until the next attempt, after so many failures (from 1)."""
+        earlier = _count(failures) - 1
+        try:
+            delay = min(self.base * float(self.factor) ** earlier, float(self.cap))
+        except OverflowError:
+            delay = float(self.cap) if self.base else 0.0
+        return delay * (1 + self.random()) / 2 if self.jitter else delay
+
+    def __repr__(self) -> str:
+        return f"exponential({self.base!r}, factor={self.factor!r}, cap={self.cap!r}, jitter={self.jitter!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Linear:
+    """What `linear(…)` returns."""
+
+    step: float
+    cap: float
+
+    def __post_init__(self) -> None:
+        _check_number("step", self.step)
+        _check_number("cap", self.cap)
+
+    def __call__(self, failures: int) -> float:
+        """Seconds until the next attempt, after so many failures (from 1)."""
+        return min(float(self.step) * _count(failures), float(self.cap))
+
+    def __repr__(self) -> str:
+        return f"linear({self.step!r}, cap={self.cap!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Constant:
+    """What `constant(…)` returns."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _check_number("seconds", self.seconds)
+
+    def __call__(self, failures: int) -> float:
+        """Seconds until the next attempt, after so many failures (from 1)."""
+        _count(failures)
+        return float(self.seconds)
+
+    def __repr__(self) -> str:
+        return f"constant({self.seconds!r})"
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        usable = math.isfinite(value) and value >= 0
+    except OverflowError:  # an int that no float can hold
+        usable = False
+    if not usable:
+        raise ValueError(f"{name} must be a finite number, 0 or more, not {value!r}")
+
+
+def _count(failures: int) -> int:
+    if isinstance(failures, bool) or not isinstance(failures, int):
+        raise TypeError(f"failures must be an integer, not {failures!r}")
+    if failures < 1:
+        raise ValueError(f"failures are counted from 1, this was {failures!r}")
+    return min(failures, _ENOUGH)

@@ -1,0 +1,95 @@
+"""`Claim`: a task in the hands of a worker outside the scheduler: a robot, a person, another program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taskcore import verdict
+from taskcore.endings import Done, seconds
+from taskcore.errors import LeaseLost
+from taskcore.model import Task
+from taskcore.store import moves, sweep
+from taskcore.store.file import Transaction
+from taskcore.store.moves import Failure, Success
+
+if TYPE_CHECKING:
+    from taskcore.engine import Engine
+
+
+class Claim:
+    """Made by `engine.claim`. Its lease ends by time only: report, or `extend`, before `expires_at`.
+
+    Every verb on a claim that is no longer held raises `LeaseLost` and changes nothing.
+    """
+
+    def __init__(self, engine: Engine, task: Task, about: verdict.Claim) -> None:
+        self.task = task
+        """As claimed, with the values of its arguments."""
+        self.expires_at: float = task.greenfield or 0.0
+        self._engine = engine
+        self._about = about
+
+    @property
+    def token(self) -> str:
+        """Text to keep or send: `engine.claimed(token)` gives the claim back, in another request or process."""
+        return f"{self._about.id}.{self._about.token}"
+
+    def extend(self, seconds_: float) -> float:
+        """Hold it for that many seconds from now, and never for less than before. → the new `expires_at`."""
+        now, about = self._engine._now(), self._about
+        until = now + seconds(seconds_, "the extension")
+        end: float | None = self._engine._write(_swept, now, moves.extend, about.id, about.token, until)
+        if end is None:
+            raise LeaseLost(about.id, about.token)
+        self.expires_at = end
+        return end
+
+    def succeed(self, result: Any = None, status: str | None = None) -> None:
+        """It is done. `status`: a label of yours, of phase succeeded or failed. `TypeError` if the result can't be
+        stored."""
+        engine = self._engine
+        self._report(verdict.returned(self._about, Done(result, status), engine._statuses(), engine._codec.encode))
+
+    def fail(self, error: str | BaseException, retry: bool = True) -> None:
+        """It failed: tried again if attempts are left, unless `retry` is False."""
+        if isinstance(error, BaseException):
+            kind, text = type(error).__qualname__, verdict.message_of(error)
+            end = Failure(self._about.id, self._about.token, "fail", kind, text, verdict.traceback_of(error))
+        elif isinstance(error, str):
+            end = Failure(self._about.id, self._about.token, "fail", None, verdict.storable(error))
+        else:
+            raise TypeError(f"error is a text or an exception, not {error!r}")
+        self._report(verdict.again(self._about, end) if retry else verdict.failed(self._about, end))
+
+    def snooze(self, delay: float) -> None:
+        """Not now: to be claimed again in `delay` s; no attempt is spent."""
+        self._report(
+            Failure(self._about.id, self._about.token, "snooze", delay=seconds(delay, "the delay of a snooze"))
+        )
+
+    def release(self) -> None:
+        """It never began: the attempt is given back, and anybody may claim it."""
+        self._report(Failure(self._about.id, self._about.token, "give back"))
+
+    def _report(self, end: Success | Failure) -> None:
+        now = self._engine._now()
+        if not self._engine._write(_swept, now, _end, end, now):
+            raise LeaseLost(self._about.id, self._about.token)
+
+    def __repr__(self) -> str:
+        return f"<Claim of task #{self._about.id} {self.task.name!r}>"
+
+
+def _end(tx: Transaction, end: Success | Failure, now: float) -> bool:
+    if isinstance(end, Success):
+        if moves.succeed(tx, [end], now, look_first=True):
+            return False
+        tx.ended.append(end.id)
+        return True
+    return moves.report(tx, end, now)
+
+
+def _swept(tx: Transaction, now: float, work: Any, *args: Any) -> Any:
+    """A claim whose time is over is over, whether or not anybody has swept since."""
+    sweep.sweep(tx, now)
+    return work(tx, *args)

@@ -1,0 +1,38 @@
+"""The one place that reads the time. Times are float seconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What `Engine(clock=…)` takes.
+
+    It may also have `monotonic()`, for durations (default: the machine's). One that stands still until it is moved may
+    have `subscribe(wake)`, which calls `wake()` after each move, and `pass_time(seconds)`, which `run()` calls
+    instead of sleeping when nothing but time is missing.
+    """
+
+    def now(self) -> float: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+
+monotonic = time.monotonic
+"""Seconds that no one sets: for how long something took or may still take inside this process."""
+
+pause = time.sleep
+"""For the door to the file, which waits a millisecond for another process's commit."""
+
+
+def duration_of(clock: Clock) -> Callable[[], float]:
+    """The clock's own measure of durations, or the machine's."""
+    own: Callable[[], float] = getattr(clock, "monotonic", monotonic)
+    return own

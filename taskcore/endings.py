@@ -1,0 +1,61 @@
+"""How a body can end other than by returning a plain value or raising an ordinary exception."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def seconds(value: object, what: str) -> float:
+    """A duration in seconds as a float; `TypeError` or `ValueError` naming `what` where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{what} is a finite number of seconds from 0 on, not {value!r}")
+    return float(value)
+
+
+class Done:
+    """Returned by a body: the task ends at once with this result and, if given, this label of yours."""
+
+    __slots__ = ("result", "status")
+
+    def __init__(self, result: Any = None, status: str | None = None) -> None:
+        self.result = result
+        self.status = status
+
+
+class Retry(Exception):
+    """Raised by a body: this attempt failed, try again after `delay` s (default: the task's backoff)."""
+
+    def __init__(self, delay: float | None = None) -> None:
+        self.delay = None if delay is None else seconds(delay, "the delay of Retry")
+        super().__init__(delay)
+
+    def __str__(self) -> str:
+        return "the body asked to be retried"
+
+
+class Snooze(Exception):
+    """Raised by a body: not now; again in `delay` s, and no attempt is spent."""
+
+    def __init__(self, delay: float) -> None:
+        self.delay = seconds(delay, "the delay of Snooze")
+        super().__init__(delay)
+
+    def __str__(self) -> str:
+        return f"snoozed for {self.delay:g} s"
+
+
+class Abort(Exception):
+    """Raised by a body: failed for good, whatever attempts are left."""
+
+    def __init__(self, reason: str = "aborted") -> None:
+        super().__init__(reason)
+
+
+class Cancelled(BaseException):
+    """Raised by `run.check()`, or by a body itself: the task ends as cancelled.
+
+    Not an `Exception`, as `asyncio.CancelledError` is none: a body's `except Exception` lets it pass.
+    """

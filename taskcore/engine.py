@@ -1,0 +1,608 @@
+"""`Engine`: one file, and everything that users do with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from taskcore import exits, life, submission, verdict
+from taskcore.body import Stage, current_task
+from taskcore.claim import Claim
+from taskcore.clock import Clock, SystemClock, duration_of, monotonic
+from taskcore.codec import JSON, Codec
+from taskcore.crew import Guests, Threads
+from taskcore.endings import seconds
+from taskcore.errors import BadFile, EngineClosed, InvalidTransition, KeyConflict, LeaseLost, TaskNotFound
+from taskcore.function import TaskFunction
+from taskcore.future import Register, TaskFuture
+from taskcore.loop import Loop
+from taskcore.model import Task
+from taskcore.options import Definition, Options
+from taskcore.options import text as checked_text
+from taskcore.progress import Bar
+from taskcore.scheduler import Ended, Scheduler
+from taskcore.selection import Selection
+from taskcore.spans import Spans
+from taskcore.store import births, edges, liveness, look, moves, operate, sweep
+from taskcore.store.file import File, Transaction
+from taskcore.transaction import TransactionScope
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Engine(Executor):
+    """Tasks in one SQLite file, run by a pool of threads. A `concurrent.futures.Executor`.
+
+    No thread is started before the first submit, `start()` or `run()`. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        workers: int | None = None,
+        executor: Executor | None = None,
+        lease: float = 30.0,
+        durability: str = "normal",
+        statuses: Mapping[str, str] | None = None,
+        codec: Codec = JSON,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Open the file, making it or our tables in it where there are none.
+
+        `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
+        `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full" a
+        power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `BadFile`, and the file untouched,
+        if it can't be used; `ValueError` or `TypeError` for a bad parameter.
+        """
+        self._workers = _checked_workers(workers, executor)
+        if durability not in ("normal", "full"):
+            raise ValueError(f'durability is "normal" or "full", not {durability!r}')
+        lease = seconds(lease, "lease")
+        if lease == 0:
+            raise ValueError("lease is more than 0 seconds")
+        self.name = _own_name() if name is None else checked_text("name", name)
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._codec = codec
+        where = os.fsdecode(path)
+        self.path = where if where == ":memory:" else os.path.abspath(where)
+        self._lease = lease
+        self._definitions: dict[str, Definition] = {}
+        self._behaviours: dict[int, Definition] = {}
+        self._functions: dict[Callable[..., Any], TaskFunction] = {}
+        self._file = File(self.path, full=durability == "full", statuses=_checked_statuses(statuses))
+        self._lanes = None if self._file.in_memory else liveness.lanes_of(self.path)
+        self._futures = Register(self)
+        self._spans = Spans()
+        self._pid = os.getpid()
+        self._closed = self._refusing = False
+        self._ending = threading.RLock()  # held by whoever closes; another closer waits for it
+        stage = Stage(self._file, codec, duration_of(self._clock))
+        self._scheduler = Scheduler(
+            self._file, self._clock, stage, self._definitions, self._behaviours,
+            name=self.name, lease=lease, lanes=self._lanes,
+            on_ended=self._on_ended, on_foreign_commit=self._futures.look_around,
+        )  # fmt: skip
+        self._stage = stage
+        self._loop = Loop(self._scheduler, background=getattr(executor, "background", True))
+        size = self._workers
+        if executor is None:
+            self._scheduler.crew = Threads(size, stage, self._scheduler.report)
+        else:
+            self._scheduler.crew = Guests(executor, size, stage, self._scheduler.report, self._executor_broke)
+        self._file.on_commit = self._on_commit
+        if hasattr(self._clock, "subscribe"):
+            self._clock.subscribe(self._scheduler.look_again)
+        exits.watch(self, executor)
+
+    # -- defining ---------------------------------------------------------------------------------------------------
+
+    @overload
+    def task(self, fn: None = None, /, *, name: str | None = None, **options: Any) -> Callable[..., TaskFunction]: ...
+    @overload
+    def task(
+        self, fn: Callable[..., Any] | str, /, *, name: str | None = None, **options: Any
+    ) -> TaskFunction: ...
+    def task(
+        self, fn: Callable[..., Any] | str | None = None, /, *, name: str | None = None, **options: Any
+    ) -> TaskFunction | Callable[..., TaskFunction]:
+        """Make a function a task: `@engine.task` or `@engine.task(max_attempts=3)`. The newest definition of a name wins.
+
+        A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError` or
+        `ValueError` for a bad value.
+        """
+        chosen = Options().replaced(options)
+        if fn is None:
+            return functools.partial(self._decorate, name, options)
+        chosen.own_behaviour = False
+        if isinstance(fn, str):
+            return TaskFunction(self, checked_text("name", fn), None, chosen)
+        if isinstance(fn, TaskFunction):
+            if fn._fn is None:
+                raise TypeError(f"{fn!r} has no function of its own")
+            name, fn = name or fn.name, fn._fn
+        if not callable(fn):
+            raise TypeError(f"a task is a function, not {fn!r}")
+        name = name or getattr(fn, "__name__", None)
+        if name is None:
+            raise TypeError(f"{fn!r} has no name: say which with name=")
+        return self._define(checked_text("name", name), fn, chosen)
+
+    def _decorate(self, name: str | None, options: dict[str, Any], fn: Callable[..., Any]) -> TaskFunction:
+        return self.task(fn, name=name, **options)
+
+    def _define(self, name: str, fn: Callable[..., Any], options: Options) -> TaskFunction:
+        self._definitions[name] = Definition(name, fn, options)
+        if self._loop.alive:
+            self._scheduler.look_again()
+        return TaskFunction(self, name, fn, options)
+
+    def _function(self, fn: Any) -> TaskFunction:
+        if isinstance(fn, TaskFunction):
+            return fn
+        if isinstance(fn, str):
+            known = self._definitions.get(fn)
+            if known is not None:
+                return TaskFunction(self, fn, known.fn, known.options)
+            return TaskFunction(self, checked_text("name", fn), None, Options())
+        if not callable(fn):
+            raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
+        function = self._functions.get(fn)
+        if function is None:
+            function = self._functions[fn] = self._define(submission.name_of(fn), fn, Options())
+        return function
+
+    # -- submitting -------------------------------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> TaskFuture:
+        """Store a task; it is in the file when this returns. Starts the engine.
+
+        `fn`: what `task` made, a plain module-level function, or the name of a task that is run elsewhere.
+        """
+        return self._submit(self._function(fn), args, kwargs)
+
+    def _submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+        if self._refusing:
+            raise EngineClosed(self.path, "the engine takes no more tasks")
+        order = self._order(function, args, kwargs)
+        tx = self._file.current
+        if tx is not None:
+            task_id, new = self._add(tx, order)
+            future = self._futures.handle(task_id, tx.scope if new else None, new=new)
+            tx.scope.submitted = True
+        else:
+            task_id, new = self._store(function, order)
+            future = self._futures.handle(task_id, new=new)
+        self._spans.add(task_id)
+        if function._options.own_behaviour and function._fn is not None:
+            self._remember(function, order)
+        if tx is None and self._workers:
+            self.start()
+        return future
+
+    def _order(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> births.Order:
+        name, options = function._name, function._options
+        text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._id_of)
+        order = submission.order(
+            name, function._kind, options, text, links, self._clock.now(), self._id_of, self._codec
+        )
+        if order.parent is None:
+            order.parent = current_task(self._file)
+        return order
+
+    def _add(self, tx: Transaction, order: births.Order) -> tuple[int, bool]:
+        try:
+            made: tuple[int, bool] = tx.births.add(order)
+            return made
+        except KeyConflict as conflict:
+            tx.births.flush()
+            return self._equal_or_raise(conflict, order)
+
+    def _store(self, function: TaskFunction, order: births.Order) -> tuple[int, bool]:
+        """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
+        claim = self._scheduler.free_at_once(order.name) if self._loop.alive else None
+        now = order.submitted_at
+        try:
+            ((task_id, new),) = self._write(births.submit, (order,), now, claim)
+        except KeyConflict as conflict:
+            return self._equal_or_raise(conflict, order)
+        if claim is not None and new and not order.after and order.greenfield is None:
+            kind = self._file.known.kind_ids[order.name, order.kind_options]
+            self._scheduler.adopt(moves.Claimed(task_id, 1, kind, order.args, None, 0, 0, 1))
+        return task_id, new
+
+    def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> tuple[int, bool]:
+        """The texts of the arguments differ; whether the arguments do, the codec says."""
+        text, links = self._read(look.stored_arguments, conflict.task_id)
+        if links == order.links and submission.canonical(self._codec, text) == submission.canonical(
+            self._codec, order.args
+        ):
+            return conflict.task_id, False
+        raise conflict
+
+    def _remember(self, function: TaskFunction, order: births.Order) -> None:
+        """Functions among the options are not stored: this process keeps them, by kind."""
+        kind = self._file.known.kind_ids.get((order.name, order.kind_options))
+        if kind is not None and function._fn is not None:
+            self._behaviours[kind] = Definition(order.name, function._fn, function._options)
+
+    def map(
+        self,
+        fn: Callable[..., Any] | str,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """As `Executor.map`: results in order, `TimeoutError` after `timeout` s from now. Stored in large transactions."""
+        function = self._function(fn)
+        if chunksize < 1:
+            raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
+        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
+        futures: list[TaskFuture] = []
+        calls = zip(*iterables, strict=False)
+        inside = self._file.current is not None
+        while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
+            if inside:
+                futures.extend(self._submit(function, args, {}) for args in chunk)
+            else:
+                with self.transaction():
+                    futures.extend(self._submit(function, args, {}) for args in chunk)
+        if self._workers and not inside:
+            self.start()
+        return _results(futures, deadline)
+
+    def transaction(self) -> TransactionScope:
+        """`with engine.transaction() as db:` — `db.execute`, `db.executemany` and any submits, together or not at all.
+
+        Also the bulk form: a thousand submits, one commit. Every other writer waits meanwhile.
+        """
+        return TransactionScope(self._file, self._clock, self._after_scope)
+
+    def _after_scope(self, scope: TransactionScope) -> None:
+        if scope.rolled_back:
+            self._futures.rolled_back(scope)
+        elif self._workers and scope.submitted and not self._refusing:
+            self.start()
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> Selection:
+        """All tasks of the file."""
+        return Selection(self, {})
+
+    def future(self, task_id: int) -> TaskFuture:
+        """The handle of a stored task. `TaskNotFound`."""
+        if isinstance(task_id, bool) or not isinstance(task_id, int):
+            raise TypeError(f"a task's id is a whole number, not {task_id!r}")
+        self._task(task_id)
+        return self._futures.handle(task_id)
+
+    def _task(self, task_id: int) -> Task:
+        found = self._read(look.rows, [task_id])
+        if not found:
+            raise TaskNotFound(task_id)
+        return look.task_of(found[0], self._codec)
+
+    def _id_of(self, task: Any) -> int:
+        """The id of a task given by handle or id."""
+        if isinstance(task, TaskFuture):
+            if task._engine is not self and task._engine.path != self.path:
+                raise ValueError(f"{task!r} is a task of {task._engine.path}, not of {self.path}")
+            if task._lost:
+                raise TaskNotFound(task.id)
+            return task.id
+        if isinstance(task, Task):
+            return task.id
+        if isinstance(task, bool) or not isinstance(task, int):
+            raise TypeError(f"a task is given by handle or id, not {task!r}")
+        return task
+
+    # -- claiming from outside --------------------------------------------------------------------------------------
+
+    def claim(self, *names: str, n: int = 1, lease: float | None = None, worker: str | None = None) -> list[Claim]:
+        """Take up to `n` ready tasks of these names (none: of any) to work on outside the scheduler.
+
+        The lease ends by time only: report, or extend, before it does. Never raises because there is nothing.
+        """
+        for name in names:
+            checked_text("a name", name)
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"n is a whole number from 1 on, not {n!r}")
+        length = self._lease if lease is None else seconds(lease, "lease")
+        if length == 0:
+            raise ValueError("lease is more than 0 seconds")
+        who = self.name if worker is None else checked_text("worker", worker)
+        found = self._write(self._take, names, n, length, who)
+        return [self._claim_of(row, claimed) for row, claimed in found]
+
+    def _take(
+        self, tx: Transaction, names: tuple[str, ...], n: int, lease: float, worker: str
+    ) -> list[tuple[look.Row, moves.Claimed]]:
+        now = self._clock.now()
+        if self._lanes is not None:
+            sweep.bury(tx, self._lanes, now)
+        sweep.sweep(tx, now)
+        kinds = [
+            (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)
+            for kind in tx.known.kinds.values()
+            if not names or kind.name in names
+        ]
+        who = sweep.outsider(tx, worker, now)
+        claimed = {task.id: task for task in moves.claim(tx, kinds, n, who, now, now + lease)}
+        rows = {row[0][0]: row for row in look.rows(tx, list(claimed))}
+        return [(rows[task_id], task) for task_id, task in claimed.items()]
+
+    def _claim_of(self, row: look.Row, claimed: moves.Claimed) -> Claim:
+        kind = self._file.known.kinds[claimed.kind]
+        about = verdict.Claim(claimed.id, claimed.token, claimed.failures, kind, self._definitions.get(kind.name))
+        args, kwargs = self._stage.arguments(claimed)
+        task = dataclasses.replace(look.task_of(row, self._codec), args=args, kwargs=kwargs)
+        return Claim(self, task, about)
+
+    def claimed(self, token: str) -> Claim:
+        """The claim with this token, made in another request or process. `LeaseLost` if it is no longer held."""
+        task_id, _, number = token.partition(".") if isinstance(token, str) else ("", "", "")
+        if not (task_id.isdecimal() and number.isdecimal()):
+            raise ValueError(f"{token!r} is no claim's token")
+        found = self._write(self._holding, int(task_id), int(number))
+        if found is None:
+            raise LeaseLost(int(task_id), int(number))
+        return self._claim_of(*found)
+
+    def _holding(self, tx: Transaction, task_id: int, token: int) -> tuple[look.Row, moves.Claimed] | None:
+        sweep.sweep(tx, self._clock.now())
+        claimed = moves.holding(tx, task_id, token)
+        return None if claimed is None else (look.rows(tx, [task_id])[0], claimed)
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Claim what is in the file, in the background, until `close` or `shutdown`."""
+        if self._closed:
+            raise EngineClosed(self.path)
+        if self._workers and not self._scheduler.claiming and self._loop.trouble is None:
+            self._scheduler.start()
+            self._loop.start()
+
+    def run(self, progress: bool | None = None) -> dict[str, int]:
+        """Claim what is in the file until nothing is due. → the counts by status.
+
+        A progress bar is drawn when stderr is a terminal; `progress` True or False says so whatever it is.
+        """
+        if self._file.current is not None:
+            raise RuntimeError("run() inside transaction() would wait for ever")
+        was_claiming = self._scheduler.claiming
+        self.start()
+        with Bar(lambda: self._read(look.unfinished_count), progress) as bar:
+            self._loop.wait(lambda: bar.look() and (self._loop.stopped or not self._due()), None, hurry=True)
+        if not was_claiming:
+            self._scheduler.claiming = False
+        if self._loop.stopped and not self._closed:
+            raise BadFile(self.path, self._loop.trouble or "stopped")
+        return self.tasks.counts()
+
+    def _due(self, spans: Spans | None = None) -> bool:
+        """Whether anything in the file, or among these ids, runs here, may run now, or is tried again within a
+        minute."""
+        scheduler = self._scheduler
+        if not scheduler.quiet:
+            return True
+        now = self._clock.now()
+        kinds = [kind.id for kind in list(self._file.known.kinds.values()) if kind.name in self._definitions]
+        due = self._read(look.any_due, kinds, now)
+        if due and spans is not None:
+            due = any(self._read(look.due_between, first, last, kinds, now) for first, last in spans)
+        return due or not scheduler.quiet
+
+    def _await(self, future: TaskFuture, timeout: float | None) -> None:
+        """Until the future is resolved. `TimeoutError`; `RuntimeError` where it never would be."""
+        if self._file.current is not None:
+            raise RuntimeError("inside transaction() no result comes: the task is in the file only after the block")
+        deadline = None if timeout is None else monotonic() + timeout
+        if self._futures.settle(future):
+            return
+        condition = future._condition
+        with self._scheduler.somebody_waits():
+            if self._loop.helps:
+                with condition:
+                    condition.wait_for(lambda: future._resolved, timeout)
+            else:
+                self._loop.wait(lambda: future._resolved, deadline, hurry=True)
+        if not future._resolved:
+            raise TimeoutError(f"task #{future.id} has not ended")
+
+    def _watch(self) -> None:
+        """Somebody waits for an end: it must be noticed, also if this engine runs nothing."""
+        if not self._closed:
+            self._loop.start()
+            if not self._scheduler.claiming:
+                self._scheduler.look_again()
+
+    def _executor_broke(self, why: str) -> None:
+        self._scheduler.claiming = False
+        self._loop.trouble = f"stopped: {why}"
+
+    # -- ending -----------------------------------------------------------------------------------------------------
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks; go on until every task this engine submitted has ended or is not due, then close.
+
+        `cancel_futures`: cancel those that have not begun. Without `wait` it all happens in the background.
+        """
+        if self._closed:
+            return
+        if self._in_body():
+            raise RuntimeError("shutdown() in a body would wait for its own end")
+        self._refusing = True
+        if cancel_futures:
+            for first, last in self._spans:
+                self._write(_cancel_unbegun, first, last, self._clock.now())
+        if not wait:
+            threading.Thread(target=self.shutdown, name="taskcore-shutdown", daemon=True).start()
+            return
+        if self._scheduler.claiming:
+            self._loop.wait(lambda: self._loop.stopped or not self._due(self._spans), None, hurry=True)
+        self.close()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Claim nothing more, ask bodies to stop (`check()` raises in them), wait for them at most `timeout` s.
+
+        What did not end is given back, stays in the file and continues at the next start.
+        """
+        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
+        if self._pid != os.getpid():
+            self._closed = True
+            return
+        with self._ending:
+            if self._closed:
+                return
+            self._refusing = True
+            try:
+                self._loop.finish(deadline, self._in_body())
+                self._futures.close()
+            finally:
+                self._closed = True
+                exits.forget(self)
+                unsubscribe = getattr(self._clock, "unsubscribe", None)
+                if unsubscribe is not None:
+                    unsubscribe(self._scheduler.look_again)
+                self._file.close()
+                if self._lanes is not None:
+                    self._scheduler.leave_lane()
+
+    def _in_body(self) -> int | None:
+        return current_task(self._file)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.shutdown(wait=True)
+        else:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.path!r}{' closed' if self._closed else ''}>"
+
+    # -- the file, for this package ---------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._clock.now()
+
+    def _statuses(self) -> Mapping[str, str]:
+        return self._file.known.statuses
+
+    def _write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._file.current is not None:
+            self._file.current.births.flush()
+        return self._file.write(work, *args, **kwargs)
+
+    def _read(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._file.current is not None:
+            self._file.current.births.flush()
+        return self._file.read(work, *args, **kwargs)
+
+    def _outcomes(self, task_ids: list[int]) -> dict[int, tuple[Any, ...]]:
+        return self._read(look.outcomes, task_ids)
+
+    def _operate(
+        self, where: look.Where, verb: Callable[Concatenate[Transaction, list[int], P], int], *args: P.args, **kw:
+        P.kwargs
+    ) -> int:
+        """A verb for all that match, found and moved in one transaction."""
+
+        def work(tx: Transaction) -> int:
+            return verb(tx, look.ids(tx, where), *args, **kw)
+
+        moved = self._write(work)
+        if verb is operate.set_priority and moved:
+            self._scheduler.recall()
+        return moved
+
+    def _rerun(self, future: TaskFuture, downstream: bool) -> TaskFuture:
+        task_id = self._id_of(future)
+        self._futures.ended([task_id])
+        phase = self._task(task_id).phase
+        if not self._write(operate.rerun, [task_id], self._now(), downstream=downstream):
+            raise InvalidTransition(task_id, phase, "rerun")
+        return self._futures.handle(task_id)
+
+    def _depend(self, future: TaskFuture, other: Any, on: str, otherwise: str) -> None:
+        checked = Options().replaced({"on": on, "otherwise": otherwise})
+        upstream = self._id_of(other)
+        self._write(edges.depend, self._id_of(future), upstream, checked.on, checked.otherwise, self._now())
+
+    # -- after commits ----------------------------------------------------------------------------------------------
+
+    def _on_ended(self, ends: list[Ended]) -> None:
+        """A turn of the scheduler settled these: results are at hand, other ends are read from the rows."""
+        for end in ends:
+            if end.result is not None:
+                self._futures.succeeded(end.task_id, end.result)
+        raised = [end.task_id for end in ends if end.result is None]
+        if raised:
+            self._futures.failed(raised)
+
+    def _on_commit(self, tx: Transaction) -> None:
+        if not tx.of_a_turn:
+            self._scheduler.committed(tx)
+        if tx.ended:
+            self._hear(tx.ended)
+
+    def _hear(self, task_ids: list[int]) -> None:
+        if len(self._futures):
+            self._futures.ended(task_ids)
+
+
+def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
+    """The results in order; each future is let go as soon as its result was given."""
+    futures.reverse()
+    while futures:
+        yield futures.pop().result(None if deadline is None else max(0.0, deadline - monotonic()))
+
+
+def _cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> None:
+    operate.cancel(tx, look.not_begun(tx, first, last), now, "cancelled at shutdown")
+
+
+def _own_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _checked_workers(workers: int | None, executor: Executor | None) -> int:
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(f"executor is a concurrent.futures.Executor, not {executor!r}")
+    if workers is None:
+        own = getattr(executor, "_max_workers", None)
+        return own if isinstance(own, int) else min(32, (os.cpu_count() or 1) + 4)
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"workers is a whole number, not {workers!r}")
+    if workers < 0:
+        raise ValueError(f"workers is 0 or more, not {workers!r}")
+    return workers
+
+
+def _checked_statuses(statuses: Mapping[str, str] | None) -> dict[str, str]:
+    checked = {}
+    for label, phase in (statuses or {}).items():
+        checked_text("a status", label)
+        if label in life.RESERVED:
+            raise ValueError(f"{label!r} is a word of its own and can't be a status of yours")
+        if phase not in life.LABELLED:
+            raise ValueError(f"status {label!r} belongs to one of {', '.join(life.LABELLED)}, not to {phase!r}")
+        checked[label] = phase
+    return checked

@@ -1,0 +1,133 @@
+"""What can go wrong, as classes. Facts are attributes; the sentence is built here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def _restore(kind: type[TaskcoreError], args: tuple[Any, ...], facts: dict[str, Any]) -> TaskcoreError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class TaskcoreError(Exception):
+    """Whatever this library refuses or reports; every error below is one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With facts and sentence, so that it crosses to another process (a body in a process pool may raise it)."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+class TaskNotFound(TaskcoreError, LookupError):
+    """No such task in the file."""
+
+    def __init__(self, task_id: object) -> None:
+        self.task_id = task_id
+        super().__init__(f"there is no task #{task_id} in the file")
+
+
+class InvalidTransition(TaskcoreError):
+    """The task's phase does not allow the verb; nothing was changed."""
+
+    def __init__(self, task_id: int, phase: str, verb: str) -> None:
+        self.task_id = task_id
+        self.phase = phase
+        self.verb = verb
+        super().__init__(f"task #{task_id} is {phase}: it cannot {verb}")
+
+
+class LeaseLost(TaskcoreError):
+    """The claim is no longer held: it lapsed, was reported already, or the task was taken away. Nothing was changed."""
+
+    def __init__(self, task_id: int, token: int) -> None:
+        self.task_id = task_id
+        self.token = token
+        super().__init__(f"claim {token} of task #{task_id} is no longer held; nothing was changed")
+
+
+class DependencyCycle(TaskcoreError, ValueError):
+    """The edge would close a cycle. `path` lists the ids round it, first and last the same; nothing was changed."""
+
+    def __init__(self, path: Sequence[int]) -> None:
+        self.path = list(path)
+        super().__init__("this would close a cycle: " + " needs ".join(f"#{task_id}" for task_id in path))
+
+
+class KeyConflict(TaskcoreError, ValueError):
+    """A task of this name and key exists with other arguments; nothing was stored."""
+
+    def __init__(self, name: str, key: str, task_id: int) -> None:
+        self.name = name
+        self.key = key
+        self.task_id = task_id
+        super().__init__(f"{name!r} with key {key!r} is task #{task_id} already, with other arguments")
+
+
+class UnknownStatus(TaskcoreError, ValueError):
+    """A status label that the file does not know, or one whose phase does not fit where it is used."""
+
+    def __init__(self, label: object, known: Sequence[str], wanted: str = "") -> None:
+        self.label = label
+        self.known = list(known)
+        fits = f" that is {wanted}" if wanted else ""
+        super().__init__(f"{label!r} is no status{fits}; there are: {', '.join(map(repr, self.known))}")
+
+
+class TaskFailed(TaskcoreError):
+    """The task ended in phase failed, in another process, before a restart, or by `Done` with a failed label."""
+
+    def __init__(
+        self,
+        task_id: int,
+        error_type: str | None = None,
+        message: str | None = None,
+        traceback: str | None = None,
+        attempts: int = 0,
+        status: str = "failed",
+        result: Any = None,
+    ) -> None:
+        self.task_id = task_id
+        self.error_type = error_type
+        self.message = message
+        self.traceback = traceback
+        self.attempts = attempts
+        self.status = status
+        self.result = result
+        why = ": ".join(part for part in (error_type, message) if part)
+        super().__init__(f"task #{task_id} is {status} after {attempts} attempts" + (f": {why}" if why else ""))
+
+
+class TaskSkipped(TaskcoreError):
+    """The task will not run: what it depends on ended otherwise than it asked."""
+
+    def __init__(self, task_id: int, reason: str | None = None) -> None:
+        self.task_id = task_id
+        self.reason = reason
+        super().__init__(f"task #{task_id} was skipped" + (f": {reason}" if reason else ""))
+
+
+class NotInTask(TaskcoreError, RuntimeError):
+    """`current()` was asked for outside a body."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no running task here: current() works inside a task's body only")
+
+
+class BadFile(TaskcoreError):
+    """The path is no file this version can use; the file was not changed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class EngineClosed(TaskcoreError, RuntimeError):
+    """The engine was closed; what it stored is in the file and continues at the next start."""
+
+    def __init__(self, path: str, why: str = "the engine is closed") -> None:
+        self.path = path
+        super().__init__(f"{why}; its tasks are in {path}")

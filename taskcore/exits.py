@@ -1,0 +1,56 @@
+"""The end of the interpreter: engines finish what was submitted, as executors do."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from taskcore.engine import Engine
+
+_engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+_registered = False
+
+
+def watch(engine: Engine, executor: Any) -> None:
+    """See to it that this engine ends before the interpreter does.
+
+    Before the hook of `concurrent.futures` too, after which an executor takes nothing more: such hooks run in the
+    reverse order of their registration, so each engine with an executor registers again.
+    """
+    global _registered
+    _engines.add(engine)
+    if _registered and executor is None:
+        return
+    register = getattr(threading, "_register_atexit", atexit.register)
+    try:
+        register(_end)
+        _registered = True
+    except RuntimeError:  # the interpreter is going down already: whoever makes an engine now has to close it
+        return
+
+
+def forget(engine: Engine) -> None:
+    _engines.discard(engine)
+
+
+def _end() -> None:
+    for engine in list(_engines):
+        if engine._pid != os.getpid():
+            continue
+        try:
+            if _by_an_error():
+                engine.close()
+            else:
+                engine.shutdown(wait=True)
+        except BaseException:  # a second Ctrl-C, most likely: what runs is given back, and continues at the next start
+            engine.close(0)
+
+
+def _by_an_error() -> bool:
+    """Whether an exception or Ctrl-C ended the program. (At a prompt the last one is any old one.)"""
+    return getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")

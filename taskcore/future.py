@@ -1,0 +1,299 @@
+"""`TaskFuture`: a stored task as a `concurrent.futures.Future`, and the register of those that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import weakref
+from collections.abc import Collection, Generator, Iterable
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any, Final
+
+from taskcore import life
+from taskcore.errors import EngineClosed, TaskFailed, TaskSkipped
+from taskcore.model import Attempt, Dependency, Task
+from taskcore.store import look
+
+if TYPE_CHECKING:
+    from taskcore.engine import Engine
+    from taskcore.transaction import TransactionScope
+
+log = logging.getLogger("taskcore")
+
+_PENDING: Final = "PENDING"
+_FINISHED: Final = "FINISHED"
+_CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
+
+
+class TaskFuture(Future[Any]):
+    """The handle of a stored task. All of it may be called from any thread.
+
+    Made in tens of thousands and mostly never asked, it has nothing of a `Future`'s insides (a condition alone costs as
+    much as the row) until somebody touches them: then it joins its engine's register and is told when its task ends.
+    """
+
+    _state: str = _PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _text: str | None = None
+
+    def __init__(self, engine: Engine, task_id: int, origin: TransactionScope | None = None) -> None:
+        self._engine = engine
+        self.id = task_id
+        self._origin = origin
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        condition: threading.Condition | None = self.__dict__.get("_made_condition")
+        return condition if condition is not None else self._engine._futures.join(self)
+
+    @property
+    def _resolved(self) -> bool:
+        return self._state is not _PENDING
+
+    @property
+    def _lost(self) -> bool:
+        """Whether the transaction it was submitted in was rolled back: its id may be another task's by now."""
+        return self._origin is not None and self._origin.rolled_back
+
+    # -- as a Future ------------------------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the body returned, as it was stored.
+
+        Raises what the body raised, `TaskFailed`, `TaskSkipped`, `concurrent.futures.CancelledError`, `TimeoutError`
+        after `timeout` s, `EngineClosed`, and `RuntimeError` where waiting would be for ever: inside `transaction()`.
+        """
+        error = self.exception(timeout)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, self
+        if self._text is not None:
+            self._result, self._text = self._engine._codec.decode(self._text), None
+        return self._result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What `result` would raise, or `None`; `CancelledError` and `TimeoutError` are raised."""
+        if self._state is _PENDING:
+            self._engine._await(self, timeout)
+        if self._state is _CANCELLED:
+            raise CancelledError(f"task #{self.id} was cancelled")
+        return self._exception
+
+    def done(self) -> bool:
+        if self._state is _PENDING:
+            self._engine._futures.refresh(self)
+        return self._state is not _PENDING
+
+    def running(self) -> bool:
+        return not self.done() and self.snapshot().phase == life.RUNNING
+
+    def cancelled(self) -> bool:
+        return self.done() and self._state is _CANCELLED
+
+    def cancel(self, reason: str | None = None) -> bool:
+        """Not running: ended as cancelled, True. Running: a request that the body sees, False."""
+        return self._engine.tasks.where(id=self).cancel(reason) > 0
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.wrap_future(self).__await__()
+
+    def __repr__(self) -> str:
+        return f"<TaskFuture #{self.id}>"
+
+    # -- the task ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Task:
+        """The row, read now."""
+        return self._engine._task(self._engine._id_of(self))
+
+    def history(self) -> list[Attempt]:
+        """Its attempts, oldest first."""
+        self.snapshot()
+        return self._engine._read(look.history, self.id)
+
+    def dependencies(self) -> list[Dependency]:
+        """Its edges, by upstream."""
+        self.snapshot()
+        return self._engine._read(look.dependencies, self.id)
+
+    def rerun(self, downstream: bool = False) -> TaskFuture:
+        """Run again what ended, with a new handle; this one keeps its outcome. `InvalidTransition` if it has not ended."""
+        return self._engine._rerun(self, downstream)
+
+    def pause(self) -> bool:
+        """Hold it; a running one as soon as it comes back. → whether that changed anything."""
+        return self._engine.tasks.where(id=self).pause() > 0
+
+    def resume(self) -> bool:
+        return self._engine.tasks.where(id=self).resume() > 0
+
+    def depends_on(self, other: TaskFuture | int, on: str = life.SUCCEEDED, otherwise: str = "skip") -> None:
+        """One more dependency, or another `on` for the one there is.
+
+        `DependencyCycle`, or `InvalidTransition` if this task has begun; nothing is changed then.
+        """
+        self._engine._depend(self, other, on, otherwise)
+
+    # -- its end ----------------------------------------------------------------------------------------------------
+
+    def _resolve(self, *, text: str | None = None, error: BaseException | None = None) -> None:
+        """Called by the register alone, once the end is in the file, outside every lock."""
+        condition = self.__dict__.get("_made_condition")
+        if condition is None:
+            self._settle(text, error)
+            return
+        with condition:
+            if self._state is not _PENDING:
+                return
+            self._settle(text, error)
+            for waiter in self._waiters:
+                if isinstance(error, CancelledError):
+                    waiter.add_cancelled(self)
+                elif error is not None:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            condition.notify_all()
+        try:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+        except BaseException:  # SystemExit in a callback is no reason for the loop to die
+            log.exception("a callback of %r failed", self)
+
+    def _settle(self, text: str | None, error: BaseException | None) -> None:
+        if isinstance(error, CancelledError):
+            self._state = _CANCELLED
+        else:
+            self._text, self._exception = text, error
+            self._state = _FINISHED
+
+
+class Register:
+    """The futures that somebody touched and whose tasks have not ended: strong references, dropped at the end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: dict[int, list[TaskFuture]] = {}
+        self._lock = threading.Lock()  # over joining and leaving; never held while anything is called
+        self._turn_of: list[int] = []
+        self._handles: weakref.WeakValueDictionary[int, TaskFuture] = weakref.WeakValueDictionary()
+
+    def handle(self, task_id: int, origin: TransactionScope | None = None, *, new: bool = False) -> TaskFuture:
+        """The one live handle of a task that has not ended, as far as is known here; `new`: there is none yet."""
+        if not new:
+            found = self._handles.get(task_id)
+            if found is not None and not found._resolved and not found._lost:
+                return found
+        future = self._handles[task_id] = TaskFuture(self._engine, task_id, origin)
+        return future
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, future: TaskFuture) -> threading.Condition:
+        """Give the future its insides, and see to it that it hears of its task's end."""
+        with self._lock:
+            condition: threading.Condition | None = future.__dict__.get("_made_condition")
+            if condition is not None:
+                return condition
+            condition = threading.Condition()
+            future._waiters = []
+            future._done_callbacks = []  # type: ignore[attr-defined]
+            future.__dict__["_made_condition"] = condition
+            if future._state is _PENDING:
+                self._waiting.setdefault(future.id, []).append(future)
+        if future._lost:
+            self._leave(future.id)
+            future._resolve(error=CancelledError())
+        elif future._state is _PENDING:
+            self._look([future.id])
+            self._engine._watch()
+        return condition
+
+    def settle(self, future: TaskFuture) -> bool:
+        """Resolve it if its task has ended, without making anything to wait with. → whether it is resolved."""
+        if future._lost:
+            future._resolve(error=CancelledError())
+        else:
+            for task_id, row in self._engine._outcomes([future.id]).items():
+                text, error = self._outcome(task_id, row)
+                future._resolve(text=text, error=error)
+        return future._resolved
+
+    def refresh(self, future: TaskFuture) -> None:
+        """Before an answer to `done()`: where no loop runs that would tell, the row does."""
+        if "_made_condition" not in future.__dict__:
+            self.join(future)
+        elif not self._engine._loop.alive:
+            self._look([future.id])
+
+    def succeeded(self, task_id: int, text: str) -> None:
+        if task_id in self._waiting:
+            for future in self._leave(task_id):
+                future._resolve(text=text)
+
+    def failed(self, task_ids: Collection[int]) -> None:
+        """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
+        for task_id in task_ids:
+            future = self._handles.get(task_id)
+            if future is not None and task_id not in self._waiting:
+                with self._lock:  # nobody asked yet; who asks later shall get the very exception
+                    if not future._resolved:
+                        self._waiting.setdefault(task_id, []).append(future)
+        self.ended(task_ids)
+
+    def ended(self, task_ids: Iterable[int]) -> None:
+        """Tell those of these tasks that somebody waits for."""
+        wanted = [task_id for task_id in task_ids if task_id in self._waiting]
+        if wanted:
+            self._look(wanted)
+
+    def look_around(self) -> None:
+        """Another process committed: a slice of all that wait, so that many of them cost each look no more than a few."""
+        if not self._turn_of:
+            self._turn_of = list(self._waiting)
+        part, self._turn_of = self._turn_of[-2000:], self._turn_of[:-2000]
+        self.ended(part)
+
+    def rolled_back(self, scope: TransactionScope) -> None:
+        with self._lock:
+            gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
+        for future in gone:
+            self._leave(future.id)
+            future._resolve(error=CancelledError())
+
+    def close(self) -> None:
+        """Every live future gets its row's outcome first; what has not ended can no longer be waited for here."""
+        self.ended(list(self._waiting))
+        for task_id in list(self._waiting):
+            for future in self._leave(task_id):
+                why = f"the engine was closed before task #{task_id} ended"
+                future._resolve(error=EngineClosed(self._engine.path, why))
+
+    def _leave(self, task_id: int) -> list[TaskFuture]:
+        with self._lock:
+            return self._waiting.pop(task_id, [])
+
+    def _look(self, task_ids: list[int]) -> None:
+        for task_id, row in self._engine._outcomes(task_ids).items():
+            text, error = self._outcome(task_id, row)
+            for future in self._leave(task_id):
+                future._resolve(text=text, error=error)
+
+    def _outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
+        phase, status, result, last_error, attempts, error_type, message, traceback = row
+        match phase:
+            case life.SUCCEEDED:
+                return result, None
+            case life.CANCELLED:
+                return None, CancelledError()
+            case life.SKIPPED:
+                return None, TaskSkipped(task_id, last_error)
+        raised = self._engine._scheduler.errors.get(task_id)
+        if raised is not None:
+            return None, raised
+        value = None if result is None else self._engine._codec.decode(result)
+        return None, TaskFailed(task_id, error_type, message or last_error, traceback, attempts, status, value)

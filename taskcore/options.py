@@ -1,0 +1,228 @@
+"""What may be said of a task besides its arguments, checked word by word.
+
+`OPTIONS` is the whole list: option → the function that checks a value and gives it back in the form we keep. What needs
+the file (a label, an upstream, a parent) is checked at submit.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskcore import life
+from taskcore.backoff import exponential
+from taskcore.endings import seconds
+
+OTHERWISE: Final = ("skip", "wait", "drop")
+DEFAULT_BACKOFF: Final[Callable[[int], float]] = exponential(1, factor=2, cap=3600, jitter=True)
+
+
+@dataclass(slots=True)
+class Options:
+    """One task's options. The defaults are the contract's."""
+
+    max_attempts: int | None = 1
+    backoff: Callable[[int], float] = DEFAULT_BACKOFF
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    timeout: float | None = None
+    max_lapses: int = 3
+    priority: int = 0
+    retry_first: bool = False
+    delay: float = 0.0
+    at: float | None = None
+    after: Any = ()
+    on: str = life.SUCCEEDED
+    otherwise: str = "skip"
+    before: Any = ()
+    key: str | bool | None = None
+    key_scope: str | None = None
+    failed_status: str = life.FAILED
+    avoid_failed_worker: bool = False
+    parent: Any = None
+    tags: tuple[str, ...] = ()
+    hidden: bool = False
+    own_behaviour: bool = False
+    """Whether `backoff` or `retry_on` differ from those of the name's definition."""
+
+    def replaced(self, values: Mapping[str, Any]) -> Options:
+        """A copy with these options set. `TypeError` for an unknown one, `TypeError` or `ValueError` for a bad
+        value."""
+        new = copy.copy(self)
+        for name, value in values.items():
+            check = OPTIONS.get(name)
+            if check is None:
+                raise TypeError(f"there is no option {name!r}; there are: {', '.join(OPTIONS)}")
+            setattr(new, name, check(name, value))
+            if name == "backoff" or name == "retry_on":
+                new.own_behaviour = True
+        if new.delay and new.at is not None and ("delay" in values or "at" in values):
+            raise ValueError("delay and at exclude each other: give one of them")
+        return new
+
+    def kind(self) -> str:
+        """The options that tasks of one kind share, as canonical JSON."""
+        shared: dict[str, Any] = {"max_attempts": self.max_attempts, "max_lapses": self.max_lapses}
+        if self.timeout is not None:
+            shared["timeout"] = self.timeout
+        if self.failed_status != life.FAILED:
+            shared["failed_status"] = self.failed_status
+        if self.retry_first:
+            shared["retry_first"] = True
+        if self.avoid_failed_worker:
+            shared["avoid_failed_worker"] = True
+        if self.own_behaviour:
+            shared["backoff"] = repr(self.backoff)
+            shared["retry_on"] = [kind.__qualname__ for kind in self.retry_on]
+        return json.dumps(shared, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A name, what it calls, and its options: the newest definition of a name wins."""
+
+    name: str
+    fn: Callable[..., Any]
+    options: Options
+
+
+# -- the checks ----------------------------------------------------------------------------------------------------
+
+
+def _whole(name: str, value: Any, lowest: int, highest: float = math.inf) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number, not {value!r}")
+    if not lowest <= value <= highest:
+        bounds = f"from {lowest} on" if highest == math.inf else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is a whole number {bounds}, not {value!r}")
+    return int(value)
+
+
+def _max_attempts(name: str, value: Any) -> int | None:
+    return None if value is None else _whole(name, value, 1)
+
+
+def _max_lapses(name: str, value: Any) -> int:
+    return _whole(name, value, 0)
+
+
+def priority(name: str, value: Any) -> int:
+    return _whole(name, value, -1000, 1000)
+
+
+def _backoff(name: str, value: Any) -> Callable[[int], float]:
+    if not callable(value):
+        raise TypeError(f"{name} is a function of the number of failures, such as taskcore.constant(5), not {value!r}")
+    try:
+        inspect.signature(value).bind(1)
+    except TypeError:
+        raise TypeError(f"{name} takes one argument, the number of failures: {value!r} does not") from None
+    except ValueError:  # a builtin that does not tell
+        pass
+    chosen: Callable[[int], float] = value
+    return chosen
+
+
+def _retry_on(name: str, value: Any) -> tuple[type[BaseException], ...]:
+    kinds = tuple(value) if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"{name} is an exception class or several, not {kind!r}")
+    return kinds
+
+
+def _timeout(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    limit = seconds(value, name)
+    if limit == 0:
+        raise ValueError(f"{name} is more than 0 seconds")
+    return limit
+
+
+def _seconds(name: str, value: Any) -> float:
+    return seconds(value, name)
+
+
+def _at(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime.datetime):
+        raise TypeError(f"{name} is a datetime, not {value!r}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name} is a datetime with a time zone; {value!r} has none")
+    return value.timestamp()
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {value!r}")
+    return value
+
+
+def _anything(name: str, value: Any) -> Any:
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A label, tag, key or name: text that SQLite and a terminal can take."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text, not {value!r}")
+    if not value:
+        raise ValueError(f"{name} is empty")
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError(f"{name} {value!r} has a character that cannot be stored")
+    return str(value)
+
+
+def _otherwise(name: str, value: Any) -> str:
+    if value not in OTHERWISE:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, OTHERWISE))}, not {value!r}")
+    return str(value)
+
+
+def _key(name: str, value: Any) -> str | bool | None:
+    if value is None or value is True:
+        return value
+    return text(name, value)
+
+
+def _key_scope(name: str, value: Any) -> str | None:
+    if value not in (None, "unfinished"):
+        raise ValueError(f'{name} is None or "unfinished", not {value!r}')
+    return None if value is None else str(value)
+
+
+def _tags(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
+        raise TypeError(f"{name} is a list of texts, not {value!r}")
+    return tuple(dict.fromkeys(text(f"a tag in {name}", tag) for tag in value))
+
+
+OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "max_attempts": _max_attempts,
+    "backoff": _backoff,
+    "retry_on": _retry_on,
+    "timeout": _timeout,
+    "max_lapses": _max_lapses,
+    "priority": priority,
+    "retry_first": _flag,
+    "delay": _seconds,
+    "at": _at,
+    "after": _anything,
+    "on": text,
+    "otherwise": _otherwise,
+    "before": _anything,
+    "key": _key,
+    "key_scope": _key_scope,
+    "failed_status": text,
+    "avoid_failed_worker": _flag,
+    "parent": _anything,
+    "tags": _tags,
+    "hidden": _flag,
+}

@@ -1,0 +1,440 @@
+"""The loop's body: settle what has finished, sweep what time moved, renew, claim what there is room for.
+
+`turn()` does that in one transaction and returns how long to wait, so anything can drive it: the loop's own thread, the
+caller of `run()` when bodies run in the caller's thread, or a test with a clock of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from taskcore import verdict
+from taskcore.body import End, Stage, Work
+from taskcore.clock import Clock, monotonic
+from taskcore.crew import Crew
+from taskcore.options import Definition
+from taskcore.pace import HORIZON, Pace
+from taskcore.store import liveness, moves, sweep
+from taskcore.store.file import File, Transaction
+from taskcore.store.moves import Claimed, Failure, StaleReport, Success
+
+POLL_BUSY: Final = 0.05
+POLL_IDLE: Final = 0.5
+"""Seconds between looks for other processes' commits, and for processes that died."""
+ALONE_AFTER: Final = 2
+"""Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """An end that a future may be told of without reading the row."""
+
+    task_id: int
+    result: str | None
+    """`None`: it raised, and `errors` has what."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one turn brings to its transaction, and takes from it."""
+
+    works: list[tuple[Work, End]]
+    back: list[Work]
+    room: list[tuple[int, int, str | None]]
+    cramped: bool
+    """Whether there are kinds that would be claimed if there were room."""
+    now: float
+    renew: bool
+    successes: list[Success] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    stale: set[int] = field(default_factory=set)
+    claimed: list[Claimed] = field(default_factory=list)
+    more: bool = False
+    next_due: float | None = None
+    swept: bool = False
+
+
+class Scheduler:
+    """One engine's turns. Only one thread at a time turns; what other threads may call says so."""
+
+    def __init__(
+        self,
+        file: File,
+        clock: Clock,
+        stage: Stage,
+        definitions: dict[str, Definition],
+        behaviours: dict[int, Definition],
+        *,
+        name: str,
+        lease: float,
+        lanes: liveness.Lanes | None,
+        on_ended: Callable[[list[Ended]], None],
+        on_foreign_commit: Callable[[], None],
+    ) -> None:
+        self.file = file
+        self.clock = clock
+        self.stage = stage
+        self.name = name
+        self.lease = lease
+        self.lanes = lanes
+        self.crew: Crew
+        self.pace = Pace()
+        self.inbox: queue.SimpleQueue[tuple[Work, End] | None] = queue.SimpleQueue()
+        self.held: dict[int, Work] = {}
+        """Claimed by this engine and not yet settled."""
+        self.errors: dict[int, BaseException] = {}
+        """What bodies raised whose end is being committed: whoever reads the row meanwhile finds the exception here."""
+        self.claiming = False
+        self.waiting = 0
+        """Threads that wait for a result: while somebody does, nothing is held back to fill a batch."""
+        self.submits = 0
+        self.quiet = True
+        """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
+        self._counting = threading.Lock()  # over `waiting`
+        self.turned = threading.Condition()  # notified after each turn; held for no longer than that
+        self.worker: int | None = None
+        self.lane = 0
+        self.shared = False
+        """Whether another process committed a moment ago."""
+        self._definitions = definitions
+        self._behaviours = behaviours
+        self._on_ended = on_ended
+        self._on_foreign_commit = on_foreign_commit
+        self._arrived: list[tuple[Work, End]] = []
+        self._returning: list[Work] = []
+        self._ready = True  # something may be claimable
+        self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
+        self._renew_at = 0.0
+        self._look_at = 0.0
+        self._identity_at = 0.0
+        self._recall = False
+        self._alone = False
+        self._others = False
+
+    # -- from any thread --------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        self.inbox.put(None)
+
+    def report(self, work: Work, end: End) -> None:
+        self.inbox.put((work, end))
+
+    def committed(self, tx: Transaction) -> None:
+        """Called after each commit of this engine's that was not a turn's."""
+        for task_id in tx.requested:
+            work = self.held.get(task_id)
+            if work is not None and self._wants_cancel(task_id):
+                work.stop = "cancel"
+            self._recall = True
+        if tx.freed:
+            self._ready, self._next_due, self.quiet = True, 0.0, False
+            self.submits += 1
+        if tx.freed or tx.requested:
+            self.wake()
+
+    def free_at_once(self, name: str) -> tuple[int, float] | None:
+        """(worker, lease end) for a submit that may be born claimed: the engine idles, a thread would take it
+        anyway."""
+        if self.held or self._ready or not self.claiming or self.worker is None or not self.crew.ahead or self._alone:
+            return None
+        if name not in self._definitions:
+            return None
+        return self.worker, self.clock.now() + self.lease
+
+    def adopt(self, claimed: Claimed) -> None:
+        """A task that was born claimed by this engine."""
+        if not self.claiming:
+            return  # closing: what this worker holds is given back row by row
+        self.quiet = False
+        work = self.held[claimed.id] = self._work(claimed)
+        self.crew.hand((work,))
+
+    def recall(self) -> None:
+        """Take back what was claimed ahead and has not begun."""
+        self._recall = True
+        self.wake()
+
+    def start(self) -> None:
+        """Claim from now on. At least one thread for bodies is made here: late in a program there may be none to be
+        had."""
+        self.crew.ready()
+        self.claiming = True
+        self.look_again()
+
+    @contextlib.contextmanager
+    def somebody_waits(self) -> Iterator[None]:
+        with self._counting:
+            self.waiting += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self.waiting -= 1
+
+    def until_next(self) -> float | None:
+        """Seconds until time moves a row, as far as is known."""
+        return max(0.0, self._next_due - self.clock.now()) if self._next_due else None
+
+    def look_again(self) -> None:
+        """There may be something to claim, or to hear of, that nothing else tells of."""
+        self._ready, self._look_at, self.quiet = True, 0.0, False
+        self.wake()
+
+    # -- the turn ---------------------------------------------------------------------------------------------------
+
+    def block(self, wait: float) -> None:
+        """Wait for a report, a submit or the time; what came is kept for the next turn."""
+        try:
+            item = self.inbox.get(timeout=wait) if wait > 0 else self.inbox.get_nowait()
+        except queue.Empty:
+            return
+        if item is not None:
+            self._arrived.append(item)
+
+    def turn(self) -> float:
+        """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
+        now, real = self.clock.now(), monotonic()
+        if real >= self._look_at:
+            self._look(real)
+        works = self._collect()
+        self._take_back(real)
+        if self._renew_at > now + self.lease:  # the clock was set back
+            self._renew_at = now
+        room, cramped = self._room(len(self.held) - len(works))
+        turn = _Turn(works, self._returning, room, cramped, now, bool(self.held) and now >= self._renew_at)
+        if not (turn.room or self.held):
+            self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
+        due = self._next_due is not None and self._next_due <= now
+        if works or turn.back or due or turn.renew or (turn.room and self._ready):
+            freed, self._ready = self._ready, False  # set again by whoever commits from now on
+            try:
+                self._commit(turn)
+            except BaseException:
+                self._arrived.extend(works)  # nothing that a body returned is lost: it is settled when the file can be
+                self._ready = True
+                raise
+            self._after(turn, freed)
+        self.quiet = not (self.held or self._ready or self._arrived or self.inbox.qsize())
+        with self.turned:
+            self.turned.notify_all()
+        return self._wait()
+
+    def _collect(self) -> list[tuple[Work, End]]:
+        """The reports that came in, and those of bodies that ran out of time."""
+        works, self._arrived = self._arrived, []
+        for _ in range(self.inbox.qsize()):
+            item = self.inbox.get_nowait()
+            if item is not None:
+                works.append(item)
+        elapsed = self.stage.duration()
+        for work in list(self.held.values()):
+            limit = work.timeout
+            if limit is not None and work.began is not None and elapsed >= work.began + limit and work.win():
+                work.stop = "timeout"
+                works.append((work, verdict.timed_out(work.about(), limit)))
+                self.crew.write_off(work)
+        return works
+
+    def _look(self, real: float) -> None:
+        """Whether other processes committed or died, and whether the file is still the one at its path."""
+        self.shared = self.file.changed()
+        if self.shared:
+            self._ready, self._next_due, self._others = True, 0.0, True
+            self._on_foreign_commit()
+            if self.held:
+                self._heed()
+        if self._others and self.lanes is not None and self.claiming:
+            others = [row for row in self.file.read(sweep.alive) if row[0] != self.worker]
+            self._others = bool(others)
+            if any(self.lanes.is_dead(lane) for _, lane in others):
+                self._next_due = 0.0
+        if real >= self._identity_at:
+            self.file.check_identity()
+            self._identity_at = real + POLL_IDLE
+        self._look_at = real + (POLL_BUSY if self.held or self.waiting else POLL_IDLE)
+
+    def _heed(self) -> None:
+        """Pass on what others ask of tasks that run here."""
+        for task_id, cancel in self.file.read(sweep.asked, list(self.held)):
+            work = self.held.get(task_id)
+            if work is not None and cancel:
+                work.stop = "cancel"
+            self._recall = True
+
+    def _wants_cancel(self, task_id: int) -> bool:
+        return any(cancel for _, cancel in self.file.read(sweep.asked, [task_id]))
+
+    def _take_back(self, real: float) -> None:
+        """Works claimed ahead that did not begin when they should have, or that somebody wants otherwise."""
+        late = False
+        if len(self.held) > self.crew.size and self.crew.ahead:
+            for work in list(self.held.values()):
+                if work.since and not work.took and real - work.since > HORIZON:
+                    self.pace.at_least(work.kind.name, real - work.since)
+                    late = True
+        if late or self._recall:
+            self._recall = False
+            for work in self.crew.take_back():
+                self.held.pop(work.claimed.id, None)
+                self._returning.append(work)
+
+    def _room(self, held: int) -> tuple[list[tuple[int, int, str | None]], bool]:
+        """What may be claimed beside `held` others: (kind, most of it, a worker whose failures are to be avoided); and
+        whether that leaves some kinds out for now."""
+        if not self.claiming:
+            return [], False
+        if self._alone and held > 0:
+            return [], True
+        threads, cramped, room = self.crew.size, False, []
+        for kind in list(self.file.known.kinds.values()):
+            if kind.name in self._definitions:
+                most = self.pace.room(kind.name, threads, held) if self.crew.ahead else threads - held
+                if most > 0:
+                    avoid = self.name if kind.options.get("avoid_failed_worker") else None
+                    room.append((kind.id, 1 if self._alone else most, avoid))
+                else:
+                    cramped = True
+        return room, cramped
+
+    def _commit(self, turn: _Turn) -> None:
+        for work, end in turn.works:
+            if isinstance(end, Success):
+                turn.successes.append(end)
+            else:
+                turn.failures.append(end)
+                if work.error is not None:
+                    self.errors[end.id] = work.error
+        try:
+            self.file.write(self._step, turn, False)
+        except StaleReport:
+            self.file.write(self._step, turn, True)
+
+    def _step(self, tx: Transaction, turn: _Turn, look_first: bool) -> None:
+        """The turn's transaction."""
+        tx.of_a_turn, now = True, turn.now
+        turn.stale = moves.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
+        for end in turn.failures:
+            if not moves.report(tx, end, now):
+                turn.stale.add(end.id)
+        if turn.back:
+            moves.give_back(tx, [(work.claimed.id, work.claimed.token) for work in turn.back], now)
+        if self.worker is None and self.claiming:
+            self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
+            self._mark()
+            self._others = True
+        if turn.renew and self.worker is not None:
+            moves.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
+        if self._next_due is not None and self._next_due <= now:
+            if self.lanes is not None and self.claiming:
+                sweep.bury(tx, self.lanes, now)
+            turn.next_due, turn.swept = sweep.sweep(tx, now), True
+        turn.claimed, turn.more = [], False
+        if turn.room and self.worker is not None:
+            most = max(most for _, most, _ in turn.room)
+            turn.claimed = moves.claim(tx, turn.room, most, self.worker, now, now + self.lease)
+            turn.more = bool(turn.claimed)
+            self._mind_the_suspects(tx, turn)
+
+    def _mark(self) -> None:
+        if self.lanes is not None and self.worker is not None and self.crew.ahead:
+            self.crew.mark(self.lanes.page(self.lane, self.worker))
+
+    def _mind_the_suspects(self, tx: Transaction, turn: _Turn) -> None:
+        """A task that lapsed twice waits until nothing else runs here, and nothing else runs until it has ended."""
+        suspect = next((place for place, task in enumerate(turn.claimed) if task.lapses >= ALONE_AFTER), None)
+        if suspect is None:
+            self._alone = self._alone and not turn.claimed
+            return
+        unsettled = len(self.held) - len(turn.works)
+        keep = 1 if suspect == 0 and unsettled <= 0 else suspect
+        moves.give_back(tx, [(other.id, other.token) for other in turn.claimed[keep:]], turn.now)
+        turn.claimed = turn.claimed[:keep]
+        self._alone = True
+
+    def _after(self, turn: _Turn, freed: bool) -> None:
+        """What follows from the commit. Callbacks of futures run here, outside every lock."""
+        self._returning = []
+        ended = []
+        took: dict[str, list[float]] = {}
+        for work, end in turn.works:
+            self.held.pop(end.id, None)
+            took.setdefault(work.kind.name, []).append(work.took)
+            if end.id in turn.stale:
+                continue
+            if type(end) is Success:
+                ended.append(Ended(end.id, end.result))
+            elif work.error is not None:
+                ended.append(Ended(end.id, None))
+        for name, times in took.items():
+            self.pace.learn(name, sum(times) / len(times))
+        if turn.swept and self._next_due is not None and self._next_due <= turn.now:
+            self._next_due = turn.next_due
+        self._ready = self._ready or turn.more or (freed and turn.cramped)
+        if turn.renew or not self.held:
+            self._renew_at = turn.now + self.lease / 3
+        if turn.claimed:
+            works = [self._work(claimed) for claimed in turn.claimed]
+            self.held.update((work.claimed.id, work) for work in works)
+            self.crew.hand(works)
+        if ended:
+            self._on_ended(ended)
+            for end_ in ended:
+                self.errors.pop(end_.task_id, None)
+
+    def _work(self, claimed: Claimed) -> Work:
+        kind = self.file.known.kinds[claimed.kind]
+        return Work(claimed, kind, self._behaviours.get(claimed.kind) or self._definitions[kind.name])
+
+    def _wait(self) -> float:
+        if self._arrived or self.inbox.qsize():
+            return 0.0
+        if self._ready and not self.held and self.claiming and self._room(0)[0]:
+            return 0.0
+        now, elapsed = self.clock.now(), self.stage.duration()
+        times = [self._look_at - monotonic()]
+        if self._next_due is not None:
+            times.append(self._next_due - now)
+        if self.held:
+            times.append(self._renew_at - now)
+            for work in list(self.held.values()):
+                if work.timeout is not None and work.began is not None:
+                    times.append(work.began + work.timeout - elapsed)
+        return max(0.0, min(times))
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def ask_to_stop(self) -> None:
+        """`check()` raises in every body from now on; what has not begun is taken back at the next turn."""
+        self.claiming = False
+        for work in list(self.held.values()):
+            work.stop = work.stop or "close"
+        self.recall()
+
+    def bow_out(self) -> None:
+        """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
+        turn = _Turn(self._collect(), self._returning, [], False, self.clock.now(), False)
+        self._next_due = None
+        if turn.works or turn.back:
+            self._commit(turn)
+            self._after(turn, False)
+        if self.worker is not None:
+            self.file.write(self._sign_off, self.worker)
+
+    def _sign_off(self, tx: Transaction, worker: int) -> None:
+        tx.of_a_turn, now = True, self.clock.now()
+        moves.give_back(tx, sweep.claims_of(tx, worker), now)
+        sweep.sign_off(tx, worker, now)
+
+    def leave_lane(self) -> None:
+        """Give up the proof of life, unless a body that never returned still runs: it may yet do things."""
+        assert self.lanes is not None
+        alive = any(work.since and not work.took for work in self.held.values())
+        if self.crew.stop() and not alive:
+            if self.worker is not None:
+                self.lanes.give_up(self.lane)
+            liveness.leave(self.lanes)

@@ -1,0 +1,194 @@
+"""Submitting: rows come into the file, one by one or a thousand a statement, with edges, tags and keys, or not at
+all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskcore import life
+from taskcore.errors import KeyConflict, TaskNotFound, UnknownStatus
+from taskcore.store import edges
+from taskcore.store.file import Transaction
+from taskcore.store.known import Kind
+
+FLUSH_AT: Final = 2000
+"""Rows that a user's transaction gathers before they are written."""
+
+
+@dataclass(slots=True)
+class Order:
+    """A task as somebody wants it: everything checked that can be checked without the file."""
+
+    name: str
+    kind_options: str
+    """The options that make a kind, as canonical JSON text."""
+    args: str
+    submitted_at: float
+    links: str | None = None
+    """JSON `[[task_id, path], …]`: where in the arguments results of other tasks belong."""
+    priority: int = 0
+    greenfield: float | None = None
+    key: str | None = None
+    key_forever: bool = True
+    after: Sequence[tuple[int, str, str]] = ()
+    """(upstream id, on, otherwise), each upstream once."""
+    before: Sequence[int] = ()
+    parent: int | None = None
+    tags: Sequence[str] = ()
+    hidden: bool = False
+
+
+_INSERT: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, hidden, parent, submitted_at,
+        waiting_for, key, args, links)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_CLAIMED: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, hidden, parent, submitted_at,
+        waiting_for, key, args, links, token, attempts, worker, started_at, first_started_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)"""
+
+
+def kind_of(tx: Transaction, name: str, options: str) -> int:
+    """The id of this name with these options; a new row the first time."""
+    found = tx.known.kind_ids.get((name, options))
+    if found is not None:
+        return found
+    values = json.loads(options)
+    label = values.get("failed_status")
+    if label is not None and label != life.FAILED and tx.known.statuses.get(label) != life.FAILED:
+        raise UnknownStatus(label, [s for s, phase in tx.known.statuses.items() if phase == life.FAILED], "of failed")
+    attempts, lapses = values.get("max_attempts"), values["max_lapses"]
+    kind_id = tx.execute(
+        "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id",
+        (name, attempts, lapses, options),
+    ).fetchall()[0][0]
+    tx.known.add(Kind(kind_id, name, attempts, lapses, values), options)
+    return int(kind_id)
+
+
+class Births:
+    """The rows that one transaction brings, until they are written."""
+
+    def __init__(self, tx: Transaction, now: float) -> None:
+        self._tx = tx
+        self._now = now
+        self._rows: list[tuple[Any, ...]] = []
+        self._edges: list[tuple[int, int, str, str, bool]] = []
+        self._linked: list[int] = []
+        self._tags: list[tuple[int, int, str]] = []
+        self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
+
+    def add(self, order: Order, claim: tuple[int, float] | None = None) -> tuple[int, bool]:
+        """→ the task's id, and whether it is new. `claim` (worker, lease end): born running, if nothing holds it
+        back."""
+        tx = self._tx
+        kind = tx.known.kind_ids.get((order.name, order.kind_options))
+        if kind is None:
+            kind = kind_of(tx, order.name, order.kind_options)
+        if order.key is not None:
+            existing = self._keyed(order, order.key)
+            if existing is not None:
+                return existing, False
+        if order.parent is not None:
+            self._must_exist(order.parent)
+        guards = [edges.is_guard(tx.known, wants) for _, wants, _ in order.after] if order.after else []
+        for task_id in order.before:
+            self._must_exist(task_id)
+        tx.known.last_id = task_id = tx.known.last_id + 1
+        phase, greenfield = life.READY, order.greenfield
+        if order.after:
+            phase = life.WAITING
+            self._linked.append(task_id)
+            for (upstream, wants, otherwise), guard in zip(order.after, guards, strict=True):
+                self._edges.append((upstream, task_id, wants, otherwise, guard))
+        elif greenfield is not None:
+            phase = life.SCHEDULED
+        row = (
+            task_id, kind, phase, order.priority, greenfield, len(order.after), order.hidden, order.parent,
+            order.submitted_at, None if greenfield is None else "delay", order.key, order.args, order.links,
+        )  # fmt: skip
+        if order.tags:
+            self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
+        if order.key is not None:
+            self._keys[order.name, order.key] = (task_id, order.args, order.links)
+        if claim is not None and phase is life.READY:
+            worker, lease_end = claim
+            started = (worker, order.submitted_at, order.submitted_at)
+            tx.execute(_INSERT_CLAIMED, (*row[:2], life.RUNNING, row[3], lease_end, *row[5:], *started))
+        else:
+            self._rows.append(row)
+        if order.before:
+            self.flush()
+            for downstream in order.before:
+                edges.depend(tx, downstream, task_id, life.SUCCEEDED, "skip", self._now)
+        elif len(self._rows) >= FLUSH_AT:
+            self.flush()
+        return task_id, True
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        tx = self._tx
+        if self._rows:
+            if len(self._rows) == 1:
+                tx.execute(_INSERT, self._rows[0])
+            else:
+                tx.executemany(_INSERT, self._rows)
+            self._rows.clear()
+            tx.freed = True
+        if self._keys:
+            tx.executemany(
+                "INSERT OR REPLACE INTO taskcore_key (name, key, task) VALUES (?, ?, ?)",
+                [(name, key, task_id) for (name, key), (task_id, _, _) in self._keys.items()],
+            )
+            self._keys.clear()
+        if self._tags:
+            tx.executemany("INSERT INTO taskcore_tag (task, position, tag) VALUES (?, ?, ?)", self._tags)
+            self._tags.clear()
+            tx.known.has_tags = True
+        if self._edges:
+            for upstream in {row[0] for row in self._edges}.difference(self._linked):
+                self._must_exist(upstream)
+            edges.add(tx, self._edges)
+            self._edges.clear()
+        if self._linked:
+            edges.link(tx, self._linked, self._now)
+            self._linked.clear()
+
+    def _must_exist(self, task_id: int) -> None:
+        if self._rows and self._rows[0][0] <= task_id <= self._rows[-1][0]:
+            return  # of this transaction, not yet written
+        if not self._tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
+            raise TaskNotFound(task_id)
+
+    def _keyed(self, order: Order, key: str) -> int | None:
+        """The task that has this name and key, if it stands in the way of a new one."""
+        fresh = self._keys.get((order.name, key))
+        if fresh is not None:
+            task_id, args, links, ended = (*fresh, False)
+        else:
+            row = self._tx.execute(
+                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL FROM taskcore_key AS k
+                   CROSS JOIN taskcore_task AS t ON t.id = k.task WHERE k.name = ? AND k.key = ?""",
+                (order.name, key),
+            ).fetchone()
+            if row is None:
+                return None
+            task_id, args, links, ended = row
+        if ended and not order.key_forever:
+            return None
+        if (args, links) != (order.args, order.links):
+            raise KeyConflict(order.name, key, task_id)
+        return task_id
+
+
+def submit(
+    tx: Transaction, orders: Sequence[Order], now: float, claim: tuple[int, float] | None = None
+) -> list[tuple[int, bool]]:
+    """Store these tasks, all or none. → per order the id, and whether it is new."""
+    births = Births(tx, now)
+    made = [births.add(order, claim) for order in orders]
+    births.flush()
+    return made

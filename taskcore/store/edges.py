@@ -1,0 +1,246 @@
+"""Dependencies: what an edge's verdict is, and what follows from it for the tasks below.
+
+The verdict is kept in the edge, and the number of edges that hold a task back in the task. An upstream that moved costs
+what its own edges cost; nothing here looks at the rest of the graph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Final
+
+from taskcore import life
+from taskcore.errors import DependencyCycle, InvalidTransition, TaskNotFound, UnknownStatus
+from taskcore.store.file import Transaction
+from taskcore.store.known import Known
+
+# `u` is the upstream, `e` the edge. An edge is met by what the upstream is, not by how it came to be it.
+_VERDICT: Final = """
+    CASE
+    WHEN e.wants = u.phase OR e.wants = u.label
+        OR (e.wants = 'finished' AND u.finished_at IS NOT NULL)
+        OR (e.wants = 'pending' AND u.phase IN ('waiting', 'scheduled', 'ready', 'paused')) THEN 'met'
+    WHEN u.finished_at IS NULL OR e.otherwise = 'wait' THEN 'unmet'
+    WHEN e.otherwise = 'drop' THEN 'dropped'
+    ELSE 'doomed' END"""
+
+_LEAVING: Final = f"""
+    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {_VERDICT} AS new
+    FROM json_each(:ids) AS moved
+    CROSS JOIN taskcore_task AS u ON u.id = moved.value
+    CROSS JOIN taskcore_edge AS e ON e.upstream = u.id
+    WHERE new <> old"""
+
+_ENTERING: Final = f"""
+    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {_VERDICT} AS new
+    FROM json_each(:ids) AS moved
+    CROSS JOIN taskcore_edge AS e ON e.task = moved.value
+    CROSS JOIN taskcore_task AS u ON u.id = e.upstream
+    WHERE new <> old"""
+
+
+def _changes(edges: str) -> str:
+    """One row: the change of `blockers` per task as JSON, how many edges doom their task, how many tasks are
+    touched."""
+    return f"""
+    SELECT json_group_array(json_array(task, change)), ifnull(sum(doomed), 0), count(*)
+    FROM (
+        SELECT task, sum((new IN ('unmet', 'doomed')) - (old IN ('unmet', 'doomed'))) AS change,
+            sum(new = 'doomed') AS doomed
+        FROM ({edges}) GROUP BY task
+    )"""
+
+
+def _record(edges: str) -> str:
+    return f"""
+    UPDATE taskcore_edge SET verdict = found.new FROM ({edges}) AS found
+    WHERE taskcore_edge.upstream = found.upstream AND taskcore_edge.task = found.task"""
+
+
+_LEAVING_CHANGES, _LEAVING_RECORD = _changes(_LEAVING), _record(_LEAVING)
+_ENTERING_CHANGES, _ENTERING_RECORD = _changes(_ENTERING), _record(_ENTERING)
+
+# The release rule. What is held is paused; what has a time to come is scheduled; everything else may be claimed.
+_FREED: Final = """
+    CASE WHEN held = 1 THEN 'paused' WHEN greenfield > :now THEN 'scheduled' ELSE 'ready' END"""
+_FREED_GREENFIELD: Final = "CASE WHEN held = 1 OR greenfield > :now THEN greenfield END"
+
+_APPLY: Final = f"""
+    UPDATE taskcore_task SET
+        blockers = blockers + delta.change,
+        phase = CASE
+            WHEN blockers + delta.change > 0 THEN
+                CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END
+            WHEN phase = 'waiting' THEN {_FREED} ELSE phase END,
+        greenfield = CASE
+            WHEN phase = 'waiting' AND blockers + delta.change = 0 THEN {_FREED_GREENFIELD} ELSE greenfield END
+    FROM (SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes)) AS delta
+    WHERE taskcore_task.id = delta.task"""
+
+_RELEASE: Final = f"""
+    UPDATE taskcore_task SET phase = {_FREED}, greenfield = {_FREED_GREENFIELD}
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND +phase = 'waiting' AND (blockers = 0 OR held = 1)"""
+
+# The whole fall at once: who is skipped dooms those that wanted anything of it but to be skipped or ended.
+_FALLING: Final = """
+    WITH RECURSIVE fall (id, cause) AS (
+        SELECT e.task, min(e.upstream)
+        FROM json_each(:ids) AS doomed
+        CROSS JOIN taskcore_edge AS e ON e.task = doomed.value AND e.verdict = 'doomed'
+        CROSS JOIN taskcore_task AS t ON t.id = e.task AND +t.phase IN ('waiting', 'scheduled', 'ready')
+        GROUP BY e.task
+        UNION
+        SELECT e.task, e.upstream
+        FROM fall
+        CROSS JOIN taskcore_edge AS e
+            ON e.upstream = fall.id AND e.otherwise = 'skip' AND e.wants NOT IN ('skipped', 'finished')
+        CROSS JOIN taskcore_task AS t ON t.id = e.task AND +t.phase IN ('waiting', 'scheduled', 'ready')
+    )
+    SELECT json_group_array(json_array(id, cause)), json_group_array(id), count(*)
+    FROM (SELECT id, min(cause) AS cause FROM fall GROUP BY id)"""
+
+_SKIP: Final = """
+    UPDATE taskcore_task SET
+        phase = 'skipped', finished_at = :now, greenfield = NULL,
+        last_error = '#' || fallen.cause || ' ' || (
+            SELECT 'is ' || CASE WHEN u.finished_at IS NULL THEN 'skipped' ELSE ifnull(u.label, u.phase) END
+            FROM taskcore_task AS u WHERE u.id = fallen.cause
+        ) || ', not ' || (
+            SELECT e.wants FROM taskcore_edge AS e WHERE e.upstream = fallen.cause AND e.task = taskcore_task.id
+        ) || ifnull((
+            SELECT ' (' || substr(u.last_error, 1, 200) || ')'
+            FROM taskcore_task AS u WHERE u.id = fallen.cause AND u.phase IN ('failed', 'cancelled')
+        ), '')
+    FROM (SELECT value->>0 AS task, value->>1 AS cause FROM json_each(:fallen)) AS fallen
+    WHERE taskcore_task.id = fallen.task"""
+
+
+def propagate(tx: Transaction, moved: Collection[int], now: float) -> None:
+    """Bring everything below these tasks up to date, after they moved, in the same transaction."""
+    if tx.known.has_edges and moved:
+        _follow(tx, json.dumps(list(moved)), now, _LEAVING_CHANGES, _LEAVING_RECORD)
+
+
+def link(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """Bring these tasks up to date with all they depend on: at birth, at a rerun, after a new edge."""
+    if tx.known.has_edges and tasks:
+        _follow(tx, json.dumps(list(tasks)), now, _ENTERING_CHANGES, _ENTERING_RECORD)
+
+
+def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """The release rule for tasks that are waiting: born, resumed, retried, lapsed, woken or rerun."""
+    ids = json.dumps(list(tasks))
+    tx.execute(_RELEASE, {"ids": ids, "now": now})
+    tx.freed = True
+    if tx.known.has_edges:
+        _skip(tx, ids, now)
+        if tx.known.has_guards:
+            propagate(tx, tasks, now)
+
+
+def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) -> None:
+    text, doomed, touched = tx.execute(changes, {"ids": ids}).fetchall()[0]
+    if not touched:
+        return
+    tx.execute(_APPLY, {"changes": text, "now": now})
+    tx.execute(record, {"ids": ids})
+    tx.freed = True
+    if doomed or tx.known.has_guards:
+        tasks = [task for task, _ in json.loads(text)]
+        if doomed:
+            _skip(tx, json.dumps(tasks), now)
+        if tx.known.has_guards:
+            propagate(tx, tasks, now)  # ends: a graph has no cycle
+
+
+def _skip(tx: Transaction, candidates: str, now: float) -> None:
+    """End those of the candidates that an edge dooms, and whatever falls with them, in one step however deep."""
+    fallen, ids, count = tx.execute(_FALLING, {"ids": candidates}).fetchall()[0]
+    if count:
+        tx.execute(_SKIP, {"fallen": fallen, "now": now})
+        skipped = json.loads(ids)
+        tx.ended.extend(skipped)
+        propagate(tx, skipped, now)
+
+
+# -- making edges --------------------------------------------------------------------------------------------------
+
+
+def is_guard(known: Known, wants: str) -> bool:
+    """Whether what the edge wants may cease to hold. `UnknownStatus` if it is nothing a task can be."""
+    if wants == life.ANY_END or wants in life.ENDED:
+        return False
+    if wants in life.RESERVED:
+        return True
+    phase = known.statuses.get(wants)
+    if phase is None:
+        raise UnknownStatus(wants, (*life.PHASES, life.ANY_END, life.NOT_BEGUN, *known.statuses))
+    return phase not in life.ENDED
+
+
+_ADD: Final = """
+    INSERT INTO taskcore_edge (upstream, task, wants, otherwise, verdict, guard) VALUES (?, ?, ?, ?, 'unmet', ?)"""
+
+
+def add(tx: Transaction, rows: Collection[tuple[int, int, str, str, bool]]) -> None:
+    """Store (upstream, task, wants, otherwise, guard) as unmet edges. The tasks' `blockers` must count them already."""
+    tx.executemany(_ADD, rows)
+    tx.known.has_edges = True
+    if not tx.known.has_guards and any(row[4] for row in rows):
+        tx.known.has_guards = True
+
+
+def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str, now: float) -> None:
+    """A new edge between tasks that exist, or another `wants` for the one there is."""
+    guard = is_guard(tx.known, wants)
+    for task_id in (task, upstream):
+        if not tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
+            raise TaskNotFound(task_id)
+    (phase,) = tx.execute("SELECT phase FROM taskcore_task WHERE id = ?", (task,)).fetchone()
+    if phase not in life.PENDING:
+        raise InvalidTransition(task, phase, "get a dependency")
+    refuse_cycle(tx, task, upstream)
+    changed = tx.execute(
+        "UPDATE taskcore_edge SET wants = ?, otherwise = ?, guard = ? WHERE upstream = ? AND task = ?",
+        (wants, otherwise, guard, upstream, task),
+    ).rowcount
+    if changed:
+        tx.known.has_guards = tx.known.has_guards or guard
+    else:
+        tx.execute(
+            """UPDATE taskcore_task SET blockers = blockers + 1,
+                phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END WHERE id = ?""",
+            (task,),
+        )
+        add(tx, [(upstream, task, wants, otherwise, guard)])
+    link(tx, [task], now)
+    if phase in (life.READY, life.SCHEDULED):
+        propagate(tx, [task], now)
+
+
+_UPSTREAMS: Final = "SELECT upstream FROM taskcore_edge WHERE task = ?"
+_REACHES: Final = """
+    WITH RECURSIVE above (id) AS (
+        VALUES (:upstream) UNION SELECT e.upstream FROM above CROSS JOIN taskcore_edge AS e ON e.task = above.id
+    )
+    SELECT 1 FROM above WHERE id = :task LIMIT 1"""
+
+
+def refuse_cycle(tx: Transaction, task: int, upstream: int) -> None:
+    """`DependencyCycle`, with its path, if `upstream` already depends on `task`."""
+    if task != upstream and not tx.execute(_REACHES, {"task": task, "upstream": upstream}).fetchone():
+        return
+    came_from = {upstream: task}
+    level = [upstream]
+    while task not in level:
+        level = [
+            above
+            for below in level
+            for (above,) in tx.execute(_UPSTREAMS, (below,)).fetchall()
+            if came_from.setdefault(above, below) == below
+        ]
+    path = [task]
+    while len(path) == 1 or path[-1] != task:
+        path.append(came_from[path[-1]])
+    raise DependencyCycle(list(reversed(path)))

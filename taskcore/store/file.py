@@ -1,0 +1,375 @@
+"""The door to the file: one connection, one lock, one place that says BEGIN.
+
+`write(work, …)` runs `work(tx, …)` inside one `BEGIN IMMEDIATE` transaction; all or nothing of it is in the file
+afterwards, whatever is raised inside. No user code, logging, callback or encoding belongs into `work`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from taskcore import clock
+from taskcore.errors import BadFile, EngineClosed
+from taskcore.store import schema
+from taskcore.store.known import Known
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_files: Final[weakref.WeakSet[File]] = weakref.WeakSet()
+
+
+def _code(error: sqlite3.Error) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+class Transaction:
+    """One open write, and what it gathers for those who look after its commit."""
+
+    __slots__ = ("births", "ended", "execute", "executemany", "freed", "known", "of_a_turn", "requested", "scope")
+
+    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.known = known
+        self.ended: list[int] = []
+        """Tasks that ended here and are not the scheduler's own report."""
+        self.freed = False
+        """Whether a task may have become ready, or a time may have come nearer."""
+        self.requested: list[int] = []
+        """Running tasks that somebody wants to stop, or to come back."""
+        self.of_a_turn = False
+        """Whether this is the scheduler's own, which knows what it did."""
+        self.births: Any = None
+        """Of a user's transaction: the submits that are not written yet, and the block itself."""
+        self.scope: Any = None
+
+
+class File:
+    """One SQLite file with our tables, opened, checked, and made where there was none."""
+
+    def __init__(self, path: str, *, full: bool, statuses: Mapping[str, str]) -> None:
+        self.path = path
+        self.in_memory = path == ":memory:"
+        self.on_commit: Callable[[Transaction], None] = lambda _: None
+        self._full = full
+        self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
+        self.known = Known()
+        self._transaction: Transaction | None = None  # of the thread that holds the lock
+        self._owner: int | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._polled: int | None = None
+        self._open(statuses)
+        _files.add(self)
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    def _open(self, statuses: Mapping[str, str]) -> None:
+        if not self.in_memory and os.path.isdir(self.path):
+            raise BadFile(self.path, "this is a directory")
+        try:
+            connection = self._connect()
+            try:
+                self._prepare(connection, statuses)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            raise BadFile(self.path, self._reason(error)) from error
+        self._connection = connection
+        self._identity = self._stat()
+        self._polled = _data_version(connection)
+        patiently(self.known.learn, connection, self._polled)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        for pragma in (
+            "PRAGMA foreign_keys = ON",
+            "PRAGMA trusted_schema = OFF",
+            "PRAGMA temp_store = MEMORY",
+            "PRAGMA cache_size = -16000",
+            "PRAGMA journal_size_limit = 16777216",
+            f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}",
+        ):
+            patiently(connection.execute, pragma)
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, statuses: Mapping[str, str]) -> None:
+        """Look before anything is written: what we cannot use stays as it is."""
+        found = patiently(schema.shape, connection)
+        self._accept(connection, found)
+        if not self.in_memory and os.stat(self.path).st_nlink > 1:
+            raise BadFile(self.path, "it has several hard links, and each would get a log of its own")
+        (pages,) = patiently(lambda: connection.execute("PRAGMA page_count").fetchone())
+        if not pages:
+            patiently(connection.execute, "PRAGMA auto_vacuum = INCREMENTAL")
+        # Does not use the busy handler, and says "locked" while another process makes the same change.
+        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
+        if found and not statuses:
+            return
+        patiently(connection.execute, "BEGIN IMMEDIATE")
+        try:
+            found = schema.shape(connection)
+            self._accept(connection, found)
+            if not found:
+                for statement in schema.STATEMENTS:
+                    connection.execute(statement)
+                connection.executemany("INSERT INTO taskcore_meta (key, value) VALUES (?, ?)", schema.FIRST_ROWS)
+            self._add_statuses(connection, statuses)
+            patiently(connection.execute, "COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _accept(self, connection: sqlite3.Connection, found: dict[str, str]) -> None:
+        if not found:
+            return
+        if "taskcore_meta" in found:
+            try:
+                row = connection.execute("SELECT value FROM taskcore_meta WHERE key = 'format'").fetchone()
+            except sqlite3.OperationalError:
+                raise BadFile(self.path, "taskcore_meta has a foreign shape") from None
+            if row is None or not str(row[0]).isdecimal():
+                raise BadFile(self.path, "taskcore_meta does not say the file's format")
+            if int(row[0]) > int(schema.FORMAT):
+                raise BadFile(self.path, f"it was written by a newer taskcore (format {row[0]}, here {schema.FORMAT})")
+        wrong = schema.foreign(found)
+        if wrong:
+            raise BadFile(self.path, wrong)
+
+    def _add_statuses(self, connection: sqlite3.Connection, statuses: Mapping[str, str]) -> None:
+        for label, phase in statuses.items():
+            row = connection.execute("SELECT phase FROM taskcore_status WHERE label = ?", (label,)).fetchone()
+            if row is None:
+                connection.execute("INSERT INTO taskcore_status (label, phase) VALUES (?, ?)", (label, phase))
+            elif row[0] != phase:
+                raise ValueError(f"status {label!r} is {row[0]} in {self.path}, and keeps that phase; not {phase}")
+
+    def _reason(self, error: sqlite3.Error) -> str:
+        match _code(error):
+            case sqlite3.SQLITE_NOTADB:
+                return "this is no SQLite file"
+            case sqlite3.SQLITE_CORRUPT:
+                return f"the file is damaged ({error})"
+            case sqlite3.SQLITE_READONLY:
+                return f"the file or its directory cannot be written ({error})"
+            case _:
+                return str(error)
+
+    def _stat(self) -> tuple[int, int] | None:
+        if self.in_memory:
+            return None
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    # -- using ------------------------------------------------------------------------------------------------------
+
+    def write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(tx, …)` in one transaction; inside `enter` of the same thread, as part of that one.
+
+        One function on purpose: a Ctrl-C finds the lock taken and `try` entered, or neither.
+        """
+        with self._lock:
+            if self._transaction is not None:
+                return self._nested(self._transaction, work, *args, **kwargs)
+            connection = self._ready()
+            try:
+                tx = self._begin(connection)
+                result = work(tx, *args, **kwargs)
+                patiently(connection.execute, "COMMIT")
+            except sqlite3.DatabaseError as error:
+                self.known.forget()
+                if _code(error) in _BROKEN:
+                    raise BadFile(self.path, self._reason(error)) from error
+                raise
+            except BaseException:
+                self.known.forget()
+                raise
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        self.on_commit(tx)
+        return result
+
+    def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(connection, …)`, which only reads and fetches all it reads."""
+        with self._lock:
+            connection = self._ready()
+            try:
+                return patiently(work, connection, *args, **kwargs)
+            except sqlite3.DatabaseError as error:
+                if _code(error) in _BROKEN:
+                    raise BadFile(self.path, self._reason(error)) from error
+                raise
+
+    def enter(self) -> Transaction:
+        """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
+        self._lock.acquire()
+        try:
+            if self._transaction is not None:
+                raise RuntimeError("a transaction() is open in this thread already")
+            self._transaction = self._begin(self._ready())
+            self._owner = threading.get_ident()
+            return self._transaction
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def leave(self, commit: bool) -> None:
+        tx, connection = self._transaction, self._connection
+        assert tx is not None and connection is not None
+        try:
+            if commit:
+                patiently(connection.execute, "COMMIT")
+        finally:
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                    commit = False
+                if not commit:
+                    self.known.forget()
+            finally:
+                self._transaction, self._owner = None, None
+                self._lock.release()
+        if commit:
+            self.on_commit(tx)
+
+    @property
+    def current(self) -> Transaction | None:
+        """The transaction that the calling thread has entered, if it has."""
+        return self._transaction if self._owner == threading.get_ident() else None
+
+    def changed(self) -> bool:
+        """Whether another process committed since this was asked last; if so, `known` is brought up to date."""
+        if self.in_memory or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            connection = self._ready()
+            version = patiently(_data_version, connection)
+            if version == self._polled:
+                return False
+            self._polled = version
+            if self._transaction is None:
+                patiently(self.known.learn, connection, version)
+            return True
+        finally:
+            self._lock.release()
+
+    def check_identity(self) -> None:
+        """Refuse to go on when the path no longer leads to the file that is open: commits would go nowhere."""
+        if self._stat() != self._identity:
+            raise BadFile(self.path, "the file was deleted or replaced while it was open")
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            _files.discard(self)
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            raise EngineClosed(self.path, "this engine belongs to the process that forked; open one of your own here")
+        if self._closed:
+            raise EngineClosed(self.path)
+        if self._connection is None:  # closed before a fork
+            self._connection = self._connect()
+            self.known.forget()
+        return self._connection
+
+    def _begin(self, connection: sqlite3.Connection) -> Transaction:
+        if connection.in_transaction:  # a second Ctrl-C hit the ROLLBACK of the first
+            connection.execute("ROLLBACK")
+        patiently(connection.execute, "BEGIN IMMEDIATE")
+        version = _data_version(connection)
+        if version != self.known.version:
+            self.known.learn(connection, version)
+            if self.known.format != schema.FORMAT:
+                raise BadFile(self.path, f"another process brought it to format {self.known.format} meanwhile")
+        return Transaction(connection, self.known)
+
+    def _nested(
+        self, tx: Transaction, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """A verb inside the caller's transaction is all or nothing too."""
+        tx.execute("SAVEPOINT verb")
+        try:
+            result = work(tx, *args, **kwargs)
+            tx.execute("RELEASE verb")
+            return result
+        except BaseException:
+            tx.execute("ROLLBACK TO verb")
+            tx.execute("RELEASE verb")
+            assert self._connection is not None
+            version = self.known.version
+            self.known.forget()
+            self.known.learn(self._connection, version)
+            raise
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def patiently(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call until no other process is in the way.
+
+    SQLite's own waiting sleeps up to 100 ms at a time and lets a busy writer starve the others; short random naps
+    share the file evenly. It has no deadline: a locked file is never the outcome of a task.
+    """
+    while True:
+        try:
+            return work(*args, **kwargs)
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _BUSY:
+                raise
+        clock.pause(random.uniform(0.0002, 0.002))
+
+
+def _before_fork() -> None:
+    """SQLite must not cross a fork: a child would inherit the bookkeeping of its locks, but not the locks.
+
+    A second is long for a transaction of ours; one of the user's that lasts longer crosses the fork as it is.
+    """
+    for file in list(_files):
+        if file._lock.acquire(timeout=1):
+            _held_over_fork.append(file)
+            if file._transaction is None and not file.in_memory and file._connection is not None:
+                file._connection.close()
+                file._connection = None
+
+
+def _after_fork() -> None:
+    while _held_over_fork:
+        _held_over_fork.pop()._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    # What could not be closed before is kept for good: closing it here would touch the parent's file.
+    _never_closed.extend(file._connection for file in _files if file._connection is not None)
+    _after_fork()
+
+
+_held_over_fork: Final[list[File]] = []
+_never_closed: Final[list[sqlite3.Connection]] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -1,0 +1,65 @@
+"""What an engine remembers of its file between transactions, so as not to ask again.
+
+Valid as long as nobody else committed (`PRAGMA data_version` tells) and nothing was rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A name with the options that its tasks share."""
+
+    id: int
+    name: str
+    max_attempts: int | None
+    max_lapses: int
+    options: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Known:
+    version: int | None = None
+    format: str = ""
+    last_id: int = 0
+    """The highest id ever given to a task: ids are never given twice, even after the newest task was deleted."""
+    kinds: dict[int, Kind] = field(default_factory=dict)
+    kind_ids: dict[tuple[str, str], int] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    has_edges: bool = False
+    has_guards: bool = False
+    has_tags: bool = False
+
+    def forget(self) -> None:
+        """After a rollback: what was learnt inside it never was. Everything is read again before the next write."""
+        self.version = None
+
+    def learn(self, connection: sqlite3.Connection, version: int | None) -> None:
+        row = connection.execute(
+            """SELECT (SELECT value FROM taskcore_meta WHERE key = 'format'),
+                      max(ifnull((SELECT max(id) FROM taskcore_task), 0),
+                          (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')),
+                      EXISTS (SELECT 1 FROM taskcore_edge),
+                      EXISTS (SELECT 1 FROM taskcore_edge WHERE guard = 1),
+                      EXISTS (SELECT 1 FROM taskcore_tag)"""
+        ).fetchone()
+        self.format, self.last_id = row[0], row[1]
+        self.has_edges, self.has_guards, self.has_tags = map(bool, row[2:])
+        self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
+        if self.version is None:  # new dictionaries: another thread may be reading the old ones
+            self.kinds, self.kind_ids = {}, {}
+        for kind_id, name, attempts, lapses, text in connection.execute(
+            "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE id > ?",
+            (max(self.kinds, default=0),),
+        ).fetchall():
+            self.add(Kind(kind_id, name, attempts, lapses, json.loads(text)), text)
+        self.version = version
+
+    def add(self, kind: Kind, text: str) -> None:
+        self.kinds[kind.id] = kind
+        self.kind_ids[kind.name, text] = kind.id

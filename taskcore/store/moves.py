@@ -1,0 +1,374 @@
+"""Claims and reports: the verbs that move tasks into and out of `running`.
+
+Whoever reports shows the lease token. A report whose token is not the current one changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from taskcore.store import edges
+from taskcore.store.file import Transaction
+
+# -- claiming -------------------------------------------------------------------------------------------------------
+
+_ORDER = "ORDER BY priority DESC, ahead DESC, id"
+_NEXT_OF_ONE: Final = f"""
+    SELECT json_group_array(id) FROM (
+        SELECT id FROM taskcore_task WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n
+    )"""
+# One seek a kind, however many tasks of a kind that may not run stand in front.
+_NEXT_OF_SOME: Final = f"""
+        SELECT -priority AS p, -ahead AS a, id, ? AS place FROM (
+            SELECT priority, ahead, id FROM taskcore_task AS t WHERE kind = ? AND phase = 'ready'
+            AND (? IS NULL OR NOT EXISTS (
+                SELECT 1 FROM taskcore_attempt AS f CROSS JOIN taskcore_worker AS w ON w.id = f.worker
+                WHERE f.task = t.id AND f.outcome IN ('failed', 'lapsed') AND w.name = ?
+            ))
+            {_ORDER} LIMIT ?
+        )"""
+_AT_ONCE: Final = 100
+"""Kinds that one statement looks at; SQLite takes no more than 500."""
+
+
+@functools.cache
+def _next_of(kinds: int) -> str:
+    return f"SELECT json_group_array(json_array(p, a, id, place)) FROM ({' UNION ALL '.join([_NEXT_OF_SOME] * kinds)})"
+
+
+def _next(tx: Transaction, kinds: Sequence[tuple[int, int, str | None]], n: int) -> list[int]:
+    """The ids that are next in the order of the queue, over several kinds.
+
+    Of each kind no more is read than its share, twice over. Where a kind has more than that, what comes behind the last
+    that was read is not known, and left to the next turn.
+    """
+    share = max(16, 2 * n // len(kinds))
+    found: list[list[int]] = []
+    for start in range(0, len(kinds), _AT_ONCE):
+        some = kinds[start : start + _AT_ONCE]
+        values: list[Any] = []
+        for place, (kind, most, avoid) in enumerate(some, start):
+            values += (place, kind, avoid, avoid, min(most, share))
+        found += json.loads(tx.execute(_next_of(len(some)), values).fetchall()[0][0])
+    found.sort()
+    seen = [0] * len(kinds)
+    chosen = []
+    for *_, task, place in found[:n]:
+        chosen.append(task)
+        seen[place] += 1
+        if seen[place] == share < kinds[place][1]:
+            break
+    return chosen
+
+
+_CLAIM: Final = """
+    UPDATE taskcore_task SET
+        phase = 'running', token = token + 1, attempts = attempts + 1, worker = :worker, greenfield = :lease_end,
+        started_at = :now, first_started_at = ifnull(first_started_at, :now), progress = NULL
+    WHERE id IN (SELECT value FROM json_each(:ids))"""
+# One row with all of it: each row fetched would give the interpreter lock away and ask for it again.
+_CLAIMED: Final = f"""
+    SELECT json_group_array(json_array(
+        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts
+    )) FROM (
+        SELECT t.id, token, kind, args, links, failures, lapses, attempts, priority, ahead
+        FROM json_each(:ids) AS claimed CROSS JOIN taskcore_task AS t ON t.id = claimed.value
+        {_ORDER.replace(", id", ", t.id")}
+    )"""
+
+
+class Claimed(NamedTuple):
+    """A task as its claim found it. `inputs`: upstream id → (verdict, result text) of its links."""
+
+    id: int
+    token: int
+    kind: int
+    args: Any
+    links: str | None
+    failures: int
+    lapses: int
+    attempts: int
+    inputs: dict[int, tuple[str, str | None]] | None = None
+
+
+def claim(
+    tx: Transaction, kinds: Sequence[tuple[int, int, str | None]], n: int, worker: int, now: float, lease_end: float
+) -> list[Claimed]:
+    """Take up to `n` ready tasks in the order of the queue.
+
+    `kinds` are those that may be taken: (kind, at most so many of it, a worker: without what failed on that one).
+    """
+    if not kinds or n < 1:
+        return []
+    if len(kinds) == 1 and kinds[0][2] is None:
+        kind, most, _ = kinds[0]
+        ids = tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0]
+    else:
+        ids = json.dumps(_next(tx, kinds, n))
+    if ids == "[]":
+        return []
+    tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
+    if tx.known.has_guards:
+        edges.propagate(tx, json.loads(ids), now)
+        ids = _without_guarded(tx, ids, now)
+    return _details(tx, ids)
+
+
+def _details(tx: Transaction, ids: str) -> list[Claimed]:
+    claimed = [Claimed(*row) for row in json.loads(tx.execute(_CLAIMED, {"ids": ids}).fetchall()[0][0])]
+    for place, task in enumerate(claimed):
+        if not isinstance(task.args, str):  # long ones do not come with the rest
+            (args,) = tx.execute("SELECT args FROM taskcore_task WHERE id = ?", (task.id,)).fetchone()
+            claimed[place] = task = task._replace(args=args)
+        if task.links is not None:
+            claimed[place] = task._replace(inputs=inputs(tx.execute, task.id))
+    return claimed
+
+
+def holding(tx: Transaction, task_id: int, token: int) -> Claimed | None:
+    """The claim of this token as it was made, if it is held."""
+    held = tx.execute(_HELD, (json.dumps([(task_id, token)]),)).fetchall()
+    return _details(tx, json.dumps([task_id]))[0] if held else None
+
+
+def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:
+    """What this task's dependencies gave: upstream id → (verdict, result text)."""
+    rows = execute(
+        """SELECT e.upstream, e.verdict, u.result FROM taskcore_edge AS e
+           CROSS JOIN taskcore_task AS u ON u.id = e.upstream WHERE e.task = ?""",
+        (task_id,),
+    ).fetchall()
+    return {upstream: (verdict, result) for upstream, verdict, result in rows}
+
+
+def _without_guarded(tx: Transaction, ids: str, now: float) -> str:
+    """One batch may have claimed A and B where B wants A "pending": B goes back, as if it had come a moment later."""
+    blocked = tx.execute(
+        """SELECT t.id, t.token FROM json_each(?) AS claimed
+           CROSS JOIN taskcore_task AS t ON t.id = claimed.value WHERE t.blockers > 0""",
+        (ids,),
+    ).fetchall()
+    if not blocked:
+        return ids
+    give_back(tx, blocked, now)
+    gone = {task for task, _ in blocked}
+    return json.dumps([task for task in json.loads(ids) if task not in gone])
+
+
+_HELD: Final = """
+    SELECT t.id, t.cancel_requested_at IS NOT NULL FROM json_each(?) AS claim
+    CROSS JOIN taskcore_task AS t ON t.id = claim.value->>0
+    WHERE +t.phase = 'running' AND t.token = claim.value->>1"""
+
+
+def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) -> list[int]:
+    """Claims (id, token) that never began: as if they had not been. → the ids of those that were held."""
+    held = tx.execute(_HELD, (json.dumps(list(claims)),)).fetchall()
+    tasks = [task for task, _ in held]
+    tx.execute(
+        """UPDATE taskcore_task SET phase = 'waiting', greenfield = NULL, attempts = attempts - 1, worker = NULL,
+               label = NULL, started_at = CASE WHEN attempts > 1 THEN started_at END,
+               first_started_at = CASE WHEN attempts > 1 THEN first_started_at END
+           WHERE id IN (SELECT value FROM json_each(?))""",
+        (json.dumps(tasks),),
+    )
+    edges.release(tx, tasks, now)
+    unwanted = [task for task, cancel_requested in held if cancel_requested]
+    if unwanted:
+        tx.execute(
+            """UPDATE taskcore_task SET phase = 'cancelled', finished_at = ?, greenfield = NULL
+               WHERE id IN (SELECT value FROM json_each(?))""",
+            (now, json.dumps(unwanted)),
+        )
+        tx.ended.extend(unwanted)
+    edges.propagate(tx, tasks, now)
+    return tasks
+
+
+def renew(tx: Transaction, worker: int, before: float, lease_end: float) -> None:
+    """Move the end of this worker's leases that end before `before`."""
+    tx.execute(
+        """UPDATE taskcore_task SET greenfield = ?
+           WHERE phase = 'running' AND greenfield < ? AND worker = ? AND phase NOT IN ('ready', 'succeeded')""",
+        (lease_end, before, worker),
+    )
+
+
+# -- reports -------------------------------------------------------------------------------------------------------
+
+_SUCCEED: Final = """
+    UPDATE taskcore_task SET
+        phase = 'succeeded', label = done.label, finished_at = :now, greenfield = NULL, result = done.result,
+        last_error = NULL, progress = 1.0
+    FROM (
+        SELECT value->>0 AS id, value->>1 AS token, value->>2 AS result, value->>3 AS label FROM json_each(:done)
+    ) AS done
+    WHERE taskcore_task.id = done.id AND +taskcore_task.phase = 'running' AND taskcore_task.token = done.token"""
+class Success(NamedTuple):
+    """A claim's good end: the result as text, and a label of phase succeeded or `None`."""
+
+    id: int
+    token: int
+    result: str
+    label: str | None = None
+
+
+class StaleReport(Exception):
+    """Some of a batch are no longer held: begin again, and look which."""
+
+
+def succeed(tx: Transaction, batch: Sequence[Success], now: float, *, look_first: bool = False) -> set[int]:
+    """End these as succeeded. → the ids that were no longer held.
+
+    A batch is settled by one statement, which counts but does not tell which. So it raises `StaleReport` when the count
+    is short, and the caller, whose transaction is rolled back by that, comes again with `look_first`.
+    """
+    stale: set[int] = set()
+    if look_first:
+        held = {task for task, _ in tx.execute(_HELD, (json.dumps([done[:2] for done in batch]),)).fetchall()}
+        stale = {done.id for done in batch if done.id not in held}
+        batch = [done for done in batch if done.id in held]
+    for part in _parts(batch):
+        if tx.execute(_SUCCEED, {"done": json.dumps(part), "now": now}).rowcount != len(part):
+            raise StaleReport
+    edges.propagate(tx, [done.id for done in batch], now)
+    return stale
+
+
+def _parts(batch: Sequence[Success]) -> Iterable[Sequence[Success]]:
+    """In pieces that SQLite's limit on the length of a text lets pass."""
+    start, size = 0, 0
+    for place, done in enumerate(batch):
+        size += len(done.result)
+        if size > 50_000_000 and place > start:
+            yield batch[start:place]
+            start, size = place, len(done.result)
+    if start < len(batch):
+        yield batch[start:]
+
+
+class Failure(NamedTuple):
+    """A claim's other end. `verb` is fail, retry, snooze, give back, obey or lapse."""
+
+    id: int
+    token: int
+    verb: str
+    error_type: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    delay: float = 0.0
+    label: str | None = None
+    result: str | None = None
+    ahead: bool = False
+
+
+_HOLDS: Final = """
+    SELECT attempts, worker, started_at, cancel_requested_at IS NOT NULL FROM taskcore_task
+    WHERE id = ? AND phase = 'running' AND token = ?"""
+_ATTEMPT: Final = """
+    INSERT OR REPLACE INTO taskcore_attempt
+        (task, number, worker, started_at, finished_at, outcome, error_type, error, traceback)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_OBEY: Final = """
+    UPDATE taskcore_task SET phase = 'cancelled', finished_at = :now, greenfield = NULL,
+        last_error = ifnull(:error, last_error)
+    WHERE id = :id"""
+_FAIL: Final = """
+    UPDATE taskcore_task SET phase = 'failed', label = :label, finished_at = :now, greenfield = NULL,
+        failures = failures + 1, result = ifnull(:result, result), last_error = :error
+    WHERE id = :id"""
+_RETRY: Final = """
+    UPDATE taskcore_task SET phase = 'waiting', greenfield = :at, waiting_for = 'backoff', worker = NULL, label = NULL,
+        failures = failures + 1, ahead = :ahead, last_error = :error
+    WHERE id = :id"""
+_SNOOZE: Final = """
+    UPDATE taskcore_task SET phase = 'waiting', greenfield = :at, waiting_for = 'snooze', worker = NULL, label = NULL,
+        attempts = attempts - 1
+    WHERE id = :id"""
+
+
+def report(tx: Transaction, end: Failure, now: float) -> bool:
+    """Any end but success. → False, and nothing changed, if the claim is no longer held.
+
+    A request to cancel wins over all of these.
+    """
+    row = tx.execute(_HOLDS, (end.id, end.token)).fetchone()
+    if row is None:
+        return False
+    if end.verb == "lapse":
+        lapse(tx, [end.id], now, end.error or "its process died")
+        return True
+    attempts, worker, started_at, cancel_requested = row
+    verb = "obey" if cancel_requested else end.verb
+    if verb == "give back":
+        return bool(give_back(tx, [(end.id, end.token)], now))
+    text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
+    values = {
+        "id": end.id, "now": now, "at": now + end.delay, "error": text, "label": end.label, "result": end.result,
+        "ahead": end.ahead,
+    }  # fmt: skip
+    if verb == "snooze":
+        tx.execute(_SNOOZE, values)
+    else:
+        outcome = "cancelled" if verb == "obey" else "failed"
+        tx.execute(
+            _ATTEMPT,
+            (end.id, attempts, worker, started_at, now, outcome, end.error_type, end.error, end.traceback),
+        )
+        tx.execute({"obey": _OBEY, "fail": _FAIL, "retry": _RETRY}[verb], values)
+    if verb in ("retry", "snooze"):
+        edges.release(tx, [end.id], now)
+    else:
+        tx.ended.append(end.id)
+    edges.propagate(tx, [end.id], now)
+    return True
+
+
+def extend(tx: Transaction, task_id: int, token: int, until: float) -> float | None:
+    """→ the new end of the lease, never earlier than the old one; `None` if it is no longer held."""
+    rows = tx.execute(
+        """UPDATE taskcore_task SET greenfield = max(greenfield, ?)
+           WHERE id = ? AND phase = 'running' AND token = ? RETURNING greenfield""",
+        (until, task_id, token),
+    ).fetchall()
+    return rows[0][0] if rows else None
+
+
+# -- lapses --------------------------------------------------------------------------------------------------------
+
+
+def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None:
+    """Running tasks whose holder died or fell silent: again, or failed for good at the cap. A cancel request wins."""
+    ids = json.dumps(list(tasks))
+    tx.execute(
+        """INSERT OR REPLACE INTO taskcore_attempt (task, number, worker, started_at, finished_at, outcome, error)
+           SELECT t.id, t.attempts, t.worker, t.started_at, :now, 'lapsed', :why
+           FROM json_each(:ids) AS dead CROSS JOIN taskcore_task AS t ON t.id = dead.value""",
+        {"ids": ids, "now": now, "why": why},
+    )
+    tx.execute(
+        """UPDATE taskcore_task SET lapses = lapses + 1, label = NULL, last_error = CASE
+               WHEN lapses >= (SELECT k.max_lapses FROM taskcore_kind AS k WHERE k.id = kind)
+               THEN 'lost: ' || :why || ' (' || (lapses + 1) || ' times)' ELSE :why END,
+           phase = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+               WHEN lapses >= (SELECT k.max_lapses FROM taskcore_kind AS k WHERE k.id = kind) THEN 'failed'
+               ELSE 'waiting' END,
+           finished_at = CASE WHEN cancel_requested_at IS NOT NULL
+               OR lapses >= (SELECT k.max_lapses FROM taskcore_kind AS k WHERE k.id = kind) THEN :now END,
+           greenfield = NULL, worker = NULL
+           WHERE id IN (SELECT value FROM json_each(:ids))""",
+        {"ids": ids, "now": now, "why": why},
+    )
+    tx.ended.extend(
+        task
+        for (task,) in tx.execute(
+            """SELECT t.id FROM json_each(?) AS dead
+               CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE t.finished_at IS NOT NULL""",
+            (ids,),
+        ).fetchall()
+    )
+    edges.release(tx, tasks, now)
+    edges.propagate(tx, tasks, now)

@@ -1,0 +1,200 @@
+"""The tables, and what the file itself refuses.
+
+What a row may never be, whoever writes it, stands here as CHECKs and keys. What a row may not become, the lease
+token on every report and the phase that a verb moves out of, stands in the verbs' own WHERE.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from typing import Final
+
+from taskcore import life
+
+FORMAT: Final = "1"
+"""Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
+
+OLDEST_SQLITE: Final = (3, 38, 0)
+"""STRICT came with 3.37, the `->>` operator with 3.38."""
+
+
+def _words(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+META = "CREATE TABLE taskcore_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
+
+# A label belongs to one phase for good: the composite key below lets no row pair it with another.
+STATUS = f"""CREATE TABLE taskcore_status (
+    label TEXT PRIMARY KEY,
+    phase TEXT NOT NULL CHECK (phase IN ({_words(life.LABELLED)})),
+    UNIQUE (label, phase),
+    CONSTRAINT label_is_no_phase CHECK (label NOT IN ({_words(tuple(sorted(life.RESERVED)))}))
+) STRICT"""
+
+# One row per distinct (name, options that tasks of a kind share). Tasks queue by kind, so that a kind which cannot run
+# here costs a claim one step, however many rows it has.
+KIND = """CREATE TABLE taskcore_kind (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    max_attempts INTEGER CHECK (max_attempts >= 1),
+    max_lapses INTEGER NOT NULL CHECK (max_lapses >= 0),
+    options TEXT NOT NULL,
+    CONSTRAINT one_row_a_kind UNIQUE (name, options)
+) STRICT"""
+
+# Whoever claims: an engine's process (with the lane whose lock proves that it lives), or anybody through `claim`.
+WORKER = """CREATE TABLE taskcore_worker (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    lane INTEGER,
+    started_at REAL NOT NULL,
+    ended_at REAL
+) STRICT"""
+WORKER_NAME = "CREATE UNIQUE INDEX taskcore_worker_name ON taskcore_worker (name) WHERE lane IS NULL"
+WORKER_ALIVE = "CREATE UNIQUE INDEX taskcore_worker_alive ON taskcore_worker (lane) WHERE ended_at IS NULL"
+
+# Small and often read columns first, texts last: a reader of the former never touches overflow pages of the latter.
+TASK = f"""CREATE TABLE taskcore_task (
+    id INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL REFERENCES taskcore_kind (id),
+    phase TEXT NOT NULL CHECK (phase IN ({_words(life.PHASES)})),
+    label TEXT,
+    priority INTEGER NOT NULL CHECK (priority BETWEEN -1000 AND 1000),
+    ahead INTEGER NOT NULL DEFAULT 0 CHECK (ahead IN (0, 1)),
+    greenfield REAL,
+    token INTEGER NOT NULL DEFAULT 0,
+    worker INTEGER REFERENCES taskcore_worker (id),
+    attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    lapses INTEGER NOT NULL DEFAULT 0 CHECK (lapses >= 0),
+    blockers INTEGER NOT NULL DEFAULT 0 CHECK (blockers >= 0),
+    held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
+    hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1)),
+    parent INTEGER REFERENCES taskcore_task (id),
+    submitted_at REAL NOT NULL,
+    first_started_at REAL,
+    started_at REAL,
+    finished_at REAL,
+    cancel_requested_at REAL,
+    progress REAL CHECK (progress BETWEEN 0 AND 1),
+    waiting_for TEXT,
+    key TEXT,
+    step TEXT,
+    message TEXT,
+    args TEXT NOT NULL,
+    links TEXT,
+    result TEXT,
+    last_error TEXT,
+    FOREIGN KEY (label, phase) REFERENCES taskcore_status (label, phase),
+    CONSTRAINT finished_exactly_when_ended CHECK ((finished_at IS NOT NULL) = (phase IN ({_words(life.ENDED)}))),
+    CONSTRAINT running_is_a_claim CHECK (
+        phase <> 'running' OR (greenfield IS NOT NULL AND worker IS NOT NULL AND token > 0 AND started_at IS NOT NULL)
+    ),
+    CONSTRAINT scheduled_has_a_time CHECK (phase <> 'scheduled' OR greenfield IS NOT NULL),
+    CONSTRAINT time_moves_no_ready_or_ended_row CHECK (
+        greenfield IS NULL OR phase IN ('waiting', 'scheduled', 'running', 'suspended', 'paused')
+    ),
+    CONSTRAINT nothing_blocks_what_may_run CHECK (blockers = 0 OR phase NOT IN ('ready', 'scheduled')),
+    CONSTRAINT paused_is_held CHECK (phase <> 'paused' OR held = 1)
+) STRICT"""
+
+# The order of this index is the order of claims; the row's id, submission, comes last by itself.
+TASK_READY = """CREATE INDEX taskcore_task_ready
+    ON taskcore_task (kind, priority DESC, ahead DESC) WHERE phase = 'ready'"""
+# Everything else that somebody may look for; what is ready has its own index, what succeeded is the bulk of the file.
+TASK_PHASE = """CREATE INDEX taskcore_task_phase
+    ON taskcore_task (phase, greenfield) WHERE phase NOT IN ('ready', 'succeeded')"""
+TASK_PARENT = "CREATE INDEX taskcore_task_parent ON taskcore_task (parent) WHERE parent IS NOT NULL"
+
+# Clustered by upstream: an end touches one run of pages, however many depend on it.
+EDGE = """CREATE TABLE taskcore_edge (
+    upstream INTEGER NOT NULL REFERENCES taskcore_task (id),
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    wants TEXT NOT NULL,
+    otherwise TEXT NOT NULL CHECK (otherwise IN ('skip', 'wait', 'drop')),
+    verdict TEXT NOT NULL CHECK (verdict IN ('unmet', 'met', 'dropped', 'doomed')),
+    guard INTEGER NOT NULL CHECK (guard IN (0, 1)),
+    PRIMARY KEY (upstream, task),
+    CONSTRAINT not_on_itself CHECK (upstream <> task)
+) STRICT, WITHOUT ROWID"""
+EDGE_TASK = "CREATE INDEX taskcore_edge_task ON taskcore_edge (task)"
+EDGE_GUARD = "CREATE INDEX taskcore_edge_guard ON taskcore_edge (upstream) WHERE guard = 1"
+
+# The newest task of a name and key. The task's own `key` column stays with tasks that a newer one has replaced.
+KEY = """CREATE TABLE taskcore_key (
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    PRIMARY KEY (name, key)
+) STRICT, WITHOUT ROWID"""
+TASK_KEY = "CREATE INDEX taskcore_task_key ON taskcore_task (key) WHERE key IS NOT NULL"
+KEY_TASK = "CREATE INDEX taskcore_key_task ON taskcore_key (task)"
+
+TAG = """CREATE TABLE taskcore_tag (
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    position INTEGER NOT NULL,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (task, position)
+) STRICT, WITHOUT ROWID"""
+TAG_TAG = "CREATE INDEX taskcore_tag_tag ON taskcore_tag (tag)"
+
+# Attempts that did not succeed, and the successful ones of lives before a rerun. The newest success is in its task's
+# row.
+ATTEMPT = """CREATE TABLE taskcore_attempt (
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    number INTEGER NOT NULL,
+    worker INTEGER REFERENCES taskcore_worker (id),
+    started_at REAL,
+    finished_at REAL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'cancelled', 'lapsed')),
+    error_type TEXT,
+    error TEXT,
+    traceback TEXT,
+    PRIMARY KEY (task, number)
+) STRICT, WITHOUT ROWID"""
+
+STATEMENTS: Final = (
+    META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_KEY,
+    EDGE, EDGE_TASK, EDGE_GUARD, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT,
+)  # fmt: skip
+
+FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"))
+
+
+def shape(connection: sqlite3.Connection) -> dict[str, str]:
+    """Name → SQL of everything in the file that is called ours or hangs on a table of ours."""
+    rows = connection.execute(
+        "SELECT name, type, sql FROM sqlite_master "
+        "WHERE (name LIKE 'taskcore\\_%' ESCAPE '\\' OR tbl_name LIKE 'taskcore\\_%' ESCAPE '\\') AND sql IS NOT NULL"
+    ).fetchall()
+    return {name: sql for name, _, sql in rows}
+
+
+@functools.cache
+def expected() -> dict[str, str]:
+    """What `shape` finds in a file of this version."""
+    blank = sqlite3.connect(":memory:")
+    try:
+        for statement in STATEMENTS:
+            blank.execute(statement)
+        return shape(blank)
+    finally:
+        blank.close()
+
+
+def foreign(found: dict[str, str]) -> str | None:
+    """What in the file is not as this version makes it, in words; `None` if all is as it should be.
+
+    An index that somebody added to one of our tables is no harm. A trigger is: it would run inside our transactions.
+    """
+    for name, sql in expected().items():
+        if name not in found:
+            return f"the {'index' if ' INDEX ' in sql else 'table'} {name} is missing"
+        if found[name] != sql:
+            return f"{name} has a foreign shape"
+    for name, sql in found.items():
+        if name not in expected() and not sql.upper().startswith(("CREATE INDEX", "CREATE UNIQUE INDEX")):
+            return f"{name} is not of this version"
+    return None

@@ -1,0 +1,135 @@
+"""What time and death move: the one sweep over `greenfield`, and the tasks of processes that are gone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+from typing import Final
+
+from taskcore.store import edges, moves
+from taskcore.store.file import Transaction
+from taskcore.store.liveness import Lanes
+
+_DUE: Final = """
+    SELECT id FROM taskcore_task
+    WHERE phase = 'scheduled' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
+_SILENT: Final = """
+    SELECT t.id FROM taskcore_task AS t
+    CROSS JOIN taskcore_worker AS w ON w.id = t.worker
+    WHERE t.phase = 'running' AND t.greenfield <= ? AND t.phase NOT IN ('ready', 'succeeded') AND w.lane IS NULL"""
+_PROMOTE: Final = """
+    UPDATE taskcore_task SET phase = 'ready', greenfield = NULL, waiting_for = NULL
+    WHERE id IN (SELECT value FROM json_each(?))"""
+_NEXT: Final = """
+    SELECT min(greenfield) FROM (
+        SELECT min(greenfield) AS greenfield FROM taskcore_task
+        WHERE phase = 'scheduled' AND phase NOT IN ('ready', 'succeeded')
+        UNION ALL
+        SELECT min(t.greenfield) FROM taskcore_task AS t CROSS JOIN taskcore_worker AS w ON w.id = t.worker
+        WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') AND w.lane IS NULL
+    )"""
+
+
+def sweep(tx: Transaction, now: float) -> float | None:
+    """Move every row whose greenfield has come. → the next one, or `None`.
+
+    The lease of an engine's own task is no such time: whether that engine lives, its lane says (`bury`). A claim from
+    outside has nothing but its lease.
+    """
+    due = [task for (task,) in tx.execute(_DUE, (now,)).fetchall()]
+    if due:
+        tx.execute(_PROMOTE, (json.dumps(due),))
+        tx.freed = True
+        edges.propagate(tx, due, now)
+    silent = [task for (task,) in tx.execute(_SILENT, (now,)).fetchall()]
+    if silent:
+        moves.lapse(tx, silent, now, "its lease ran out")
+    next_due: float | None = tx.execute(_NEXT).fetchone()[0]
+    return next_due
+
+
+# -- workers -------------------------------------------------------------------------------------------------------
+
+
+def enlist(tx: Transaction, name: str, lanes: Lanes | None, now: float) -> tuple[int, int]:
+    """A row for an engine that is about to run tasks → (worker, lane).
+
+    The lock comes before the row: a row whose lane nobody holds is taken for dead by whoever looks next.
+    """
+    lane = 0
+    if lanes is not None:
+        bury(tx, lanes, now)
+        taken = {row[0] for row in tx.execute("SELECT lane FROM taskcore_worker WHERE ended_at IS NULL").fetchall()}
+        while lane in taken or not lanes.take(lane):
+            lane += 1
+    try:
+        worker = tx.execute(
+            "INSERT INTO taskcore_worker (name, lane, started_at) VALUES (?, ?, ?) RETURNING id", (name, lane, now)
+        ).fetchall()[0][0]
+    except BaseException:
+        if lanes is not None:
+            lanes.give_up(lane)
+        raise
+    return worker, lane
+
+
+def outsider(tx: Transaction, name: str, now: float) -> int:
+    """The row of a worker that claims from outside; the same one for the same name."""
+    row = tx.execute("SELECT id FROM taskcore_worker WHERE name = ? AND lane IS NULL", (name,)).fetchone()
+    if row is None:
+        row = tx.execute(
+            "INSERT INTO taskcore_worker (name, started_at) VALUES (?, ?) RETURNING id", (name, now)
+        ).fetchall()[0]
+    return int(row[0])
+
+
+def sign_off(tx: Transaction, worker: int, now: float) -> None:
+    """An engine's row ends; the caller holds none of its tasks any more."""
+    tx.execute("UPDATE taskcore_worker SET ended_at = ? WHERE id = ?", (now, worker))
+
+
+_ALIVE: Final = "SELECT id, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL"
+_OF_WORKER: Final = """
+    SELECT t.id, t.token, k.max_lapses = 0 FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') AND t.worker = ?"""
+
+
+def alive(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """(worker, lane) of the engines that did not sign off."""
+    return connection.execute(_ALIVE).fetchall()
+
+
+def claims_of(tx: Transaction, worker: int) -> list[tuple[int, int]]:
+    """(task, token) of all that this worker holds."""
+    return [(task, token) for task, token, _ in tx.execute(_OF_WORKER, (worker,)).fetchall()]
+
+
+def asked(connection: sqlite3.Connection, tasks: Collection[int]) -> list[tuple[int, bool]]:
+    """Those of the tasks that somebody wants to come back: (task, whether it is to be cancelled)."""
+    rows = connection.execute(
+        """SELECT t.id, t.cancel_requested_at IS NOT NULL FROM json_each(?) AS mine
+           CROSS JOIN taskcore_task AS t ON t.id = mine.value
+           WHERE t.held = 1 OR t.cancel_requested_at IS NOT NULL""",
+        (json.dumps(list(tasks)),),
+    ).fetchall()
+    return [(task, bool(cancel)) for task, cancel in rows]
+
+
+def bury(tx: Transaction, lanes: Lanes, now: float) -> int:
+    """Take back the tasks of every engine whose process is gone. → how many engines.
+
+    What its threads were in has lapsed. What was only claimed ahead is given back as if it had never been claimed, but
+    for tasks that may run at most once: a mark is overwritten by the thread's next task, so they count as begun.
+    """
+    dead = [(worker, lane) for worker, lane in tx.execute(_ALIVE).fetchall() if lanes.is_dead(lane)]
+    for worker, lane in dead:
+        begun = lanes.begun(lane, worker)
+        rows = tx.execute(_OF_WORKER, (worker,)).fetchall()
+        lapsed = [task for task, _, once in rows if begun is None or once or task in begun]
+        gone = set(lapsed)
+        moves.give_back(tx, [(task, token) for task, token, _ in rows if task not in gone], now)
+        if lapsed:
+            moves.lapse(tx, lapsed, now, "its process died")
+        sign_off(tx, worker, now)
+    return len(dead)

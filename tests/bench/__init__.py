@@ -1,0 +1,8 @@
+"""Benchmarks: how fast the engine is beside what a user has without it.
+
+Every figure is a ratio of two things measured side by side in one run: the engine, and a reference that needs nothing
+but the standard library (a bare thread pool, or the same rows written with hand-made SQL). Rounds are interleaved,
+figures are medians. They assert that the work was done, never how long it took.
+
+`python -m tests.bench` prints all but the longest; `python -m tests.bench NAME …` prints the named ones.
+"""

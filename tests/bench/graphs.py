@@ -1,0 +1,87 @@
+"""What dependencies cost: layered graphs, three parents a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import taskcore
+
+from .measure import Figure, Measure, check, compare, per_second
+from .references import noop
+from .stored import Store, copy, drain, fill
+
+PARENTS = 3
+
+
+def parents(column: int, width: int) -> list[int]:
+    """The columns in the layer above on which a task depends: three neighbours."""
+    return [(column + k) % width for k in range(PARENTS)]
+
+
+def layers(depth: int, width: int, edges: bool = True) -> Store:
+    """A graph of layers; each task gets its number as its argument and depends on three of the layer above."""
+
+    def store(engine: taskcore.Engine) -> Iterable[object]:
+        task = engine.task(noop, name="visit")
+        above: list[object] = []
+        for number in range(depth):
+            layer: list[object] = []
+            for column in range(width):
+                before = [above[k] for k in parents(column, width)] if above and edges else []
+                layer.append((task.options(after=before) if before else task).submit(number * width + column))
+                yield None
+            above = layer
+
+    return store
+
+
+def in_order(visited: list[int], depth: int, width: int) -> None:
+    """Refuse a walk that left a task out, took one twice, or took one before its parents."""
+    check(sorted(visited) == list(range(depth * width)), "every task was visited, none twice")
+    place = {number: i for i, number in enumerate(visited)}
+    for number in range(width, depth * width):
+        above, column = number - number % width - width, number % width
+        early = all(place[above + k] < place[number] for k in parents(column, width))
+        check(early, f"the parents of task {number} went before it")
+
+
+def dag(place: Path, rounds: int) -> Figure:
+    """100 layers of 100, three parents a task / the same number of tasks without edges."""
+    depth = width = 100
+    linked, loose = place / "linked.db", place / "loose.db"
+    filling = depth * width / fill(linked, layers(depth, width))
+    fill(loose, layers(depth, width, edges=False))
+
+    def ours(number: int) -> float:
+        visited: list[int] = []
+        rate = drain(copy(linked, place / f"linked{number}.db"), depth * width, visit=visited.append)
+        in_order(visited, depth, width)
+        return rate
+
+    def reference(number: int) -> float:
+        visited: list[int] = []
+        rate = drain(copy(loose, place / f"loose{number}.db"), depth * width, visit=visited.append)
+        check(sorted(visited) == list(range(depth * width)), "every task was visited, none twice")
+        return rate
+
+    return compare(ours, reference, rounds, per_second, f"graph stored at {per_second(filling)}")
+
+
+def bigdag(place: Path, rounds: int) -> Figure:
+    """1,000,000 tasks and 3,000,000 edges, 1,000 a layer: tasks/s / the same with 100,000 tasks."""
+    big, small = place / "big.db", place / "small.db"
+    filling = [depth * 1000 / fill(path, layers(depth, 1000)) for path, depth in ((big, 1000), (small, 100))]
+
+    def draining(template: Path, depth: int) -> Measure:
+        def measure(number: int) -> float:
+            path = copy(template, place / f"round{number}.db")
+            rate = drain(path, depth * 1000, visit=lambda _: None)
+            for file in place.glob(path.name + "*"):
+                file.unlink()
+            return rate
+
+        return measure
+
+    stored = " and ".join(map(per_second, filling))
+    return compare(draining(big, 1000), draining(small, 100), rounds, per_second, f"stored at {stored}")

@@ -1,0 +1,174 @@
+"""The examples, run as their readers run them: as scripts, in an empty directory.
+
+Each ends with its output as a comment. What varies (numbers, and the words of indented rows) is compared by its shape.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import taskcore
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+TABLE = [
+    ("census.py", ("--limit-files", "300")),
+]
+
+NUMBER = re.compile(r"\d[\d,.]*\b")
+
+
+def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / script, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def output_of(script: str, *arguments: str, cwd: Path) -> str:
+    """What the script printed; it must have ended well, and without a word on stderr."""
+    ran = run(script, *arguments, cwd=cwd)
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
+    return ran.stdout
+
+
+def output_in_comment(script: str) -> str:
+    """The comment that follows the line `# Output:`, to the end of the script."""
+    _, _, comment = (EXAMPLES / script).read_text(encoding="utf-8").partition("\n# Output:\n")
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in comment.splitlines())
+
+
+def shape(output: str) -> list[str]:
+    """The lines, every number a 0. An indented line is a row of data: its words don't count either, only which of its
+    columns (two spaces apart) are numbers; and rows alike count as one, however many there are."""
+    shapes: list[str] = []
+    for line in output.rstrip().splitlines():
+        if line.startswith("  "):
+            cells = re.split(r" {2,}", line.strip())
+            row = "  " + "  ".join("0" if NUMBER.fullmatch(cell) else "word" for cell in cells)
+            if shapes[-1:] != [row]:
+                shapes.append(row)
+        else:
+            shapes.append(NUMBER.sub("0", line))
+    return shapes
+
+
+def package_totals(engine: taskcore.Engine) -> dict[str, object]:
+    return {task.args[0]: task.result for task in engine.tasks.where(name="total", phase="succeeded")}
+
+
+def test_every_example_is_in_the_table() -> None:
+    assert {script for script, _ in TABLE} == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+@pytest.mark.parametrize(("script", "arguments"), TABLE, ids=[script for script, _ in TABLE])
+def test_an_example_prints_what_the_comment_at_its_end_says(
+    script: str, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    expected = shape(output_in_comment(script))
+    assert expected
+    assert shape(output_of(script, *arguments, cwd=tmp_path)) == expected
+
+
+def test_a_number_and_a_row_of_data_have_the_same_shape_whatever_they_say() -> None:
+    assert shape("files: 1,790\n  a  12\n  b c  1.5\n  d  SyntaxError: line 3\n") == [
+        "files: 0",
+        "  word  0",
+        "  word  word",
+    ]
+    assert shape("tasks: 7 in 0.3 s") == shape("tasks: 1,234 in 25.1 s") != shape("tasks: 7")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_a_census_killed_half_way_goes_on_and_parses_no_file_twice(tmp_path: Path) -> None:
+    some = ("--limit-files", "300", "--workers", "2")
+    undisturbed = output_of("census.py", *some, "--db", "undisturbed.db", cwd=tmp_path)
+
+    killed = run("census.py", *some, "--kill-after", "150", cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert killed.stdout.splitlines()[-1] == "150 files parsed, killing this process"
+    with taskcore.Engine(tmp_path / "census.db", workers=0) as engine:
+        before = len(engine.tasks.where(name="parse", phase="succeeded"))
+    assert 0 < before < 300
+
+    output = output_of("census.py", *some, cwd=tmp_path)
+    assert f"parsed now: {300 - before}, before: {before}, twice: 0" in output.splitlines()
+    with (
+        taskcore.Engine(tmp_path / "census.db", workers=0) as engine,
+        taskcore.Engine(tmp_path / "undisturbed.db", workers=0) as other,
+    ):
+        attempts = [task.attempts for task in engine.tasks.where(name="parse", phase="succeeded")]
+        assert len(attempts) == 300
+        again = [number for number in attempts if number != 1]
+        assert len(again) <= 2, "only what was running at the kill is run again"
+        assert set(again) <= {2}
+        assert f"cut off by a kill and begun again: {len(again)}" in output.splitlines()
+        assert package_totals(engine) == package_totals(other)
+    assert rows(output) == rows(undisturbed)
+
+
+def rows(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("  ")]
+
+
+def test_a_census_that_was_finished_parses_nothing_when_it_is_run_again(tmp_path: Path) -> None:
+    some = ("--limit-files", "20")
+    first = output_of("census.py", *some, cwd=tmp_path)
+    second = output_of("census.py", *some, cwd=tmp_path)
+    assert "parsed now: 20, before: 0, twice: 0" in first.splitlines()
+    assert "parsed now: 0, before: 20, twice: 0" in second.splitlines()
+    fresh = output_of("census.py", *some, "--fresh", cwd=tmp_path)
+    assert "parsed now: 20, before: 0, twice: 0" in fresh.splitlines()
+    assert rows(first) == rows(second) == rows(fresh)
+
+
+def test_a_census_goes_from_a_few_files_to_more_in_the_same_database(tmp_path: Path) -> None:
+    output_of("census.py", "--limit-files", "10", cwd=tmp_path)
+    more = output_of("census.py", "--limit-files", "20", cwd=tmp_path)
+    assert "parsed now: 10, before: 10, twice: 0" in more.splitlines()
+    assert rows(more) == rows(output_of("census.py", "--limit-files", "20", "--db", "other.db", cwd=tmp_path))
+
+
+def test_a_file_that_cannot_be_parsed_is_in_the_report_with_its_reason_and_stops_nothing(tmp_path: Path) -> None:
+    tree = {
+        "single.py": b"import os\n\n\ndef one():\n    return os\n",
+        "good/__init__.py": b"",
+        "good/module.py": b"class A:\n    async def f(self):\n        from os import path\n        return path\n",
+        "good/broken.py": b"def f(:\n",
+        "bad/coding.py": b"# -*- coding: nonsense -*-\n",
+        "bad/bytes.py": b"'\xff'\n",
+        "bad/deep.py": b"-" * 100_000 + b"1\n",
+        "good/site-packages/foreign.py": b"def f(:\n",
+    }
+    for path, source in tree.items():
+        file = tmp_path / "tree" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source)
+
+    output = output_of("census.py", "--root", "tree", "--workers", "2", cwd=tmp_path)
+    cells = {line.split()[0]: line.split()[1:] for line in rows(output)}
+
+    assert cells["(single"] == ["modules)", "1", "5", "1", "0", "1"]
+    assert cells["good"] == ["2", "4", "1", "1", "1"]
+    assert cells["bad"] == ["0", "0", "0", "0", "0"]
+    assert cells["all"] == ["packages", "3", "9", "2", "1", "2"]
+    assert "files that cannot be parsed: 4" in output.splitlines()
+    assert "SyntaxError: invalid syntax (broken.py, line 1)" in output
+    assert "unknown encoding: nonsense" in output
+    assert {path for path in cells if path.endswith(".py")} == {
+        "good/broken.py",
+        "bad/coding.py",
+        "bad/bytes.py",
+        "bad/deep.py",
+    }
+    assert (tmp_path / "census.report.txt").read_text(encoding="utf-8") in output
