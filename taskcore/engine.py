@@ -92,12 +92,13 @@ class Engine(Executor):
             self._file, self._clock, stage, self._definitions, self._behaviours,
             name=self.name, lease=lease, lanes=self._lanes,
             on_ended=self._on_ended, on_foreign_commit=self._futures.look_around,
+            anybody_listens=lambda: len(self._futures) > 0,
         )  # fmt: skip
         self._stage = stage
         self._loop = Loop(self._scheduler, background=getattr(executor, "background", True))
         size = self._workers
         if executor is None:
-            self._scheduler.crew = Threads(size, stage, self._scheduler.report)
+            self._scheduler.crew = Threads(size, stage, self._loop.report)
         else:
             self._scheduler.crew = Guests(executor, size, stage, self._scheduler.report, self._executor_broke)
         self._file.on_commit = self._on_commit
@@ -174,67 +175,56 @@ class Engine(Executor):
     def _submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
         if self._refusing:
             raise EngineClosed(self.path, "the engine takes no more tasks")
-        order = self._order(function, args, kwargs)
-        tx = self._file.current
-        if tx is not None:
-            task_id, new = self._add(tx, order)
-            future = self._futures.handle(task_id, tx.scope if new else None, new=new)
-            tx.scope.submitted = True
+        name, options = function._name, function._options
+        text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._id_of)
+        now, tx, parent = self._clock.now(), self._file.current, current_task(self._file)
+        new, scope = True, None if tx is None else tx.scope
+        if options.plain and parent is None and not links:
+            if tx is None:
+                task_id = self._store(function, now, text)
+            else:
+                task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
         else:
-            task_id, new = self._store(function, order)
-            future = self._futures.handle(task_id, new=new)
+            order = submission.order(name, function._kind, options, text, links, now, self._id_of, self._codec)
+            if order.parent is None:
+                order.parent = parent
+            try:
+                task_id, new = self._file.write(births.submit, order, now) if tx is None else tx.births.add(order)
+            except KeyConflict as conflict:
+                task_id, new = self._equal_or_raise(conflict, order), False
+        future = self._futures.handle(task_id, scope if new else None, new=new)
         self._spans.add(task_id)
-        if function._options.own_behaviour and function._fn is not None:
-            self._remember(function, order)
-        if tx is None and self._workers:
+        if options.own_behaviour and function._fn is not None:
+            self._remember(function)
+        if scope is not None:
+            scope.submitted = True
+        elif self._workers:
             self.start()
         return future
 
-    def _order(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> births.Order:
-        name, options = function._name, function._options
-        text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._id_of)
-        order = submission.order(
-            name, function._kind, options, text, links, self._clock.now(), self._id_of, self._codec
-        )
-        if order.parent is None:
-            order.parent = current_task(self._file)
-        return order
-
-    def _add(self, tx: Transaction, order: births.Order) -> tuple[int, bool]:
-        try:
-            made: tuple[int, bool] = tx.births.add(order)
-            return made
-        except KeyConflict as conflict:
-            tx.births.flush()
-            return self._equal_or_raise(conflict, order)
-
-    def _store(self, function: TaskFunction, order: births.Order) -> tuple[int, bool]:
+    def _store(self, function: TaskFunction, now: float, text: str) -> int:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
-        claim = self._scheduler.free_at_once(order.name) if self._loop.alive else None
-        now = order.submitted_at
-        try:
-            ((task_id, new),) = self._write(births.submit, (order,), now, claim)
-        except KeyConflict as conflict:
-            return self._equal_or_raise(conflict, order)
-        if claim is not None and new and not order.after and order.greenfield is None:
-            kind = self._file.known.kind_ids[order.name, order.kind_options]
-            self._scheduler.adopt(moves.Claimed(task_id, 1, kind, order.args, None, 0, 0, 1))
-        return task_id, new
+        name, kind_options, priority = function._name, function._kind, function._options.priority
+        claim = self._scheduler.free_at_once(name, now) if self._loop.alive else None
+        task_id, kind = self._file.write(births.submit_plain, name, kind_options, priority, now, text, claim)
+        if claim is not None:
+            self._scheduler.adopt(moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1))
+        return task_id
 
-    def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> tuple[int, bool]:
+    def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> int:
         """The texts of the arguments differ; whether the arguments do, the codec says."""
         text, links = self._read(look.stored_arguments, conflict.task_id)
         if links == order.links and submission.canonical(self._codec, text) == submission.canonical(
             self._codec, order.args
         ):
-            return conflict.task_id, False
+            return conflict.task_id
         raise conflict
 
-    def _remember(self, function: TaskFunction, order: births.Order) -> None:
+    def _remember(self, function: TaskFunction) -> None:
         """Functions among the options are not stored: this process keeps them, by kind."""
-        kind = self._file.known.kind_ids.get((order.name, order.kind_options))
+        kind = self._file.known.kind_ids.get((function._name, function._kind))
         if kind is not None and function._fn is not None:
-            self._behaviours[kind] = Definition(order.name, function._fn, function._options)
+            self._behaviours[kind] = Definition(function._name, function._fn, function._options)
 
     def map(
         self,
@@ -273,6 +263,7 @@ class Engine(Executor):
             self._futures.rolled_back(scope)
         elif self._workers and scope.submitted and not self._refusing:
             self.start()
+        self._futures.transaction_ended()
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -339,7 +330,9 @@ class Engine(Executor):
             if not names or kind.name in names
         ]
         who = sweep.outsider(tx, worker, now)
-        claimed = {task.id: task for task in moves.claim(tx, kinds, n, who, now, now + lease)}
+        claimed: dict[int, moves.Claimed] = {}
+        while more := moves.claim(tx, kinds, n - len(claimed), who, now, now + lease):
+            claimed.update((task.id, task) for task in more)
         rows = {row[0][0]: row for row in look.rows(tx, list(claimed))}
         return [(rows[task_id], task) for task_id, task in claimed.items()]
 
@@ -421,6 +414,10 @@ class Engine(Executor):
                 self._loop.wait(lambda: future._resolved, deadline, hurry=True)
         if not future._resolved:
             raise TimeoutError(f"task #{future.id} has not ended")
+
+    def _runs(self, task_id: int) -> bool:
+        """Whether this engine has the task in hand, its end not yet in the file."""
+        return task_id in self._scheduler.held and self._loop.alive
 
     def _watch(self) -> None:
         """Somebody waits for an end: it must be noticed, also if this engine runs nothing."""
@@ -535,7 +532,8 @@ class Engine(Executor):
 
     def _rerun(self, future: TaskFuture, downstream: bool) -> TaskFuture:
         task_id = self._id_of(future)
-        self._futures.ended([task_id])
+        if not future._resolved and self._file.current is None:
+            self._futures.settle(future)
         phase = self._task(task_id).phase
         if not self._write(operate.rerun, [task_id], self._now(), downstream=downstream):
             raise InvalidTransition(task_id, phase, "rerun")

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from taskcore.options import Options
+from taskcore.options import OF_THE_KIND, Options
 
 if TYPE_CHECKING:
     from taskcore.engine import Engine
@@ -56,15 +56,10 @@ class TaskFunction:
         copy = object.__new__(TaskFunction)
         copy.__dict__.update(self.__dict__)
         copy._options = changed = self._options.replaced(options)
-        if not options.keys() <= _OF_THE_TASK:
+        if not options.keys().isdisjoint(OF_THE_KIND):
             copy._kind = changed.kind()
         return copy
 
     def __repr__(self) -> str:
         return f"<TaskFunction {self._name!r}>"
 
-
-_OF_THE_TASK = frozenset(
-    ("priority", "delay", "at", "after", "on", "otherwise", "before", "key", "key_scope", "parent", "tags", "hidden")
-)
-"""Options that make no other kind."""

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore import life
-from taskcore.errors import EngineClosed, TaskFailed, TaskSkipped
+from taskcore.errors import EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
 from taskcore.model import Attempt, Dependency, Task
 from taskcore.store import look
 
@@ -96,7 +96,9 @@ class TaskFuture(Future[Any]):
 
     def cancel(self, reason: str | None = None) -> bool:
         """Not running: ended as cancelled, True. Running: a request that the body sees, False."""
-        return self._engine.tasks.where(id=self).cancel(reason) > 0
+        if self._lost or self._engine.tasks.where(id=self).cancel(reason):
+            return True
+        return self._state is _CANCELLED or self.snapshot().phase == life.CANCELLED
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()
@@ -126,10 +128,16 @@ class TaskFuture(Future[Any]):
 
     def pause(self) -> bool:
         """Hold it; a running one as soon as it comes back. → whether that changed anything."""
-        return self._engine.tasks.where(id=self).pause() > 0
+        return self._moved(self._engine.tasks.where(id=self).pause())
 
     def resume(self) -> bool:
-        return self._engine.tasks.where(id=self).resume() > 0
+        return self._moved(self._engine.tasks.where(id=self).resume())
+
+    def _moved(self, count: int) -> bool:
+        """Whether a verb moved it; `TaskNotFound` if it did not because there is none."""
+        if not count:
+            self.snapshot()
+        return count > 0
 
     def depends_on(self, other: TaskFuture | int, on: str = life.SUCCEEDED, otherwise: str = "skip") -> None:
         """One more dependency, or another `on` for the one there is.
@@ -144,7 +152,8 @@ class TaskFuture(Future[Any]):
         """Called by the register alone, once the end is in the file, outside every lock."""
         condition = self.__dict__.get("_made_condition")
         if condition is None:
-            self._settle(text, error)
+            if self._state is _PENDING:
+                self._settle(text, error)
             return
         with condition:
             if self._state is not _PENDING:
@@ -179,16 +188,35 @@ class Register:
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock = threading.Lock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
-        self._handles: weakref.WeakValueDictionary[int, TaskFuture] = weakref.WeakValueDictionary()
+        self._after_transaction: list[int] = []
+        self._handles: dict[int, weakref.ref[TaskFuture]] = {}
+        self._tidy_at = 1000
 
     def handle(self, task_id: int, origin: TransactionScope | None = None, *, new: bool = False) -> TaskFuture:
         """The one live handle of a task that has not ended, as far as is known here; `new`: there is none yet."""
         if not new:
-            found = self._handles.get(task_id)
+            found = self._alive(task_id)
             if found is not None and not found._resolved and not found._lost:
                 return found
-        future = self._handles[task_id] = TaskFuture(self._engine, task_id, origin)
+        future = TaskFuture(self._engine, task_id, origin)
+        self._handles[task_id] = weakref.ref(future)
+        if len(self._handles) > self._tidy_at:
+            self._tidy()
         return future
+
+    def _alive(self, task_id: int) -> TaskFuture | None:
+        handle = self._handles.get(task_id)
+        return None if handle is None else handle()
+
+    def _tidy(self) -> None:
+        """Drop what nobody holds or has heard of its end. (A callback of each reference would cost more than the handle.)"""
+        alive = {}
+        for task_id, handle in list(self._handles.items()):
+            future = handle()
+            if future is not None and not future._resolved:
+                alive[task_id] = handle
+        self._handles = alive
+        self._tidy_at = 2 * len(alive) + 1000
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -209,7 +237,8 @@ class Register:
             self._leave(future.id)
             future._resolve(error=CancelledError())
         elif future._state is _PENDING:
-            self._look([future.id])
+            if not self._engine._runs(future.id):  # else its end is yet to come, and will find the future here
+                self._look([future.id])
             self._engine._watch()
         return condition
 
@@ -217,11 +246,20 @@ class Register:
         """Resolve it if its task has ended, without making anything to wait with. → whether it is resolved."""
         if future._lost:
             future._resolve(error=CancelledError())
-        else:
-            for task_id, row in self._engine._outcomes([future.id]).items():
-                text, error = self._outcome(task_id, row)
-                future._resolve(text=text, error=error)
+        elif not self._engine._runs(future.id):
+            self._read_ahead(future.id)
+            if not future._resolved:
+                for task_id, row in self._engine._outcomes([future.id]).items():
+                    text, error = self._outcome(task_id, row)
+                    future._resolve(text=text, error=error)
         return future._resolved
+
+    def _read_ahead(self, first: int) -> None:
+        """Results are mostly asked for in the order of submission: one look for the next hundred."""
+        for task_id, text in self._engine._read(look.short_results, first, first + 99):
+            future = self._alive(task_id)
+            if future is not None and task_id not in self._waiting and not future._lost:
+                future._resolve(text=text)
 
     def refresh(self, future: TaskFuture) -> None:
         """Before an answer to `done()`: where no loop runs that would tell, the row does."""
@@ -238,7 +276,7 @@ class Register:
     def failed(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
         for task_id in task_ids:
-            future = self._handles.get(task_id)
+            future = self._alive(task_id)
             if future is not None and task_id not in self._waiting:
                 with self._lock:  # nobody asked yet; who asks later shall get the very exception
                     if not future._resolved:
@@ -258,6 +296,11 @@ class Register:
         part, self._turn_of = self._turn_of[-2000:], self._turn_of[:-2000]
         self.ended(part)
 
+    def transaction_ended(self) -> None:
+        """Look at last at those that were asked for inside it."""
+        task_ids, self._after_transaction = self._after_transaction, []
+        self.ended(task_ids)
+
     def rolled_back(self, scope: TransactionScope) -> None:
         with self._lock:
             gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
@@ -267,7 +310,14 @@ class Register:
 
     def close(self) -> None:
         """Every live future gets its row's outcome first; what has not ended can no longer be waited for here."""
-        self.ended(list(self._waiting))
+        live = [future for handle in list(self._handles.values()) if (future := handle()) is not None]
+        with self._lock:
+            for future in live:
+                if not (future._resolved or future._lost or future.id in self._waiting):
+                    self._waiting[future.id] = [future]
+        waiting = list(self._waiting)
+        for start in range(0, len(waiting), 2000):
+            self.ended(waiting[start : start + 2000])
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 why = f"the engine was closed before task #{task_id} ended"
@@ -278,6 +328,9 @@ class Register:
             return self._waiting.pop(task_id, [])
 
     def _look(self, task_ids: list[int]) -> None:
+        if self._engine._file.current is not None:  # what the open transaction did may yet be undone
+            self._after_transaction.extend(task_ids)
+            return
         for task_id, row in self._engine._outcomes(task_ids).items():
             text, error = self._outcome(task_id, row)
             for future in self._leave(task_id):
@@ -286,6 +339,8 @@ class Register:
     def _outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
         phase, status, result, last_error, attempts, error_type, message, traceback = row
         match phase:
+            case None:
+                return None, TaskNotFound(task_id)
             case life.SUCCEEDED:
                 return result, None
             case life.CANCELLED:

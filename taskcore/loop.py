@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from taskcore.body import End, Work
 from taskcore.clock import monotonic, pause
 from taskcore.errors import BadFile, EngineClosed
 from taskcore.scheduler import Scheduler
+from taskcore.store.file import Trouble
 
 log = logging.getLogger("taskcore")
 
@@ -28,6 +29,7 @@ class Loop:
         self._starting = threading.Lock()  # over the decision to start the thread
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
         self._stopping = False
+        self._sleeps_until = 0.0  # monotonic
         self.trouble: str | None = None
         """Why the engine is not well, or `None`."""
 
@@ -65,18 +67,19 @@ class Loop:
             left = 0.2 if deadline is None else min(0.2, deadline - monotonic())
             if left <= 0 or self.stopped:
                 return done()
-            if pass_time is not None and scheduler.quiet:
-                ahead = scheduler.until_next()
-                if ahead is not None:
-                    pass_time(ahead)
+            ahead = scheduler.until_next() if pass_time is not None and scheduler.quiet else None
+            if pass_time is not None and ahead is not None:
+                pass_time(ahead)
             if self.helps:
                 with scheduler.turned:
-                    if not scheduler.quiet or pass_time is None:
+                    if ahead is None or not scheduler.quiet:
                         scheduler.turned.wait(left)
             else:
                 wait = self._turn()
-                if not done():
-                    scheduler.block(min(wait, left))
+                hurried = pass_time is not None and scheduler.quiet and scheduler.until_next() is not None
+                if not hurried and not done():
+                    for report in scheduler.block(min(wait, left)):
+                        scheduler.inbox.put(report)
         return True
 
     def finish(self, deadline: float | None, own: int | None) -> None:
@@ -91,32 +94,56 @@ class Loop:
         with self._turning:
             scheduler.bow_out()
 
+    def report(self, work: Work, end: End) -> None:
+        """A body ended; called in its thread.
+
+        If that was all that was going on, this thread takes the turn itself and may go straight on with what it set free:
+        a lone task is settled, and a chain goes on, without waking another thread. Otherwise the loop gathers a batch.
+        """
+        scheduler = self._scheduler
+        alone = len(scheduler.held) <= 1 and scheduler.crew.ahead and self._thread is not None
+        if alone and not scheduler.streaming() and self._turning.acquire(blocking=False):
+            try:
+                wait = self._turn([(work, end)])
+            finally:
+                self._turning.release()
+            if monotonic() + wait < self._sleeps_until:
+                scheduler.wake()
+        else:
+            scheduler.report(work, end)
+
     def _run(self) -> None:
         scheduler = self._scheduler
+        reports: list[tuple[Work, End]] = []
         while not self._stopping:
-            before, submits = self.trouble, scheduler.submits
-            wait = self._turn()
-            if self.trouble is not None and self.trouble.startswith("stopped"):
+            before = self.trouble
+            wait = self._turn(reports)
+            if self.stopped:
                 return
             if self.trouble != before:
                 log.warning("%s: %s", scheduler.file.path, self.trouble or "well again")
-            scheduler.block(wait)
-            # Loop, submitter and workers would hand the interpreter's lock round at every statement of each. While many
-            # submit, nobody waits and there is more to do than threads, a nap lets a batch gather.
-            if (
-                scheduler.submits - submits >= 4
-                and not scheduler.waiting
-                and len(scheduler.held) > 2 * scheduler.crew.size
-            ):
-                pause(0.003)
+            self._sleeps_until = monotonic() + wait
+            reports = scheduler.block(wait)
+            if scheduler.streaming():
+                self._nap()
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
+        for item in reports:
+            scheduler.inbox.put(item)
 
-    def _turn(self) -> float:
+    def _nap(self) -> None:
+        """Let a batch gather while many submit and nobody waits: loop, submitter and workers would otherwise hand the
+        interpreter's lock round at every statement of each."""
+        for _ in range(3):
+            pause(0.001)
+            if not self._scheduler.streaming():
+                return
+
+    def _turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
         """One turn that never raises: what cannot be written now is kept and tried again."""
         try:
             with self._turning:
-                wait = self._scheduler.turn()
+                wait = self._scheduler.turn(reports)
             self.trouble = None
             return wait
         except EngineClosed:
@@ -126,7 +153,7 @@ class Loop:
             self.trouble = f"stopped: {error.reason}"
             self._stopping = True
             return 0.0
-        except sqlite3.Error as error:
+        except Trouble as error:
             self.trouble = f"degraded: {error}"
             return 0.5
         except Exception as error:

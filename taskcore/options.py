@@ -47,6 +47,8 @@ class Options:
     parent: Any = None
     tags: tuple[str, ...] = ()
     hidden: bool = False
+    plain: bool = True
+    """Whether nothing is said but what its kind says, and a priority."""
     own_behaviour: bool = False
     """Whether `backoff` or `retry_on` differ from those of the name's definition."""
 
@@ -61,6 +63,7 @@ class Options:
             setattr(new, name, check(name, value))
             if name == "backoff" or name == "retry_on":
                 new.own_behaviour = True
+            new.plain = new.plain and (name in OF_THE_KIND or name == "priority")
         if new.delay and new.at is not None and ("delay" in values or "at" in values):
             raise ValueError("delay and at exclude each other: give one of them")
         return new
@@ -226,3 +229,6 @@ OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "tags": _tags,
     "hidden": _flag,
 }
+OF_THE_KIND: Final = frozenset(
+    ("max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "failed_status", "avoid_failed_worker")
+)

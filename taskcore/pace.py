@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 HORIZON: Final = 0.05
-MOST: Final = 1024
+A_TURN: Final = 1024
 """Tasks claimed in one turn. Beyond some hundred a commit gets no cheaper per task, only longer."""
+MOST: Final = 3072
+"""Tasks held at a time: enough for bodies to go on with while a turn is in the file."""
 
 
 class Pace:
@@ -29,4 +31,4 @@ class Pace:
         idle = max(0, threads - held)
         if average is None:
             return idle
-        return max(idle, min(MOST, int(threads * HORIZON / max(average, 1e-6))) - held)
+        return max(idle, min(A_TURN, min(MOST, int(threads * HORIZON / max(average, 1e-6))) - held))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,10 @@ from taskcore.store.moves import Claimed, Failure, StaleReport, Success
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, and for processes that died."""
+STREAM: Final = 0.002
+"""Seconds between submits that make a stream of them."""
+RECENT: Final = 64
+"""Exceptions kept for a moment after their tasks failed, for handles that are just being made."""
 ALONE_AFTER: Final = 2
 """Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
 
@@ -48,6 +52,8 @@ class _Turn:
     room: list[tuple[int, int, str | None]]
     cramped: bool
     """Whether there are kinds that would be claimed if there were room."""
+    hungry: bool
+    """Whether something may be claimable, as far as is known before."""
     now: float
     renew: bool
     successes: list[Success] = field(default_factory=list)
@@ -55,8 +61,9 @@ class _Turn:
     stale: set[int] = field(default_factory=set)
     claimed: list[Claimed] = field(default_factory=list)
     more: bool = False
+    freed: bool = False
     next_due: float | None = None
-    swept: bool = False
+    """When time moves a row, as far as was known; once swept, as it is."""
 
 
 class Scheduler:
@@ -75,6 +82,7 @@ class Scheduler:
         lanes: liveness.Lanes | None,
         on_ended: Callable[[list[Ended]], None],
         on_foreign_commit: Callable[[], None],
+        anybody_listens: Callable[[], bool],
     ) -> None:
         self.file = file
         self.clock = clock
@@ -88,11 +96,12 @@ class Scheduler:
         self.held: dict[int, Work] = {}
         """Claimed by this engine and not yet settled."""
         self.errors: dict[int, BaseException] = {}
-        """What bodies raised whose end is being committed: whoever reads the row meanwhile finds the exception here."""
+        """What bodies raised whose end is being committed, or was a moment ago: who reads the row finds it here."""
+        self._recent: list[int] = []
         self.claiming = False
         self.waiting = 0
         """Threads that wait for a result: while somebody does, nothing is held back to fill a batch."""
-        self.submits = 0
+        self._freed_at = 0.0
         self.quiet = True
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
         self._counting = threading.Lock()  # over `waiting`
@@ -105,6 +114,7 @@ class Scheduler:
         self._behaviours = behaviours
         self._on_ended = on_ended
         self._on_foreign_commit = on_foreign_commit
+        self._anybody_listens = anybody_listens
         self._arrived: list[tuple[Work, End]] = []
         self._returning: list[Work] = []
         self._ready = True  # something may be claimable
@@ -115,11 +125,13 @@ class Scheduler:
         self._recall = False
         self._alone = False
         self._others = False
+        self._lone_after = 0.0
 
     # -- from any thread --------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        self.inbox.put(None)
+        if not self.inbox.qsize():
+            self.inbox.put(None)
 
     def report(self, work: Work, end: End) -> None:
         self.inbox.put((work, end))
@@ -133,18 +145,22 @@ class Scheduler:
             self._recall = True
         if tx.freed:
             self._ready, self._next_due, self.quiet = True, 0.0, False
-            self.submits += 1
+            self._freed_at = monotonic()
         if tx.freed or tx.requested:
             self.wake()
 
-    def free_at_once(self, name: str) -> tuple[int, float] | None:
-        """(worker, lease end) for a submit that may be born claimed: the engine idles, a thread would take it
-        anyway."""
-        if self.held or self._ready or not self.claiming or self.worker is None or not self.crew.ahead or self._alone:
+    def free_at_once(self, name: str, now: float) -> tuple[int, float] | None:
+        """(worker, lease end) for a submit that may be born claimed: the engine idles, a thread would take it anyway.
+
+        Not in a stream of submits, where a batch is cheaper for all of them: only the first in a while, or the first
+        after somebody waited for a result.
+        """
+        lone, self._lone_after = now >= self._lone_after, now + 0.005
+        if not lone or self.held or self._ready or not self.claiming or self.worker is None or not self.crew.ahead:
             return None
-        if name not in self._definitions:
+        if self._alone or name not in self._definitions:
             return None
-        return self.worker, self.clock.now() + self.lease
+        return self.worker, now + self.lease
 
     def adopt(self, claimed: Claimed) -> None:
         """A task that was born claimed by this engine."""
@@ -170,11 +186,20 @@ class Scheduler:
     def somebody_waits(self) -> Iterator[None]:
         with self._counting:
             self.waiting += 1
+            self._lone_after = 0.0
         try:
             yield
         finally:
             with self._counting:
                 self.waiting -= 1
+
+    def awaited(self) -> bool:
+        """Whether somebody waits for a result, or wants to be called at one."""
+        return self.waiting > 0 or self._anybody_listens()
+
+    def streaming(self) -> bool:
+        """Whether tasks are being submitted one after the other and nobody waits yet for one of them."""
+        return monotonic() - self._freed_at < STREAM and not self.awaited()
 
     def until_next(self) -> float | None:
         """Seconds until time moves a row, as far as is known."""
@@ -187,17 +212,17 @@ class Scheduler:
 
     # -- the turn ---------------------------------------------------------------------------------------------------
 
-    def block(self, wait: float) -> None:
-        """Wait for a report, a submit or the time; what came is kept for the next turn."""
+    def block(self, wait: float) -> list[tuple[Work, End]]:
+        """Wait for a report, a submit or the time. → the report that came, if it was one: for the next `turn`."""
         try:
             item = self.inbox.get(timeout=wait) if wait > 0 else self.inbox.get_nowait()
         except queue.Empty:
-            return
-        if item is not None:
-            self._arrived.append(item)
+            return []
+        return [] if item is None else [item]
 
-    def turn(self) -> float:
+    def turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
+        self._arrived.extend(reports)
         now, real = self.clock.now(), monotonic()
         if real >= self._look_at:
             self._look(real)
@@ -206,19 +231,20 @@ class Scheduler:
         if self._renew_at > now + self.lease:  # the clock was set back
             self._renew_at = now
         room, cramped = self._room(len(self.held) - len(works))
-        turn = _Turn(works, self._returning, room, cramped, now, bool(self.held) and now >= self._renew_at)
+        turn = _Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
         if not (turn.room or self.held):
             self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
         due = self._next_due is not None and self._next_due <= now
         if works or turn.back or due or turn.renew or (turn.room and self._ready):
-            freed, self._ready = self._ready, False  # set again by whoever commits from now on
+            turn.hungry, self._ready = self._ready, False  # set again by whoever commits from now on
+            turn.next_due, self._next_due = self._next_due, None  # likewise
             try:
                 self._commit(turn)
             except BaseException:
                 self._arrived.extend(works)  # nothing that a body returned is lost: it is settled when the file can be
-                self._ready = True
+                self._ready, self._next_due = True, 0.0
                 raise
-            self._after(turn, freed)
+            self._after(turn)
         self.quiet = not (self.held or self._ready or self._arrived or self.inbox.qsize())
         with self.turned:
             self.turned.notify_all()
@@ -329,15 +355,16 @@ class Scheduler:
             self._others = True
         if turn.renew and self.worker is not None:
             moves.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
-        if self._next_due is not None and self._next_due <= now:
-            if self.lanes is not None and self.claiming:
-                sweep.bury(tx, self.lanes, now)
-            turn.next_due, turn.swept = sweep.sweep(tx, now), True
-        turn.claimed, turn.more = [], False
-        if turn.room and self.worker is not None:
+        due = turn.next_due is not None and turn.next_due <= now
+        if due and self.lanes is not None and self.claiming:
+            sweep.bury(tx, self.lanes, now)
+        if due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
+            turn.next_due = sweep.sweep(tx, now)
+        turn.claimed, turn.more, turn.freed = [], False, tx.freed
+        if turn.room and self.worker is not None and (turn.hungry or tx.freed):
             most = max(most for _, most, _ in turn.room)
             turn.claimed = moves.claim(tx, turn.room, most, self.worker, now, now + self.lease)
-            turn.more = bool(turn.claimed)
+            turn.more = len(turn.claimed) >= min(most for _, most, _ in turn.room)
             self._mind_the_suspects(tx, turn)
 
     def _mark(self) -> None:
@@ -356,7 +383,7 @@ class Scheduler:
         turn.claimed = turn.claimed[:keep]
         self._alone = True
 
-    def _after(self, turn: _Turn, freed: bool) -> None:
+    def _after(self, turn: _Turn) -> None:
         """What follows from the commit. Callbacks of futures run here, outside every lock."""
         self._returning = []
         ended = []
@@ -372,9 +399,9 @@ class Scheduler:
                 ended.append(Ended(end.id, None))
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))
-        if turn.swept and self._next_due is not None and self._next_due <= turn.now:
+        if self._next_due is None:
             self._next_due = turn.next_due
-        self._ready = self._ready or turn.more or (freed and turn.cramped)
+        self._ready = self._ready or turn.more or ((turn.hungry or turn.freed) and turn.cramped)
         if turn.renew or not self.held:
             self._renew_at = turn.now + self.lease / 3
         if turn.claimed:
@@ -383,8 +410,8 @@ class Scheduler:
             self.crew.hand(works)
         if ended:
             self._on_ended(ended)
-            for end_ in ended:
-                self.errors.pop(end_.task_id, None)
+        for failure in turn.failures:
+            self.errors.pop(failure.id, None)
 
     def _work(self, claimed: Claimed) -> Work:
         kind = self.file.known.kinds[claimed.kind]
@@ -393,7 +420,7 @@ class Scheduler:
     def _wait(self) -> float:
         if self._arrived or self.inbox.qsize():
             return 0.0
-        if self._ready and not self.held and self.claiming and self._room(0)[0]:
+        if self._ready and self._room(len(self.held))[0]:
             return 0.0
         now, elapsed = self.clock.now(), self.stage.duration()
         times = [self._look_at - monotonic()]
@@ -417,11 +444,11 @@ class Scheduler:
 
     def bow_out(self) -> None:
         """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
-        turn = _Turn(self._collect(), self._returning, [], False, self.clock.now(), False)
+        turn = _Turn(self._collect(), self._returning, [], False, False, self.clock.now(), False)
         self._next_due = None
         if turn.works or turn.back:
             self._commit(turn)
-            self._after(turn, False)
+            self._after(turn)
         if self.worker is not None:
             self.file.write(self._sign_off, self.worker)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from taskcore.codec import Codec
+from taskcore.codec import JSON, Codec
 from taskcore.future import TaskFuture
 from taskcore.model import Task
 from taskcore.options import Options, text
@@ -21,6 +21,7 @@ Link = tuple[int, list[int]]
 """A task's id, and the place of its result in [args, kwargs]: positions, of a dict's items too."""
 
 _CONTAINERS: Final = (list, tuple, dict)
+_SCALARS: Final = frozenset((int, str, float, bool, type(None)))
 
 
 def encode(
@@ -29,6 +30,8 @@ def encode(
     """(arguments as text, links). `TypeError` that names the argument that cannot be stored."""
     if not args and not kwargs:
         return NO_ARGUMENTS, []
+    if codec is JSON and not kwargs and all(type(value) in _SCALARS for value in args):
+        return _scalars(name, fn, args), []
     links: list[Link] = []
     whole: Any = [list(args), kwargs]
     for value in args:
@@ -42,6 +45,14 @@ def encode(
         return codec.encode(whole), links
     except (TypeError, ValueError, RecursionError) as error:
         raise _named(codec, name, fn, whole, error) from error
+
+
+def _scalars(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...]) -> str:
+    """The same text, put together: most arguments are numbers and short texts, and a walk costs more than they do."""
+    try:
+        return f"[[{','.join(map(JSON.encode, args))}],{{}}]"
+    except (TypeError, ValueError) as error:
+        raise _named(JSON, name, fn, [list(args), {}], error) from error
 
 
 def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf) -> Any:
@@ -95,12 +106,12 @@ def order(
         made.greenfield = options.at if options.at > now else None
     elif options.delay:
         made.greenfield = now + options.delay
-    if options.after or links:
+    if options.after not in ((), None) or links:
         after = _edges(options, id_of)
         for task_id, _ in links:
             after.setdefault(task_id, (options.on, options.otherwise))
         made.after = [(upstream, on, otherwise) for upstream, (on, otherwise) in after.items()]
-    if options.before:
+    if options.before not in ((), None):
         made.before = [id_of(task) for task in _several(options.before)]
     if options.key is not None:
         made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -46,12 +45,12 @@ class Rows:
 class Database:
     """The open transaction as the user's code sees it: `execute` and `executemany`, until the block ends."""
 
-    __slots__ = ("_births", "_thread", "_tx")
+    __slots__ = ("_births", "_file", "_tx")
 
-    def __init__(self, tx: Transaction, births: Births) -> None:
+    def __init__(self, file: File, tx: Transaction, births: Births) -> None:
+        self._file = file
         self._tx: Transaction | None = tx
         self._births = births
-        self._thread = threading.get_ident()
 
     def execute(self, sql: str, parameters: Parameters = ()) -> Rows:
         """Run one statement; nothing that ends the transaction. Raises what `sqlite3` raises."""
@@ -64,7 +63,7 @@ class Database:
     def _open(self, sql: str) -> Transaction:
         if self._tx is None:
             raise RuntimeError("the transaction has ended")
-        if threading.get_ident() != self._thread:
+        if self._file.current is not self._tx:
             raise RuntimeError("a transaction belongs to the thread that began it")
         word = _FIRST_WORD.match(sql)
         if word is not None and word[1].upper() in _NOT_OURS_TO_END:
@@ -90,7 +89,7 @@ class TransactionScope:
         try:
             tx.births = Births(tx, self._clock.now())
             tx.scope = self
-            self._database = Database(tx, tx.births)
+            self._database = Database(self._file, tx, tx.births)
             return self._database
         except BaseException:
             self._file.leave(commit=False)

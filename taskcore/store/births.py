@@ -45,10 +45,12 @@ _INSERT: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, hidden, parent, submitted_at,
         waiting_for, key, args, links)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_PLAIN: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
 _INSERT_CLAIMED: Final = """
-    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, hidden, parent, submitted_at,
-        waiting_for, key, args, links, token, attempts, worker, started_at, first_started_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)"""
+    INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
+        started_at, first_started_at)
+    VALUES (?, ?, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
 
 
 def kind_of(tx: Transaction, name: str, options: str) -> int:
@@ -75,35 +77,69 @@ class Births:
     def __init__(self, tx: Transaction, now: float) -> None:
         self._tx = tx
         self._now = now
+        self._plain: list[tuple[Any, ...]] = []
         self._rows: list[tuple[Any, ...]] = []
-        self._edges: list[tuple[int, int, str, str, bool]] = []
+        self._first = tx.known.last_id + 1  # of those not yet written
+        self._seen: set[int] = set()  # tasks that are known to be there; nothing is deleted before the next flush
+        self._edges: list[tuple[int, int, str, str, int]] = []
         self._linked: list[int] = []
         self._tags: list[tuple[int, int, str]] = []
         self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
 
-    def add(self, order: Order, claim: tuple[int, float] | None = None) -> tuple[int, bool]:
-        """→ the task's id, and whether it is new. `claim` (worker, lease end): born running, if nothing holds it
-        back."""
+    def add_plain(self, name: str, kind_options: str, priority: int, now: float, args: str) -> int:
+        """A task of which nothing else is said. → its id."""
+        known = self._tx.known
+        kind = known.kind_ids.get((name, kind_options)) or kind_of(self._tx, name, kind_options)
+        known.last_id = task_id = known.last_id + 1
+        self._plain.append((task_id, kind, priority, now, args))
+        if len(self._plain) >= FLUSH_AT:
+            self.flush()
+        return task_id
+
+    def add(self, order: Order) -> tuple[int, bool]:
+        """→ the task's id, and whether it is new. Refused, nothing of it is stored, whatever else the transaction
+        brings."""
         tx = self._tx
-        kind = tx.known.kind_ids.get((order.name, order.kind_options))
-        if kind is None:
-            kind = kind_of(tx, order.name, order.kind_options)
+        kind = tx.known.kind_ids.get((order.name, order.kind_options)) or kind_of(tx, order.name, order.kind_options)
+        if not order.before:
+            return self._add(order, kind)
+        self.flush()
+        last = tx.known.last_id
+        tx.execute("SAVEPOINT birth")
+        try:
+            task_id, new = self._add(order, kind)
+            self.flush()
+            if new:
+                for downstream in order.before:
+                    edges.depend(tx, downstream, task_id, life.SUCCEEDED, "skip", self._now)
+        except BaseException:
+            for gathered in (self._rows, self._edges, self._linked, self._tags, self._keys):
+                gathered.clear()
+            tx.known.last_id, self._first = last, last + 1
+            tx.execute("ROLLBACK TO birth")
+            raise
+        finally:
+            tx.execute("RELEASE birth")
+        return task_id, new
+
+    def _add(self, order: Order, kind: int) -> tuple[int, bool]:
+        tx = self._tx
         if order.key is not None:
             existing = self._keyed(order, order.key)
             if existing is not None:
                 return existing, False
         if order.parent is not None:
             self._must_exist(order.parent)
-        guards = [edges.is_guard(tx.known, wants) for _, wants, _ in order.after] if order.after else []
-        for task_id in order.before:
+        watched = [edges.watch(tx.known, wants) for _, wants, _ in order.after] if order.after else []
+        for task_id in (*order.before, *(upstream for upstream, _, _ in order.after)):
             self._must_exist(task_id)
         tx.known.last_id = task_id = tx.known.last_id + 1
         phase, greenfield = life.READY, order.greenfield
         if order.after:
             phase = life.WAITING
             self._linked.append(task_id)
-            for (upstream, wants, otherwise), guard in zip(order.after, guards, strict=True):
-                self._edges.append((upstream, task_id, wants, otherwise, guard))
+            for (upstream, wants, otherwise), how in zip(order.after, watched, strict=True):
+                self._edges.append((upstream, task_id, wants, otherwise, how))
         elif greenfield is not None:
             phase = life.SCHEDULED
         row = (
@@ -114,23 +150,18 @@ class Births:
             self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
         if order.key is not None:
             self._keys[order.name, order.key] = (task_id, order.args, order.links)
-        if claim is not None and phase is life.READY:
-            worker, lease_end = claim
-            started = (worker, order.submitted_at, order.submitted_at)
-            tx.execute(_INSERT_CLAIMED, (*row[:2], life.RUNNING, row[3], lease_end, *row[5:], *started))
-        else:
-            self._rows.append(row)
-        if order.before:
-            self.flush()
-            for downstream in order.before:
-                edges.depend(tx, downstream, task_id, life.SUCCEEDED, "skip", self._now)
-        elif len(self._rows) >= FLUSH_AT:
+        self._rows.append(row)
+        if len(self._rows) >= FLUSH_AT:
             self.flush()
         return task_id, True
 
     def flush(self) -> None:
         """Write what was gathered."""
         tx = self._tx
+        if self._plain:
+            tx.executemany(_INSERT_PLAIN, self._plain)
+            self._plain.clear()
+            tx.freed = True
         if self._rows:
             if len(self._rows) == 1:
                 tx.execute(_INSERT, self._rows[0])
@@ -149,19 +180,20 @@ class Births:
             self._tags.clear()
             tx.known.has_tags = True
         if self._edges:
-            for upstream in {row[0] for row in self._edges}.difference(self._linked):
-                self._must_exist(upstream)
             edges.add(tx, self._edges)
             self._edges.clear()
         if self._linked:
             edges.link(tx, self._linked, self._now)
             self._linked.clear()
+        self._first = tx.known.last_id + 1
+        self._seen.clear()
 
     def _must_exist(self, task_id: int) -> None:
-        if self._rows and self._rows[0][0] <= task_id <= self._rows[-1][0]:
-            return  # of this transaction, not yet written
+        if self._first <= task_id <= self._tx.known.last_id or task_id in self._seen:
+            return  # of this transaction, not yet written; or just looked at
         if not self._tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
             raise TaskNotFound(task_id)
+        self._seen.add(task_id)
 
     def _keyed(self, order: Order, key: str) -> int | None:
         """The task that has this name and key, if it stands in the way of a new one."""
@@ -184,11 +216,27 @@ class Births:
         return task_id
 
 
-def submit(
-    tx: Transaction, orders: Sequence[Order], now: float, claim: tuple[int, float] | None = None
-) -> list[tuple[int, bool]]:
-    """Store these tasks, all or none. → per order the id, and whether it is new."""
+def submit(tx: Transaction, order: Order, now: float) -> tuple[int, bool]:
+    """Store this task. → its id, and whether it is new."""
     births = Births(tx, now)
-    made = [births.add(order, claim) for order in orders]
+    made = births.add(order)
     births.flush()
     return made
+
+
+def submit_plain(
+    tx: Transaction, name: str, kind_options: str, priority: int, now: float, args: str, claim: tuple[int, float] | None
+) -> tuple[int, int]:
+    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not. → its id, and its kind.
+
+    The fewest statements and objects there can be: this is what a submit costs.
+    """
+    known = tx.known
+    kind = known.kind_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
+    known.last_id = task_id = known.last_id + 1
+    if claim is None:
+        tx.execute(_INSERT_PLAIN, (task_id, kind, priority, now, args))
+        tx.freed = True
+    else:
+        tx.execute(_INSERT_CLAIMED, (task_id, kind, priority, now, args, *claim, now, now))
+    return task_id, kind

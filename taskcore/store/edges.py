@@ -52,14 +52,16 @@ def _changes(edges: str) -> str:
     )"""
 
 
-def _record(edges: str) -> str:
-    return f"""
-    UPDATE taskcore_edge SET verdict = found.new FROM ({edges}) AS found
-    WHERE taskcore_edge.upstream = found.upstream AND taskcore_edge.task = found.task"""
-
-
-_LEAVING_CHANGES, _LEAVING_RECORD = _changes(_LEAVING), _record(_LEAVING)
-_ENTERING_CHANGES, _ENTERING_RECORD = _changes(_ENTERING), _record(_ENTERING)
+_LEAVING_CHANGES: Final = _changes(_LEAVING)
+_LEAVING_RECORD: Final = f"""
+    UPDATE taskcore_edge AS e SET verdict = (SELECT {_VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
+    WHERE upstream IN (SELECT value FROM json_each(:ids))"""
+_ENTERING_CHANGES: Final = _changes(_ENTERING)
+_ENTERING_RECORD: Final = f"""
+    UPDATE taskcore_edge AS e SET verdict = (SELECT {_VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
+    WHERE (upstream, task) IN (
+        SELECT f.upstream, f.task FROM json_each(:ids) AS moved CROSS JOIN taskcore_edge AS f ON f.task = moved.value
+    )"""
 
 # The release rule. What is held is paused; what has a time to come is scheduled; everything else may be claimed.
 _FREED: Final = """
@@ -122,6 +124,30 @@ def propagate(tx: Transaction, moved: Collection[int], now: float) -> None:
         _follow(tx, json.dumps(list(moved)), now, _LEAVING_CHANGES, _LEAVING_RECORD)
 
 
+# The same for tasks that succeeded in a file where that is all that any edge asks for: two thirds of the work.
+_SUCCESS_APPLIED: Final = _APPLY.replace(
+    "(SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes))",
+    """(
+        SELECT e.task AS task, -count(*) AS change FROM json_each(:ids) AS ended
+        CROSS JOIN taskcore_edge AS e ON e.upstream = ended.value WHERE e.verdict = 'unmet' GROUP BY e.task
+    )""",
+)
+_SUCCESS_RECORD: Final = """
+    UPDATE taskcore_edge SET verdict = 'met'
+    WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'"""
+
+
+def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """`propagate` for tasks that have just succeeded."""
+    if tx.known.has_unusual:
+        propagate(tx, tasks, now)
+    elif tx.known.has_edges and tasks:
+        ids = json.dumps(list(tasks))
+        if tx.execute(_SUCCESS_APPLIED, {"ids": ids, "now": now}).rowcount:
+            tx.execute(_SUCCESS_RECORD, {"ids": ids})
+            tx.freed = True
+
+
 def link(tx: Transaction, tasks: Collection[int], now: float) -> None:
     """Bring these tasks up to date with all they depend on: at birth, at a rerun, after a new edge."""
     if tx.known.has_edges and tasks:
@@ -134,66 +160,75 @@ def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
     tx.execute(_RELEASE, {"ids": ids, "now": now})
     tx.freed = True
     if tx.known.has_edges:
-        _skip(tx, ids, now)
-        if tx.known.has_guards:
-            propagate(tx, tasks, now)
+        fallen = _skip(tx, ids, now)
+        propagate(tx, [*fallen, *tasks] if tx.known.has_guards else fallen, now)
 
 
 def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) -> None:
-    text, doomed, touched = tx.execute(changes, {"ids": ids}).fetchall()[0]
-    if not touched:
-        return
-    tx.execute(_APPLY, {"changes": text, "now": now})
-    tx.execute(record, {"ids": ids})
-    tx.freed = True
-    if doomed or tx.known.has_guards:
+    """Level by level, as deep as it goes: it ends, for a graph has no cycle."""
+    while True:
+        text, doomed, touched = tx.execute(changes, {"ids": ids}).fetchall()[0]
+        if not touched:
+            return
+        tx.execute(_APPLY, {"changes": text, "now": now})
+        tx.execute(record, {"ids": ids})
+        tx.freed = True
+        if not (doomed or tx.known.has_guards):
+            return
         tasks = [task for task, _ in json.loads(text)]
-        if doomed:
-            _skip(tx, json.dumps(tasks), now)
+        moved = _skip(tx, json.dumps(tasks), now) if doomed else []
         if tx.known.has_guards:
-            propagate(tx, tasks, now)  # ends: a graph has no cycle
+            moved += tasks
+        ids, changes, record = json.dumps(moved), _LEAVING_CHANGES, _LEAVING_RECORD
 
 
-def _skip(tx: Transaction, candidates: str, now: float) -> None:
-    """End those of the candidates that an edge dooms, and whatever falls with them, in one step however deep."""
+def _skip(tx: Transaction, candidates: str, now: float) -> list[int]:
+    """End those of the candidates that an edge dooms, and whatever falls with them, in one step however deep. → who
+    ended."""
     fallen, ids, count = tx.execute(_FALLING, {"ids": candidates}).fetchall()[0]
-    if count:
-        tx.execute(_SKIP, {"fallen": fallen, "now": now})
-        skipped = json.loads(ids)
-        tx.ended.extend(skipped)
-        propagate(tx, skipped, now)
+    if not count:
+        return []
+    tx.execute(_SKIP, {"fallen": fallen, "now": now})
+    skipped: list[int] = json.loads(ids)
+    tx.ended.extend(skipped)
+    return skipped
 
 
 # -- making edges --------------------------------------------------------------------------------------------------
 
 
-def is_guard(known: Known, wants: str) -> bool:
-    """Whether what the edge wants may cease to hold. `UnknownStatus` if it is nothing a task can be."""
-    if wants == life.ANY_END or wants in life.ENDED:
-        return False
+def watch(known: Known, wants: str) -> int:
+    """How closely an edge must be watched that wants this: 0 success is enough, 1 another end, 2 it may cease to hold.
+    `UnknownStatus` if it is nothing a task can be."""
+    if wants in (life.SUCCEEDED, life.ANY_END):
+        return 0
     if wants in life.RESERVED:
-        return True
+        return 1 if wants in life.ENDED else 2
     phase = known.statuses.get(wants)
     if phase is None:
         raise UnknownStatus(wants, (*life.PHASES, life.ANY_END, life.NOT_BEGUN, *known.statuses))
-    return phase not in life.ENDED
+    return 1 if phase in life.ENDED else 2
 
 
 _ADD: Final = """
-    INSERT INTO taskcore_edge (upstream, task, wants, otherwise, verdict, guard) VALUES (?, ?, ?, ?, 'unmet', ?)"""
+    INSERT INTO taskcore_edge (upstream, task, wants, otherwise, verdict, watch) VALUES (?, ?, ?, ?, 'unmet', ?)"""
 
 
-def add(tx: Transaction, rows: Collection[tuple[int, int, str, str, bool]]) -> None:
-    """Store (upstream, task, wants, otherwise, guard) as unmet edges. The tasks' `blockers` must count them already."""
+def add(tx: Transaction, rows: Collection[tuple[int, int, str, str, int]]) -> None:
+    """Store (upstream, task, wants, otherwise, watch) as unmet edges. The tasks' `blockers` must count them already."""
     tx.executemany(_ADD, rows)
     tx.known.has_edges = True
-    if not tx.known.has_guards and any(row[4] for row in rows):
-        tx.known.has_guards = True
+    _notice(tx.known, max(row[4] for row in rows))
+
+
+def _notice(known: Known, watched: int) -> None:
+    known.has_unusual = known.has_unusual or watched > 0
+    known.has_guards = known.has_guards or watched == 2
 
 
 def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str, now: float) -> None:
     """A new edge between tasks that exist, or another `wants` for the one there is."""
-    guard = is_guard(tx.known, wants)
+    watched = watch(tx.known, wants)
     for task_id in (task, upstream):
         if not tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
             raise TaskNotFound(task_id)
@@ -202,18 +237,18 @@ def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str
         raise InvalidTransition(task, phase, "get a dependency")
     refuse_cycle(tx, task, upstream)
     changed = tx.execute(
-        "UPDATE taskcore_edge SET wants = ?, otherwise = ?, guard = ? WHERE upstream = ? AND task = ?",
-        (wants, otherwise, guard, upstream, task),
+        "UPDATE taskcore_edge SET wants = ?, otherwise = ?, watch = ? WHERE upstream = ? AND task = ?",
+        (wants, otherwise, watched, upstream, task),
     ).rowcount
     if changed:
-        tx.known.has_guards = tx.known.has_guards or guard
+        _notice(tx.known, watched)
     else:
         tx.execute(
             """UPDATE taskcore_task SET blockers = blockers + 1,
                 phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END WHERE id = ?""",
             (task,),
         )
-        add(tx, [(upstream, task, wants, otherwise, guard)])
+        add(tx, [(upstream, task, wants, otherwise, watched)])
     link(tx, [task], now)
     if phase in (life.READY, life.SCHEDULED):
         propagate(tx, [task], now)

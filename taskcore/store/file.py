@@ -19,6 +19,9 @@ from taskcore.errors import BadFile, EngineClosed
 from taskcore.store import schema
 from taskcore.store.known import Known
 
+Trouble: Final = sqlite3.Error
+"""What the file says when it cannot be read or written now."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -65,7 +68,7 @@ class File:
         self.known = Known()
         self._transaction: Transaction | None = None  # of the thread that holds the lock
         self._owner: int | None = None
-        self._pid = os.getpid()
+        self._usable = True  # False in a process that forked off
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -280,24 +283,31 @@ class File:
         with self._lock:
             self._closed = True
             _files.discard(self)
-            if self._connection is not None and self._pid == os.getpid():
+            if self._connection is not None and self._usable:
                 self._connection.close()
             self._connection = None
 
     def _ready(self) -> sqlite3.Connection:
-        if self._pid != os.getpid():
-            raise EngineClosed(self.path, "this engine belongs to the process that forked; open one of your own here")
+        """The connection, made anew if a fork closed it."""
+        if self._connection is not None and self._usable:
+            return self._connection
         if self._closed:
             raise EngineClosed(self.path)
-        if self._connection is None:  # closed before a fork
-            self._connection = self._connect()
-            self.known.forget()
+        if not self._usable:
+            raise EngineClosed(self.path, "this engine belongs to the process that forked; open one of your own here")
+        self._connection = self._connect()
+        self.known.forget()
         return self._connection
 
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
         if connection.in_transaction:  # a second Ctrl-C hit the ROLLBACK of the first
             connection.execute("ROLLBACK")
-        patiently(connection.execute, "BEGIN IMMEDIATE")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _BUSY:
+                raise
+            patiently(connection.execute, "BEGIN IMMEDIATE")
         version = _data_version(connection)
         if version != self.known.version:
             self.known.learn(connection, version)
@@ -364,7 +374,10 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     # What could not be closed before is kept for good: closing it here would touch the parent's file.
-    _never_closed.extend(file._connection for file in _files if file._connection is not None)
+    for file in list(_files):
+        file._usable = False
+        if file._connection is not None:
+            _never_closed.append(file._connection)
     _after_fork()
 
 

@@ -32,7 +32,10 @@ class Known:
     kind_ids: dict[tuple[str, str], int] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     has_edges: bool = False
+    has_unusual: bool = False
+    """Edges that a success alone does not meet."""
     has_guards: bool = False
+    """Edges that may cease to be met."""
     has_tags: bool = False
 
     def forget(self) -> None:
@@ -45,11 +48,12 @@ class Known:
                       max(ifnull((SELECT max(id) FROM taskcore_task), 0),
                           (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')),
                       EXISTS (SELECT 1 FROM taskcore_edge),
-                      EXISTS (SELECT 1 FROM taskcore_edge WHERE guard = 1),
+                      EXISTS (SELECT 1 FROM taskcore_edge WHERE watch > 0),
+                      EXISTS (SELECT 1 FROM taskcore_edge WHERE watch = 2 AND watch > 0),
                       EXISTS (SELECT 1 FROM taskcore_tag)"""
         ).fetchone()
         self.format, self.last_id = row[0], row[1]
-        self.has_edges, self.has_guards, self.has_tags = map(bool, row[2:])
+        self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
         if self.version is None:  # new dictionaries: another thread may be reading the old ones
             self.kinds, self.kind_ids = {}, {}

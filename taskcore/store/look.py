@@ -258,19 +258,31 @@ def dependencies(connection: sqlite3.Connection, task_id: int) -> list[Dependenc
 
 
 def outcomes(connection: Any, task_ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
-    """Those of the tasks that have ended: id → (phase, status, result, last_error, attempts, error_type, error, traceback)."""
+    """Those of the tasks that have ended: id → (phase, status, result, last_error, attempts, error_type, error,
+    traceback); all `None` for one that is no longer there."""
     return {
         row[0]: row[1:]
         for row in connection.execute(
-            """SELECT t.id, t.phase, ifnull(t.label, t.phase), t.result, t.last_error, t.attempts,
+            """SELECT wanted.value, t.phase, ifnull(t.label, t.phase), t.result, t.last_error, t.attempts,
                    a.error_type, a.error, a.traceback
                FROM json_each(?) AS wanted
-               CROSS JOIN taskcore_task AS t ON t.id = wanted.value
-               LEFT JOIN taskcore_attempt AS a ON t.phase = 'failed' AND a.task = t.id AND a.number = t.attempts
-               WHERE t.finished_at IS NOT NULL""",
+               LEFT JOIN taskcore_task AS t ON t.id = wanted.value
+               LEFT JOIN taskcore_attempt AS a
+                   ON t.phase = 'failed' AND a.task = t.id AND a.number = t.attempts AND a.outcome = 'failed'
+               WHERE t.id IS NULL OR t.finished_at IS NOT NULL""",
             (json.dumps(list(task_ids)),),
         ).fetchall()
     }
+
+
+def short_results(connection: Any, first: int, last: int) -> list[tuple[int, str]]:
+    """(id, result text) of the tasks of a span that succeeded, but for those with long results."""
+    found: list[tuple[int, str]] = connection.execute(
+        """SELECT id, result FROM taskcore_task
+           WHERE id BETWEEN ? AND ? AND phase = 'succeeded' AND length(result) < 1000""",
+        (first, last),
+    ).fetchall()
+    return found
 
 
 # -- what is left to do --------------------------------------------------------------------------------------------

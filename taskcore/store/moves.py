@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskcore.store import edges
@@ -15,11 +15,15 @@ from taskcore.store.file import Transaction
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 
-_ORDER = "ORDER BY priority DESC, ahead DESC, id"
-_NEXT_OF_ONE: Final = f"""
-    SELECT json_group_array(id) FROM (
-        SELECT id FROM taskcore_task WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n
-    )"""
+_ORDER: Final = "ORDER BY priority DESC, ahead DESC, id"
+# One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
+_DETAILS: Final = """
+    SELECT json_group_array(json_array(
+        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts
+    )) FROM (
+        SELECT id, token, kind, args, links, failures, lapses, attempts FROM taskcore_task """
+_NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n)"
+_THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_ORDER})"
 # One seek a kind, however many tasks of a kind that may not run stand in front.
 _NEXT_OF_SOME: Final = f"""
         SELECT -priority AS p, -ahead AS a, id, ? AS place FROM (
@@ -69,24 +73,13 @@ _CLAIM: Final = """
         phase = 'running', token = token + 1, attempts = attempts + 1, worker = :worker, greenfield = :lease_end,
         started_at = :now, first_started_at = ifnull(first_started_at, :now), progress = NULL
     WHERE id IN (SELECT value FROM json_each(:ids))"""
-# One row with all of it: each row fetched would give the interpreter lock away and ask for it again.
-_CLAIMED: Final = f"""
-    SELECT json_group_array(json_array(
-        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts
-    )) FROM (
-        SELECT t.id, token, kind, args, links, failures, lapses, attempts, priority, ahead
-        FROM json_each(:ids) AS claimed CROSS JOIN taskcore_task AS t ON t.id = claimed.value
-        {_ORDER.replace(", id", ", t.id")}
-    )"""
-
-
 class Claimed(NamedTuple):
     """A task as its claim found it. `inputs`: upstream id → (verdict, result text) of its links."""
 
     id: int
     token: int
     kind: int
-    args: Any
+    args: Any  # text; None only on the way
     links: str | None
     failures: int
     lapses: int
@@ -101,37 +94,40 @@ def claim(
 
     `kinds` are those that may be taken: (kind, at most so many of it, a worker: without what failed on that one).
     """
-    if not kinds or n < 1:
+    if not kinds:
         return []
     if len(kinds) == 1 and kinds[0][2] is None:
         kind, most, _ = kinds[0]
-        ids = tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0]
+        text = tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0]
     else:
-        ids = json.dumps(_next(tx, kinds, n))
-    if ids == "[]":
+        chosen = _next(tx, kinds, n)
+        text = tx.execute(_THESE, {"ids": json.dumps(chosen)}).fetchall()[0][0] if chosen else "[]"
+    if text == "[]":
         return []
+    rows = json.loads(text)
+    ids = json.dumps([row[0] for row in rows])
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
+    claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1)) for i, t, k, a, ln, f, ls, n in rows]
     if tx.known.has_guards:
-        edges.propagate(tx, json.loads(ids), now)
-        ids = _without_guarded(tx, ids, now)
-    return _details(tx, ids)
-
-
-def _details(tx: Transaction, ids: str) -> list[Claimed]:
-    claimed = [Claimed(*row) for row in json.loads(tx.execute(_CLAIMED, {"ids": ids}).fetchall()[0][0])]
-    for place, task in enumerate(claimed):
-        if not isinstance(task.args, str):  # long ones do not come with the rest
-            (args,) = tx.execute("SELECT args FROM taskcore_task WHERE id = ?", (task.id,)).fetchone()
-            claimed[place] = task = task._replace(args=args)
-        if task.links is not None:
-            claimed[place] = task._replace(inputs=inputs(tx.execute, task.id))
+        edges.propagate(tx, [task.id for task in claimed], now)
+        claimed = _without_guarded(tx, claimed, ids, now)
     return claimed
+
+
+def _filled(tx: Transaction, task: Claimed) -> Claimed:
+    """With what did not come with the rest: long arguments, and the results that are linked to."""
+    if task.args is None:
+        (args,) = tx.execute("SELECT args FROM taskcore_task WHERE id = ?", (task.id,)).fetchone()
+        task = task._replace(args=args)
+    return task if task.links is None else task._replace(inputs=inputs(tx.execute, task.id))
 
 
 def holding(tx: Transaction, task_id: int, token: int) -> Claimed | None:
     """The claim of this token as it was made, if it is held."""
-    held = tx.execute(_HELD, (json.dumps([(task_id, token)]),)).fetchall()
-    return _details(tx, json.dumps([task_id]))[0] if held else None
+    if not tx.execute(_HELD, (json.dumps([(task_id, token)]),)).fetchall():
+        return None
+    (row,) = json.loads(tx.execute(_THESE, {"ids": json.dumps([task_id])}).fetchall()[0][0])
+    return _filled(tx, Claimed(*row))
 
 
 def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:
@@ -144,18 +140,17 @@ def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:
     return {upstream: (verdict, result) for upstream, verdict, result in rows}
 
 
-def _without_guarded(tx: Transaction, ids: str, now: float) -> str:
+def _without_guarded(tx: Transaction, claimed: list[Claimed], ids: str, now: float) -> list[Claimed]:
     """One batch may have claimed A and B where B wants A "pending": B goes back, as if it had come a moment later."""
     blocked = tx.execute(
         """SELECT t.id, t.token FROM json_each(?) AS claimed
            CROSS JOIN taskcore_task AS t ON t.id = claimed.value WHERE t.blockers > 0""",
         (ids,),
     ).fetchall()
-    if not blocked:
-        return ids
-    give_back(tx, blocked, now)
+    if blocked:
+        give_back(tx, blocked, now)
     gone = {task for task, _ in blocked}
-    return json.dumps([task for task in json.loads(ids) if task not in gone])
+    return [task for task in claimed if task.id not in gone]
 
 
 _HELD: Final = """
@@ -169,21 +164,16 @@ def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) 
     held = tx.execute(_HELD, (json.dumps(list(claims)),)).fetchall()
     tasks = [task for task, _ in held]
     tx.execute(
-        """UPDATE taskcore_task SET phase = 'waiting', greenfield = NULL, attempts = attempts - 1, worker = NULL,
-               label = NULL, started_at = CASE WHEN attempts > 1 THEN started_at END,
+        """UPDATE taskcore_task SET greenfield = NULL, attempts = attempts - 1, worker = NULL, label = NULL,
+               phase = CASE WHEN cancel_requested_at IS NULL THEN 'waiting' ELSE 'cancelled' END,
+               finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN ? END,
+               started_at = CASE WHEN attempts > 1 THEN started_at END,
                first_started_at = CASE WHEN attempts > 1 THEN first_started_at END
            WHERE id IN (SELECT value FROM json_each(?))""",
-        (json.dumps(tasks),),
+        (now, json.dumps(tasks)),
     )
+    tx.ended.extend(task for task, cancel_requested in held if cancel_requested)
     edges.release(tx, tasks, now)
-    unwanted = [task for task, cancel_requested in held if cancel_requested]
-    if unwanted:
-        tx.execute(
-            """UPDATE taskcore_task SET phase = 'cancelled', finished_at = ?, greenfield = NULL
-               WHERE id IN (SELECT value FROM json_each(?))""",
-            (now, json.dumps(unwanted)),
-        )
-        tx.ended.extend(unwanted)
     edges.propagate(tx, tasks, now)
     return tasks
 
@@ -199,14 +189,23 @@ def renew(tx: Transaction, worker: int, before: float, lease_end: float) -> None
 
 # -- reports -------------------------------------------------------------------------------------------------------
 
-_SUCCEED: Final = """
+_AT_A_TIME: Final = (1, 8, 32, 128)
+"""Rows of one settling statement. Few sizes, so that each stays prepared; a batch is filled up with rows of no task."""
+_NO_TASK: Final = (None, None, None, None)
+
+
+@functools.cache
+def _succeed(rows: int) -> str:
+    return f"""
     UPDATE taskcore_task SET
-        phase = 'succeeded', label = done.label, finished_at = :now, greenfield = NULL, result = done.result,
+        phase = 'succeeded', label = done.label, finished_at = ?, greenfield = NULL, result = done.result,
         last_error = NULL, progress = 1.0
     FROM (
-        SELECT value->>0 AS id, value->>1 AS token, value->>2 AS result, value->>3 AS label FROM json_each(:done)
+        WITH d (id, token, result, label) AS (VALUES {", ".join(["(?, ?, ?, ?)"] * rows)}) SELECT * FROM d
     ) AS done
     WHERE taskcore_task.id = done.id AND +taskcore_task.phase = 'running' AND taskcore_task.token = done.token"""
+
+
 class Success(NamedTuple):
     """A claim's good end: the result as text, and a label of phase succeeded or `None`."""
 
@@ -223,7 +222,7 @@ class StaleReport(Exception):
 def succeed(tx: Transaction, batch: Sequence[Success], now: float, *, look_first: bool = False) -> set[int]:
     """End these as succeeded. → the ids that were no longer held.
 
-    A batch is settled by one statement, which counts but does not tell which. So it raises `StaleReport` when the count
+    A statement that settles many counts them but does not tell which. So this raises `StaleReport` when the count
     is short, and the caller, whose transaction is rolled back by that, comes again with `look_first`.
     """
     stale: set[int] = set()
@@ -231,23 +230,15 @@ def succeed(tx: Transaction, batch: Sequence[Success], now: float, *, look_first
         held = {task for task, _ in tx.execute(_HELD, (json.dumps([done[:2] for done in batch]),)).fetchall()}
         stale = {done.id for done in batch if done.id not in held}
         batch = [done for done in batch if done.id in held]
-    for part in _parts(batch):
-        if tx.execute(_SUCCEED, {"done": json.dumps(part), "now": now}).rowcount != len(part):
+    for start in range(0, len(batch), _AT_A_TIME[-1]):
+        part = batch[start : start + _AT_A_TIME[-1]]
+        rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
+        values: list[Any] = [value for done in part for value in done]
+        values += _NO_TASK * (rows - len(part))
+        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):
             raise StaleReport
-    edges.propagate(tx, [done.id for done in batch], now)
+    edges.succeeded(tx, [done.id for done in batch], now)
     return stale
-
-
-def _parts(batch: Sequence[Success]) -> Iterable[Sequence[Success]]:
-    """In pieces that SQLite's limit on the length of a text lets pass."""
-    start, size = 0, 0
-    for place, done in enumerate(batch):
-        size += len(done.result)
-        if size > 50_000_000 and place > start:
-            yield batch[start:place]
-            start, size = place, len(done.result)
-    if start < len(batch):
-        yield batch[start:]
 
 
 class Failure(NamedTuple):
@@ -293,7 +284,7 @@ _SNOOZE: Final = """
 def report(tx: Transaction, end: Failure, now: float) -> bool:
     """Any end but success. → False, and nothing changed, if the claim is no longer held.
 
-    A request to cancel wins over all of these.
+    A request to cancel wins over all of these but a result that was returned under a label of phase failed.
     """
     row = tx.execute(_HOLDS, (end.id, end.token)).fetchone()
     if row is None:
@@ -302,7 +293,7 @@ def report(tx: Transaction, end: Failure, now: float) -> bool:
         lapse(tx, [end.id], now, end.error or "its process died")
         return True
     attempts, worker, started_at, cancel_requested = row
-    verb = "obey" if cancel_requested else end.verb
+    verb = "obey" if cancel_requested and end.result is None else end.verb
     if verb == "give back":
         return bool(give_back(tx, [(end.id, end.token)], now))
     text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
@@ -340,9 +331,15 @@ def extend(tx: Transaction, task_id: int, token: int, until: float) -> float | N
 # -- lapses --------------------------------------------------------------------------------------------------------
 
 
+_RUNNING: Final = """
+    SELECT t.id FROM json_each(?) AS silent
+    CROSS JOIN taskcore_task AS t ON t.id = silent.value WHERE +t.phase = 'running'"""
+
+
 def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None:
     """Running tasks whose holder died or fell silent: again, or failed for good at the cap. A cancel request wins."""
-    ids = json.dumps(list(tasks))
+    tasks = [task for (task,) in tx.execute(_RUNNING, (json.dumps(list(tasks)),)).fetchall()]
+    ids = json.dumps(tasks)
     tx.execute(
         """INSERT OR REPLACE INTO taskcore_attempt (task, number, worker, started_at, finished_at, outcome, error)
            SELECT t.id, t.attempts, t.worker, t.started_at, :now, 'lapsed', :why

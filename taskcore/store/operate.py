@@ -96,12 +96,24 @@ _KEEP_SUCCESS: Final = f"""
     INSERT OR IGNORE INTO taskcore_attempt (task, number, worker, started_at, finished_at, outcome)
     SELECT t.id, t.attempts, t.worker, t.started_at, t.finished_at, 'succeeded' {_AMONG}
     WHERE +t.phase = 'succeeded' AND t.attempts > 0"""
-# A newer task may have taken the key of one that ended (`key_scope="unfinished"`): the older stays ended then.
+# Another task may have taken the key of one that ended (`key_scope="unfinished"`). While that one has not ended, and
+# where several are to have the same key again, the older ones stay ended.
 _REPLACED: Final = f"""
     SELECT t.id {_AMONG}
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    CROSS JOIN taskcore_key AS newest ON newest.name = k.name AND newest.key = t.key AND newest.task <> t.id
-    CROSS JOIN taskcore_task AS other ON other.id = newest.task AND other.finished_at IS NULL"""
+    CROSS JOIN taskcore_key AS has ON has.name = k.name AND has.key = t.key
+    CROSS JOIN taskcore_task AS other ON other.id = has.task AND other.id <> t.id AND other.finished_at IS NULL
+    UNION ALL
+    SELECT t.id {_AMONG}
+    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    WHERE t.key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM taskcore_task AS newer CROSS JOIN taskcore_kind AS its ON its.id = newer.kind
+        WHERE newer.key = t.key AND newer.id > t.id AND its.name = k.name
+        AND newer.id IN (SELECT value FROM json_each(:ids))
+    )"""
+_TAKE_KEY: Final = f"""
+    INSERT OR REPLACE INTO taskcore_key (name, key, task)
+    SELECT k.name, t.key, t.id {_AMONG} CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE t.key IS NOT NULL"""
 _RERUN: Final = """
     UPDATE taskcore_task SET phase = 'waiting', label = NULL, finished_at = NULL, greenfield = NULL, failures = 0,
         lapses = 0, ahead = 0, held = 0, worker = NULL, cancel_requested_at = NULL, progress = NULL, waiting_for = NULL,
@@ -122,6 +134,7 @@ def rerun(tx: Transaction, ids: Collection[int], now: float, *, downstream: bool
     text = json.dumps(tasks)
     tx.execute(_KEEP_SUCCESS, {"ids": text})
     tx.execute(_RERUN, {"ids": text})
+    tx.execute(_TAKE_KEY, {"ids": text})
     edges.propagate(tx, tasks, now)
     edges.link(tx, tasks, now)
     edges.release(tx, tasks, now)
@@ -158,6 +171,11 @@ _WITH_CHILDREN: Final = f"""
     SELECT DISTINCT t.id {_AMONG} CROSS JOIN taskcore_task AS child ON child.parent = t.id
     WHERE child.id NOT IN (SELECT value FROM json_each(:ids))"""
 _FORGET: Final = (
+    """UPDATE taskcore_task SET blockers = blockers - gone.edges FROM (
+           SELECT e.task AS task, count(*) AS edges FROM json_each(:ids) AS wanted
+           CROSS JOIN taskcore_edge AS e ON e.upstream = wanted.value AND e.verdict IN ('unmet', 'doomed')
+           GROUP BY e.task
+       ) AS gone WHERE taskcore_task.id = gone.task""",
     "DELETE FROM taskcore_edge WHERE upstream IN (SELECT value FROM json_each(:ids))",
     """DELETE FROM taskcore_edge WHERE (upstream, task) IN (
            SELECT e.upstream, e.task FROM json_each(:ids) AS gone CROSS JOIN taskcore_edge AS e ON e.task = gone.value

@@ -56,10 +56,10 @@ WORKER_NAME = "CREATE UNIQUE INDEX taskcore_worker_name ON taskcore_worker (name
 WORKER_ALIVE = "CREATE UNIQUE INDEX taskcore_worker_alive ON taskcore_worker (lane) WHERE ended_at IS NULL"
 
 # Small and often read columns first, texts last: a reader of the former never touches overflow pages of the latter.
-TASK = f"""CREATE TABLE taskcore_task (
+TASK = """CREATE TABLE taskcore_task (
     id INTEGER PRIMARY KEY,
     kind INTEGER NOT NULL REFERENCES taskcore_kind (id),
-    phase TEXT NOT NULL CHECK (phase IN ({_words(life.PHASES)})),
+    phase TEXT NOT NULL,
     label TEXT,
     priority INTEGER NOT NULL CHECK (priority BETWEEN -1000 AND 1000),
     ahead INTEGER NOT NULL DEFAULT 0 CHECK (ahead IN (0, 1)),
@@ -88,16 +88,19 @@ TASK = f"""CREATE TABLE taskcore_task (
     result TEXT,
     last_error TEXT,
     FOREIGN KEY (label, phase) REFERENCES taskcore_status (label, phase),
-    CONSTRAINT finished_exactly_when_ended CHECK ((finished_at IS NOT NULL) = (phase IN ({_words(life.ENDED)}))),
-    CONSTRAINT running_is_a_claim CHECK (
-        phase <> 'running' OR (greenfield IS NOT NULL AND worker IS NOT NULL AND token > 0 AND started_at IS NOT NULL)
-    ),
-    CONSTRAINT scheduled_has_a_time CHECK (phase <> 'scheduled' OR greenfield IS NOT NULL),
-    CONSTRAINT time_moves_no_ready_or_ended_row CHECK (
-        greenfield IS NULL OR phase IN ('waiting', 'scheduled', 'running', 'suspended', 'paused')
-    ),
-    CONSTRAINT nothing_blocks_what_may_run CHECK (blockers = 0 OR phase NOT IN ('ready', 'scheduled')),
-    CONSTRAINT paused_is_held CHECK (phase <> 'paused' OR held = 1)
+    CONSTRAINT a_row_is_what_its_phase_says CHECK (CASE phase
+        WHEN 'ready' THEN finished_at IS NULL AND greenfield IS NULL AND blockers = 0
+        WHEN 'running' THEN finished_at IS NULL AND greenfield IS NOT NULL AND worker IS NOT NULL
+            AND started_at IS NOT NULL AND token > 0
+        WHEN 'succeeded' THEN finished_at IS NOT NULL AND greenfield IS NULL
+        WHEN 'waiting' THEN finished_at IS NULL
+        WHEN 'scheduled' THEN finished_at IS NULL AND greenfield IS NOT NULL AND blockers = 0
+        WHEN 'suspended' THEN finished_at IS NULL
+        WHEN 'paused' THEN finished_at IS NULL AND held = 1
+        WHEN 'failed' THEN finished_at IS NOT NULL AND greenfield IS NULL
+        WHEN 'cancelled' THEN finished_at IS NOT NULL AND greenfield IS NULL
+        WHEN 'skipped' THEN finished_at IS NOT NULL AND greenfield IS NULL
+        ELSE 0 END)
 ) STRICT"""
 
 # The order of this index is the order of claims; the row's id, submission, comes last by itself.
@@ -108,21 +111,22 @@ TASK_PHASE = """CREATE INDEX taskcore_task_phase
     ON taskcore_task (phase, greenfield) WHERE phase NOT IN ('ready', 'succeeded')"""
 TASK_PARENT = "CREATE INDEX taskcore_task_parent ON taskcore_task (parent) WHERE parent IS NOT NULL"
 
-# Clustered by upstream: an end touches one run of pages, however many depend on it.
+# Clustered by upstream: an end touches one run of pages, however many depend on it. `watch`: 0 the upstream's success
+# meets it (and nothing else is asked), 1 some other end is asked for, 2 what is asked for may cease to hold.
 EDGE = """CREATE TABLE taskcore_edge (
     upstream INTEGER NOT NULL REFERENCES taskcore_task (id),
     task INTEGER NOT NULL REFERENCES taskcore_task (id),
     wants TEXT NOT NULL,
     otherwise TEXT NOT NULL CHECK (otherwise IN ('skip', 'wait', 'drop')),
     verdict TEXT NOT NULL CHECK (verdict IN ('unmet', 'met', 'dropped', 'doomed')),
-    guard INTEGER NOT NULL CHECK (guard IN (0, 1)),
+    watch INTEGER NOT NULL CHECK (watch IN (0, 1, 2)),
     PRIMARY KEY (upstream, task),
     CONSTRAINT not_on_itself CHECK (upstream <> task)
 ) STRICT, WITHOUT ROWID"""
 EDGE_TASK = "CREATE INDEX taskcore_edge_task ON taskcore_edge (task)"
-EDGE_GUARD = "CREATE INDEX taskcore_edge_guard ON taskcore_edge (upstream) WHERE guard = 1"
+EDGE_WATCH = "CREATE INDEX taskcore_edge_watch ON taskcore_edge (watch) WHERE watch > 0"
 
-# The newest task of a name and key. The task's own `key` column stays with tasks that a newer one has replaced.
+# The task that a name and key stand for: the newest, or one that was rerun since. The task's own `key` column stays with tasks that a newer one has replaced.
 KEY = """CREATE TABLE taskcore_key (
     name TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -157,7 +161,7 @@ ATTEMPT = """CREATE TABLE taskcore_attempt (
 
 STATEMENTS: Final = (
     META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_KEY,
-    EDGE, EDGE_TASK, EDGE_GUARD, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT,
+    EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT,
 )  # fmt: skip
 
 FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"))

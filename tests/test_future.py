@@ -1,0 +1,830 @@
+"""`TaskFuture` against the whole protocol of `concurrent.futures`, and what it has beyond it."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import dataclasses
+import gc
+import logging
+import threading
+import weakref
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, as_completed, wait
+
+import pytest
+
+import taskcore
+from taskcore import (
+    Dependency,
+    Done,
+    Engine,
+    EngineClosed,
+    InvalidTransition,
+    TaskFailed,
+    TaskNotFound,
+    TaskSkipped,
+    constant,
+)
+from taskcore.testing import InlineExecutor, ManualClock
+
+PATIENCE = 10  # seconds that a healthy engine never needs
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(1000)
+
+
+@pytest.fixture
+def engine(clock):
+    """Runs bodies in this thread, and only while somebody runs or waits."""
+    with contextlib.closing(Engine(":memory:", clock=clock, executor=InlineExecutor())) as engine:
+        yield engine
+
+
+@pytest.fixture
+def live(tmp_path):
+    """An engine with two threads, on a file."""
+    with contextlib.closing(Engine(tmp_path / "tasks.db", workers=2)) as engine:
+        yield engine
+
+
+class Gate:
+    """A body that says when it is inside, and stays there until it is let go."""
+
+    def __init__(self, engine, **options):
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.task = engine.task(self._body, name="gate", **options)
+
+    def _body(self, value=None):
+        self.inside.set()
+        assert self.go.wait(PATIENCE)
+        return value
+
+    def submit(self, *args):
+        future = self.task.submit(*args)
+        assert self.inside.wait(PATIENCE)
+        return future
+
+
+def boom(text="boom"):
+    raise ValueError(text)
+
+
+# -- result, exception, done, running ------------------------------------------------------------------------------
+
+
+def test_a_task_is_a_future_of_concurrent_futures(engine):
+    assert isinstance(engine.submit("elsewhere"), concurrent.futures.Future)
+
+
+def test_a_result_is_what_the_body_returned_types_included(engine):
+    value = {"pair": (1, 2.5), 3: {"x", "y"}, "raw": b"\x00"}
+    future = engine.task(lambda: value, name="f").submit()
+    assert future.result() == value
+    assert type(future.result()["pair"]) is tuple
+    assert future.exception() is None
+
+
+def test_a_result_is_what_was_stored_not_the_object_itself(engine):
+    value = [1, 2]
+    future = engine.task(lambda: value, name="f").submit()
+    assert future.result() == [1, 2]
+    assert future.result() is not value
+
+
+def test_a_body_without_a_return_gives_none(live):
+    assert live.task(lambda: None, name="f").submit().result(PATIENCE) is None
+
+
+@pytest.mark.parametrize("timeout", [0, 0.01, -1])
+def test_waiting_longer_than_the_timeout_is_a_timeout_error(live, engine, timeout):
+    for one in (live, engine):
+        future = one.submit("elsewhere")
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.exception(timeout=timeout)
+        assert not future.done()
+
+
+def test_a_result_that_is_there_needs_no_timeout(engine):
+    future = engine.task(lambda: 7, name="f").submit()
+    engine.run()
+    assert future.result(timeout=0) == 7
+    assert future.exception(timeout=0) is None
+
+
+def test_a_future_is_running_while_its_body_runs(live):
+    gate = Gate(live)
+    future = gate.submit(5)
+    assert future.running() and not future.done() and not future.cancelled()
+    gate.go.set()
+    assert future.result(PATIENCE) == 5
+    assert future.done() and not future.running() and not future.cancelled()
+
+
+def test_a_future_that_waits_is_neither_running_nor_done(engine):
+    future = engine.submit("elsewhere")
+    assert (future.running(), future.done(), future.cancelled()) == (False, False, False)
+
+
+def test_a_future_nobody_asked_knows_of_its_end(engine):
+    future = engine.task(lambda: 7, name="f").submit()
+    engine.run()
+    assert future.done()
+    assert future.result() == 7
+
+
+def test_two_handles_of_one_task_tell_the_same(live):
+    future = live.task(lambda: 7, name="f").submit()
+    other = live.future(future.id)
+    assert other.id == future.id
+    assert (future.result(PATIENCE), other.result(PATIENCE)) == (7, 7)
+    assert live.future(future.id).result() == 7
+
+
+def test_many_threads_may_wait_for_one_result(live):
+    gate = Gate(live)
+    future = gate.submit("x")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(future.result, PATIENCE) for _ in range(8)]
+        gate.go.set()
+        assert [answer.result() for answer in answers] == ["x"] * 8
+
+
+def test_a_task_without_a_handle_is_not_found(engine):
+    with pytest.raises(TaskNotFound, match="#99"):
+        engine.future(99)
+
+
+# -- cancel --------------------------------------------------------------------------------------------------------
+
+
+def test_cancelling_a_task_that_does_not_run_ends_it(engine):
+    future = engine.submit("elsewhere")
+    assert future.cancel("not needed") is True
+    assert future.cancelled() and future.done() and not future.running()
+    with pytest.raises(CancelledError):
+        future.result()
+    with pytest.raises(CancelledError):
+        future.exception()
+    task = future.snapshot()
+    assert (task.phase, task.status, task.last_error) == ("cancelled", "cancelled", "not needed")
+    assert task.finished_at == 1000
+
+
+@pytest.mark.parametrize("options", [{"delay": 60}, {"after": "blocker"}])
+def test_cancelling_reaches_tasks_that_wait_for_time_or_others(engine, options):
+    if "after" in options:
+        options = {"after": engine.submit("elsewhere")}
+    future = engine.task("there").options(**options).submit()
+    assert future.cancel()
+    assert future.cancelled()
+
+
+def test_cancelling_a_cancelled_task_again_is_true_as_of_any_future(engine):
+    future = engine.submit("elsewhere")
+    assert [future.cancel("first"), future.cancel("second")] == [True, True]
+    assert future.snapshot().last_error == "first"
+
+
+@pytest.mark.parametrize("body", [lambda: 1, boom])
+def test_cancelling_what_has_ended_is_false_and_changes_nothing(engine, body):
+    future = engine.task(body, name="f").submit()
+    engine.run()
+    before = future.snapshot()
+    assert future.cancel("too late") is False
+    assert future.snapshot() == before
+    assert not future.cancelled()
+
+
+def test_cancelling_a_running_task_is_a_request_that_its_body_sees(live):
+    begun, asked, seen = threading.Event(), threading.Event(), []
+
+    @live.task
+    def body():
+        run = taskcore.current()
+        seen.append(run.cancelled)
+        begun.set()
+        assert asked.wait(PATIENCE)
+        seen.append(run.cancelled)
+        run.check()
+
+    future = body.submit()
+    assert begun.wait(PATIENCE)
+    assert future.cancel("enough") is False
+    assert future.snapshot().phase == "running"
+    assert future.snapshot().cancel_requested_at is not None
+    asked.set()
+    with pytest.raises(CancelledError):
+        future.result(PATIENCE)
+    assert seen == [False, True]
+    assert future.snapshot().phase == "cancelled"
+    assert future.cancelled()
+
+
+def test_a_request_to_cancel_loses_to_a_returned_result(live):
+    gate = Gate(live)
+    future = gate.submit("done anyway")
+    assert future.cancel() is False
+    gate.go.set()
+    assert future.result(PATIENCE) == "done anyway"
+    assert future.snapshot().phase == "succeeded"
+
+
+# -- callbacks -----------------------------------------------------------------------------------------------------
+
+
+def test_callbacks_are_called_once_in_order_with_the_future(engine):
+    future = engine.task(lambda: 7, name="f").submit()
+    calls = []
+    for number in range(3):
+        future.add_done_callback(lambda future, number=number: calls.append((number, future, future.result())))
+    assert calls == []
+    engine.run()
+    assert calls == [(number, future, 7) for number in range(3)]
+
+
+def test_a_callback_on_an_ended_task_is_called_at_once(engine):
+    future = engine.task(lambda: 7, name="f").submit()
+    engine.run()
+    calls = []
+    future.add_done_callback(calls.append)
+    assert calls == [future]
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "skipped"])
+def test_every_end_calls_back(engine, end):
+    upstream = engine.task(boom, name="boom").submit()
+    future = {
+        "succeeded": lambda: engine.task(lambda: 1, name="f").submit(),
+        "failed": lambda: engine.task(boom, name="g").submit(),
+        "cancelled": lambda: engine.submit("elsewhere"),
+        "skipped": lambda: engine.task(lambda _: 1, name="h").submit(upstream),
+    }[end]()
+    calls = []
+    future.add_done_callback(calls.append)
+    if end == "cancelled":
+        future.cancel()
+    engine.run()
+    assert calls == [future]
+    assert future.snapshot().phase == end
+
+
+def test_a_callback_is_called_though_its_handle_was_dropped_at_once(live):
+    gate, called = Gate(live), threading.Event()
+    gate.submit(5).add_done_callback(lambda future: future.result() == 5 and called.set())
+    gc.collect()
+    gate.go.set()
+    assert called.wait(PATIENCE)
+
+
+def test_a_callback_that_raises_harms_neither_the_others_nor_the_engine(live, caplog):
+    gate, called = Gate(live), threading.Event()
+
+    def bad(kind):
+        def callback(_):
+            raise kind("a callback's own affair")
+
+        return callback
+
+    with caplog.at_level(logging.CRITICAL, "concurrent.futures"):
+        future = gate.submit()
+        future.add_done_callback(bad(RuntimeError))
+        future.add_done_callback(lambda _: called.set())
+        gate.go.set()
+        assert called.wait(PATIENCE)
+        exiting = live.task(lambda: 1, name="f").options(delay=0.01).submit()
+        exiting.add_done_callback(bad(SystemExit))
+        assert exiting.result(PATIENCE) == 1
+    assert live.task(lambda: 7, name="g").submit().result(PATIENCE) == 7
+
+
+def test_a_callback_may_submit_and_open_transactions(live):
+    @live.task
+    def number(n):
+        return n
+
+    found, told = [], threading.Event()
+
+    def more(future):
+        with live.transaction():
+            nexts = [number.submit(future.result() + n) for n in (1, 2)]
+        nexts[1].add_done_callback(lambda future: (found.append(future.result()), told.set()))
+
+    number.submit(10).add_done_callback(more)
+    assert told.wait(PATIENCE)
+    assert found == [12]
+
+
+# -- wait and as_completed -----------------------------------------------------------------------------------------
+
+
+def test_wait_for_all_gives_every_task_however_it_ended(live):
+    good, bad = live.task(lambda: 1, name="good"), live.task(boom, name="bad")
+    failed = bad.submit()
+    skipped = live.task(lambda _: 1, name="after").submit(failed)
+    cancelled = live.submit("elsewhere")
+    cancelled.cancel()
+    futures = {good.submit(), failed, skipped, cancelled}
+    assert wait(futures, PATIENCE, ALL_COMPLETED) == (futures, set())
+    assert wait(futures, PATIENCE) == (futures, set())
+
+
+def test_wait_for_the_first_gives_it_and_leaves_the_others(live):
+    gate = Gate(live)
+    slow = gate.submit()
+    quick = live.task(lambda: 1, name="quick").submit()
+    assert wait([slow, quick], PATIENCE, FIRST_COMPLETED) == ({quick}, {slow})
+    gate.go.set()
+    assert wait([slow, quick], PATIENCE, ALL_COMPLETED) == ({quick, slow}, set())
+
+
+def test_wait_for_the_first_exception_passes_over_results(live):
+    gate = Gate(live)
+    slow = gate.submit()
+    good = live.task(lambda: 1, name="good").submit()
+    bad = live.task(boom, name="bad").options(after=good).submit()
+    done, left = wait([slow, good, bad], PATIENCE, FIRST_EXCEPTION)
+    assert left == {slow}
+    assert done == {good, bad}
+    gate.go.set()
+
+
+def test_wait_gives_up_after_its_timeout(engine):
+    futures = {engine.submit("elsewhere"), engine.submit("there")}
+    assert wait(futures, timeout=0.01) == (set(), futures)
+
+
+def test_as_completed_gives_each_task_once_however_it_ended(live):
+    failed = live.task(boom, name="bad").submit()
+    cancelled = live.submit("elsewhere")
+    late = live.submit("there")
+    futures = [
+        live.task(lambda: 1, name="good").submit(),
+        failed,
+        live.task(lambda _: 1, name="after").submit(failed),
+        cancelled,
+        late,
+    ]
+    cancelled.cancel()
+    seen = []
+    for future in as_completed(futures, PATIENCE):
+        seen.append(future)
+        if len(seen) == 4:
+            assert late not in seen
+            late.cancel()
+    assert len(seen) == len(futures) and set(seen) == set(futures)
+    assert {future.snapshot().phase for future in seen} == {"succeeded", "failed", "skipped", "cancelled"}
+
+
+def test_as_completed_times_out(engine):
+    with pytest.raises(TimeoutError):
+        list(as_completed([engine.submit("elsewhere")], timeout=0.01))
+
+
+def test_futures_of_two_engines_and_a_plain_one_can_be_waited_for_together(live, engine):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        plain = pool.submit(int, "3")
+        first = live.task(lambda: 1, name="f").submit()
+        second = engine.task(lambda: 2, name="f").submit()
+        engine.run()
+        assert {future.result() for future in as_completed([plain, first, second], PATIENCE)} == {1, 2, 3}
+
+
+# -- asyncio -------------------------------------------------------------------------------------------------------
+
+
+def test_a_future_can_be_awaited(live):
+    async def main():
+        one = live.task(lambda: 1, name="one").submit()
+        two = live.task(lambda: 2, name="two").submit()
+        assert await asyncio.wrap_future(one) == 1
+        assert await two == 2
+        assert await two == 2
+        return await asyncio.gather(one, two, live.task(lambda x: x + 1, name="three").submit(two))
+
+    assert asyncio.run(main()) == [1, 2, 3]
+
+
+def test_awaiting_a_failed_task_raises_what_its_body_raised(live):
+    error = ValueError("mine")
+
+    @live.task
+    def bad():
+        raise error
+
+    async def main():
+        with pytest.raises(ValueError) as caught:
+            await bad.submit()
+        return caught.value
+
+    assert asyncio.run(main()) is error
+
+
+def test_awaiting_a_skipped_or_cancelled_task_raises_so(live):
+    async def main():
+        failed = live.task(boom, name="bad").submit()
+        with pytest.raises(TaskSkipped):
+            await live.task(lambda _: 1, name="after").submit(failed)
+        cancelled = live.submit("elsewhere")
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+    asyncio.run(main())
+
+
+def test_cancelling_the_asyncio_future_cancels_the_task(live):
+    async def main():
+        future = live.submit("elsewhere")
+        waiter = asyncio.wrap_future(future)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        await asyncio.sleep(0)
+        return future
+
+    assert asyncio.run(main()).snapshot().phase == "cancelled"
+
+
+# -- failures ------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_of_this_process_comes_back_as_the_very_object(live):
+    error = KeyError("mine", {"not": object()})
+
+    @live.task
+    def bad():
+        raise error
+
+    future = bad.submit()
+    for _ in range(2):
+        with pytest.raises(KeyError) as caught:
+            future.result(PATIENCE)
+        assert caught.value is error
+    assert future.exception() is error
+    assert bad.__wrapped__.__name__ in {frame.name for frame in caught.traceback}
+
+
+def test_an_exception_asked_for_only_after_the_end_is_still_the_very_object(engine):
+    error = OSError(5, "mine")
+
+    @engine.task
+    def bad():
+        raise error
+
+    future = bad.submit()
+    engine.run()
+    assert future.exception() is error
+
+
+def test_the_last_of_several_attempts_is_what_is_raised(engine):
+    errors = []
+
+    @engine.task(max_attempts=3, backoff=constant(1))
+    def bad():
+        errors.append(ValueError(len(errors)))
+        raise errors[-1]
+
+    future = bad.submit()
+    engine.run()
+    assert len(errors) == 3
+    assert future.exception() is errors[2]
+
+
+def test_after_a_restart_a_failure_is_a_task_failed_with_all_its_facts(tmp_path):
+    with contextlib.closing(Engine(tmp_path / "a.db", executor=InlineExecutor(), clock=ManualClock(0))) as engine:
+        future = engine.task(boom, name="bad", max_attempts=2, backoff=constant(1)).submit("the disk is full")
+        engine.run()
+    with contextlib.closing(Engine(tmp_path / "a.db", workers=0)) as engine:
+        with pytest.raises(TaskFailed, match="the disk is full") as caught:
+            engine.future(future.id).result()
+        error = caught.value
+        assert (error.task_id, error.error_type, error.message) == (future.id, "ValueError", "the disk is full")
+        assert (error.attempts, error.status, error.result) == (2, "failed", None)
+        assert error.traceback.startswith("Traceback") and "in boom" in error.traceback
+        assert error.traceback.rstrip().endswith("ValueError: the disk is full")
+        assert "taskcore/" not in error.traceback
+
+
+def test_another_engine_on_the_file_hears_of_ends_and_gets_task_failed(tmp_path):
+    with (
+        contextlib.closing(Engine(tmp_path / "a.db", workers=1)) as one,
+        contextlib.closing(Engine(tmp_path / "a.db", workers=0)) as other,
+    ):
+        gate = Gate(one)
+        good = other.future(gate.submit(5).id)
+        bad = other.future(one.task(boom, name="bad").submit().id)
+        assert not good.done()
+        gate.go.set()
+        assert good.result(PATIENCE) == 5
+        with pytest.raises(TaskFailed) as caught:
+            bad.result(PATIENCE)
+        assert caught.value.error_type == "ValueError"
+
+
+def test_what_one_engine_submits_for_another_comes_back_to_it(tmp_path):
+    with (
+        contextlib.closing(Engine(tmp_path / "a.db", workers=1)) as worker,
+        contextlib.closing(Engine(tmp_path / "a.db", workers=0)) as asker,
+    ):
+        worker.task(lambda x: x + 1, name="add")
+        worker.start()
+        future = asker.submit("add", 41)
+        assert future.result(PATIENCE) == 42
+        assert future.snapshot().worker == worker.name
+
+
+def test_a_failed_label_of_done_is_a_task_failed_with_label_and_result(tmp_path):
+    options = {"statuses": {"no match": "failed"}, "executor": InlineExecutor(), "clock": ManualClock(0)}
+    with contextlib.closing(Engine(tmp_path / "a.db", **options)) as engine:
+        future = engine.task(lambda: Done({"tried": 3}, status="no match"), name="f").submit()
+        with pytest.raises(TaskFailed, match="no match") as caught:
+            future.result()
+        assert (caught.value.status, caught.value.result, caught.value.attempts) == ("no match", {"tried": 3}, 1)
+        assert (caught.value.task_id, caught.value.error_type) == (future.id, None)
+
+
+def test_a_skipped_task_says_what_it_was_skipped_for(engine):
+    failed = engine.task(boom, name="bad").submit()
+    future = engine.task(lambda _: 1, name="after").submit(failed)
+    engine.run()
+    with pytest.raises(TaskSkipped, match=f"#{failed.id} is failed") as caught:
+        future.result()
+    assert caught.value.task_id == future.id
+    assert caught.value.reason == future.snapshot().last_error
+    assert not future.cancelled()
+
+
+# -- what cannot come ----------------------------------------------------------------------------------------------
+
+
+def test_close_gives_every_live_future_what_its_row_says(tmp_path):
+    engine = Engine(tmp_path / "a.db", executor=InlineExecutor(), clock=ManualClock(0))
+    good = engine.task(lambda n: n, name="good")
+    asked, unasked = good.submit(1), good.submit(2)
+    bad = engine.task(boom, name="bad").submit()
+    skipped = engine.task(lambda _: 1, name="after").submit(bad)
+    asked.done()
+    engine.run()
+    cancelled, waiting, unasked_waiting = (engine.submit("elsewhere") for _ in range(3))
+    cancelled.cancel()
+    waiting.done()
+    engine.close()
+    assert (asked.result(), unasked.result()) == (1, 2)
+    assert isinstance(bad.exception(), ValueError)
+    assert isinstance(skipped.exception(), TaskSkipped)
+    assert cancelled.cancelled()
+    for future in (waiting, unasked_waiting):
+        with pytest.raises(EngineClosed, match=r"a\.db"):
+            future.result()
+        assert not future.running() and not future.cancelled()
+
+
+def test_results_can_be_read_after_the_with_block_as_of_any_executor(tmp_path):
+    with Engine(tmp_path / "a.db", workers=2) as engine:
+        futures = [engine.task(lambda n: n * n, name="square").submit(n) for n in range(50)]
+    assert [future.result() for future in futures] == [n * n for n in range(50)]
+    assert all(future.done() and not future.running() for future in futures)
+
+
+def test_whoever_waits_when_the_engine_closes_is_told(tmp_path):
+    engine = Engine(tmp_path / "a.db", workers=1)
+    future = engine.submit("elsewhere")
+    outcome = []
+
+    def wait_for_it():
+        try:
+            future.result(PATIENCE)
+        except EngineClosed as error:
+            outcome.append(error)
+
+    waiting = threading.Thread(target=wait_for_it)
+    waiting.start()
+    while not future.__dict__.get("_made_condition"):  # until the thread has begun to wait
+        waiting.join(0.001)
+    engine.close()
+    waiting.join(PATIENCE)
+    assert len(outcome) == 1
+    with contextlib.closing(Engine(tmp_path / "a.db", workers=0)) as again:
+        assert again.future(future.id).snapshot().phase == "ready"
+
+
+def test_a_result_is_refused_inside_a_transaction_at_once(live):
+    stored = live.submit("elsewhere")
+    with live.transaction():
+        inside = live.submit("there")
+        for future in (stored, inside):
+            with pytest.raises(RuntimeError, match="transaction"):
+                future.result()
+            with pytest.raises(RuntimeError, match="transaction"):
+                future.exception(timeout=5)
+    assert not inside.done()
+
+
+# -- rerun ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_rerun_gives_a_new_handle_and_the_old_one_keeps_its_outcome(engine, asked):
+    runs = []
+
+    @engine.task
+    def count():
+        runs.append(None)
+        return len(runs)
+
+    first = count.submit()
+    engine.run()
+    if asked:
+        assert first.result() == 1
+    second = first.rerun()
+    assert second is not first and second.id == first.id
+    assert not second.done()
+    assert first.done() and first.result() == 1
+    assert second.result() == 2
+    assert first.result() == 1
+    assert second.snapshot().attempts == 2
+
+
+def test_rerun_after_a_failure_keeps_the_old_exception(engine):
+    state = {"broken": True}
+
+    @engine.task
+    def body():
+        if state["broken"]:
+            raise ValueError("broken")
+        return "mended"
+
+    first = body.submit()
+    engine.run()
+    state["broken"] = False
+    second = first.rerun()
+    assert second.result() == "mended"
+    with pytest.raises(ValueError, match="broken"):
+        first.result()
+    task = second.snapshot()
+    assert (task.failures, task.attempts, task.last_error) == (0, 2, None)
+
+
+def test_rerun_of_a_cancelled_task_gives_it_another_life(engine):
+    first = engine.task(lambda: 7, name="f").submit()
+    first.cancel()
+    second = first.rerun()
+    assert second.result() == 7
+    assert first.cancelled()
+
+
+def test_what_has_not_ended_cannot_be_rerun(engine):
+    future = engine.submit("elsewhere")
+    before = future.snapshot()
+    with pytest.raises(InvalidTransition, match=r"ready.*rerun") as caught:
+        future.rerun()
+    assert (caught.value.task_id, caught.value.phase, caught.value.verb) == (future.id, "ready", "rerun")
+    assert future.snapshot() == before
+
+
+def test_rerun_downstream_runs_everything_below_again(engine):
+    runs = []
+
+    @engine.task
+    def step(name, *_):
+        runs.append(name)
+        return name
+
+    a = step.submit("a")
+    b = step.submit("b", a)
+    c = step.submit("c", b)
+    step.submit("other")
+    engine.run()
+    runs.clear()
+    a.rerun(downstream=True)
+    engine.run()
+    assert runs == ["a", "b", "c"]
+    runs.clear()
+    b.rerun()
+    engine.run()
+    assert runs == ["b"]
+    assert c.snapshot().attempts == 2
+
+
+# -- what it knows of its task -------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_one_frozen_read_of_the_row(engine, clock):
+    future = engine.task(lambda *args, **kwargs: None, name="f", max_attempts=4).submit(1, (2, 3), x={"y": None})
+    task = future.snapshot()
+    assert (task.id, task.name, task.phase, task.status) == (future.id, "f", "ready", "ready")
+    assert (task.args, task.kwargs) == ((1, (2, 3)), {"x": {"y": None}})
+    assert (task.attempts, task.failures, task.lapses, task.max_attempts) == (0, 0, 0, 4)
+    assert (task.submitted_at, task.first_started_at, task.started_at, task.finished_at) == (1000, None, None, None)
+    assert (task.tags, task.hidden, task.key, task.parent_id, task.priority) == ((), False, None, None, 0)
+    assert (task.progress, task.message, task.result, task.worker, task.waiting_for) == (None,) * 5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.name = "g"
+    clock.advance(5)
+    engine.run()
+    assert task.phase == "ready"
+    after = future.snapshot()
+    assert (after.phase, after.started_at, after.finished_at, after.progress) == ("succeeded", 1005, 1005, 1.0)
+    assert after.worker == engine.name
+
+
+def test_arguments_show_handles_where_results_will_be(engine):
+    upstream = engine.submit("elsewhere")
+    task = engine.submit("there", upstream, [1, upstream], k={"x": (upstream,)}).snapshot()
+    handle = taskcore.Handle(upstream.id)
+    assert (task.args, task.kwargs) == ((handle, [1, handle]), {"k": {"x": (handle,)}})
+    assert (task.phase, task.waiting_for) == ("waiting", "dependencies")
+
+
+def test_the_history_tells_every_attempt_oldest_first(engine):
+    outcomes = [ValueError("one"), OSError("two"), None]
+
+    @engine.task(max_attempts=3, backoff=constant(10))
+    def body():
+        error = outcomes.pop(0)
+        if error is not None:
+            raise error
+
+    future = body.submit()
+    assert future.history() == []
+    engine.run()
+    history = future.history()
+    assert [(a.number, a.worker, a.started_at, a.finished_at, a.outcome, a.error) for a in history] == [
+        (1, engine.name, 1000, 1000, "failed", "ValueError: one"),
+        (2, engine.name, 1010, 1010, "failed", "OSError: two"),
+        (3, engine.name, 1020, 1020, "succeeded", None),
+    ]
+    assert [("Traceback" in a.traceback) if a.traceback else None for a in history] == [True, True, None]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        history[0].number = 5
+
+
+def test_the_history_tells_of_the_attempt_that_runs(live):
+    gate = Gate(live)
+    future = gate.submit()
+    (attempt,) = future.history()
+    assert (attempt.number, attempt.outcome, attempt.finished_at) == (1, "running", None)
+    gate.go.set()
+
+
+def test_the_dependencies_are_told_with_whether_they_are_met(engine):
+    done, open_ = engine.task(lambda: 1, name="f").submit(), engine.submit("elsewhere")
+    engine.run()
+    future = engine.task("there").options(after={open_: ("finished", "drop")}).submit(done)
+    assert future.dependencies() == [
+        Dependency(future.id, done.id, "succeeded", "skip", True),
+        Dependency(future.id, open_.id, "finished", "drop", False),
+    ]
+    assert done.dependencies() == []
+
+
+def test_a_deleted_task_is_not_found_by_its_handle(engine):
+    future = engine.task(lambda: 1, name="f").submit()
+    engine.run()
+    assert engine.tasks.where(id=future).delete() == 1
+    for verb in (future.snapshot, future.history, future.dependencies, future.rerun):
+        with pytest.raises(TaskNotFound):
+            verb()
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def test_handles_of_ended_tasks_are_not_kept(live):
+    echo = live.task(lambda n: n, name="echo")
+    bad = live.task(boom, name="bad")
+    futures = [echo.submit(n) for n in range(20)] + [bad.submit() for _ in range(5)]
+    for future in futures:
+        future.add_done_callback(lambda _: None)
+    wait(futures, PATIENCE)
+    live.run()
+    alive = [weakref.ref(future) for future in futures]
+    del future, futures
+    gc.collect()
+    assert [ref() for ref in alive if ref() is not None] == []
+
+
+def test_handles_that_nobody_asked_are_not_kept_even_before_their_end(engine):
+    refs = [weakref.ref(engine.submit("elsewhere")) for _ in range(10)]
+    gc.collect()
+    assert all(ref() is None for ref in refs)
+
+
+def test_a_raised_exception_is_not_kept_by_the_engine(engine):
+    class Mine(Exception):
+        pass
+
+    @engine.task
+    def bad():
+        raise Mine
+
+    future = bad.submit()
+    engine.run()
+    ref = weakref.ref(future.exception())
+    del future
+    gc.collect()
+    assert ref() is None
+    assert not engine._scheduler.errors
