@@ -48,7 +48,6 @@ class Threads:
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
-        self._begun = 0  # threads that were ever started: each has a mark of its own
         self._deaf: set[int] = set()  # ids of works whose bodies were given up and have not returned
 
     def ready(self) -> None:
@@ -57,7 +56,7 @@ class Threads:
             self._start()
 
     def mark(self, marks: Marks) -> None:
-        """Note here, from now on, what each thread is in."""
+        """Note here, from now on, what begins."""
         self._marks = marks
 
     def hand(self, works: Iterable[Work]) -> None:
@@ -104,19 +103,18 @@ class Threads:
         return not self._deaf
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._serve, args=(self._begun,), name="taskcore-worker", daemon=True)
+        thread = threading.Thread(target=self._serve, name="taskcore-worker", daemon=True)
         thread.start()
-        self._begun += 1
         self._threads.append(thread)
 
-    def _serve(self, slot: int) -> None:
+    def _serve(self) -> None:
         get, perform, report = self._queue.get, self._stage.perform, self._report
         while True:
             work = get()
             if work is None:
                 return
             if self._marks is not None:
-                self._marks.enter(slot, work.claimed.id)
+                self._marks.begin(work.claimed.id)
             end = perform(work)
             if not work.win():
                 self._deaf.discard(work.claimed.id)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -578,7 +576,8 @@ def _cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> None:
 
 
 def _own_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    return f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
 
 
 def _checked_workers(workers: int | None, executor: Executor | None) -> int:

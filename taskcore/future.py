@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import weakref
@@ -101,6 +100,8 @@ class TaskFuture(Future[Any]):
         return self._state is _CANCELLED or self.snapshot().phase == life.CANCELLED
 
     def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio  # whoever awaits has it already; the others need not pay for it
+
         return asyncio.wrap_future(self).__await__()
 
     def __repr__(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import datetime
-import inspect
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -121,6 +120,8 @@ def priority(name: str, value: Any) -> int:
 def _backoff(name: str, value: Any) -> Callable[[int], float]:
     if not callable(value):
         raise TypeError(f"{name} is a function of the number of failures, such as taskcore.constant(5), not {value!r}")
+    import inspect  # slow to import, and seldom needed
+
     try:
         inspect.signature(value).bind(1)
     except TypeError:

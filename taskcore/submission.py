@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -79,6 +77,8 @@ def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf
 
 def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, error: Exception) -> TypeError:
     """Find the argument that the codec refused."""
+    import inspect  # slow to import, and needed for a refusal alone
+
     args, kwargs = whole
     try:
         names = list(inspect.signature(fn).parameters) if fn is not None else []
@@ -124,6 +124,8 @@ def order(
 
 def digest(codec: Codec, arguments: str, links: str | None) -> str:
     """`key=True`: equal arguments give the same key, in whatever order their dicts were made."""
+    import hashlib  # slow to import, and needed for `key=True` alone
+
     return hashlib.sha256(f"{canonical(codec, arguments)}\n{links or ''}".encode()).hexdigest()[:32]
 
 

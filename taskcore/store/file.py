@@ -103,7 +103,7 @@ class File:
             "PRAGMA foreign_keys = ON",
             "PRAGMA trusted_schema = OFF",
             "PRAGMA temp_store = MEMORY",
-            "PRAGMA cache_size = -16000",
+            "PRAGMA cache_size = -8000",
             "PRAGMA journal_size_limit = 16777216",
             f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}",
         ):

@@ -2,7 +2,7 @@
 
 Beside the database lies one small file. Every engine that runs tasks holds the lock of one byte in it, its *lane*, for
 as long as it lives, and whoever can take a lane's lock knows its holder to be dead. A lane also has a page in which the
-engine's threads note the task that they are in, through shared memory and so without a system call; the page outlives
+engine's threads note each task that they begin, through shared memory and so without a system call; the page outlives
 the process, and tells the next one which of the claimed tasks had begun.
 
 POSIX drops all of a process's locks on a file when the process closes *any* descriptor of it. So there is one
@@ -11,6 +11,7 @@ descriptor a side file in a process, kept here and never closed while one of its
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -23,10 +24,10 @@ if sys.platform == "win32":  # pragma: no cover
 else:
     import fcntl
 
-_PAGE: Final = max(4096, mmap.ALLOCATIONGRANULARITY)
+_PAGE: Final = max(131072, mmap.ALLOCATIONGRANULARITY)
 _LOCKS_AT: Final = 1 << 30  # far beyond the pages: where locks are mandatory, they must not stop a reader
 _WORD: Final = struct.Struct("=q")
-SLOTS: Final = _PAGE // _WORD.size - 1
+RING: Final = _PAGE // _WORD.size - 1
 
 _open_files: dict[str, Lanes] = {}
 _registry: Final = threading.Lock()  # held while a side file is opened or closed; nobody waits for anything inside
@@ -79,7 +80,7 @@ class Lanes:
         return Marks(page)
 
     def begun(self, lane: int, worker: int) -> set[int] | None:
-        """The tasks a dead worker's threads were in; `None` if its page does not tell."""
+        """The tasks a dead worker's threads had begun of late; `None` if its page does not tell."""
         data = self._read(lane)
         words = [word for (word,) in _WORD.iter_unpack(data[: len(data) // _WORD.size * _WORD.size])]
         if not words or words[0] != worker:
@@ -113,20 +114,21 @@ class Lanes:
 
 
 class Marks:
-    """What each thread of one worker is in, as its successor will read it after a crash."""
+    """The tasks that one worker's threads began last, as its successor will read them after a crash.
 
-    __slots__ = ("_page",)
+    A ring for all threads together, several times as long as what a worker may hold: so every task that began and whose
+    end is not in the file yet is in it, whether its body was running or had returned.
+    """
+
+    __slots__ = ("_next", "_page")
 
     def __init__(self, page: mmap.mmap) -> None:
         self._page = page
+        self._next = itertools.count().__next__  # one step for the interpreter: threads share it without a lock
 
-    def enter(self, slot: int, task_id: int) -> None:
-        """Thread `slot` begins this task's body. Called before the body; whoever comes after the last slot goes
-        unmarked."""
-        if slot < SLOTS:
-            _WORD.pack_into(self._page, (slot + 1) * 8, task_id)
-        else:
-            _WORD.pack_into(self._page, 0, 0)  # the page no longer tells: all that is claimed counts as begun
+    def begin(self, task_id: int) -> None:
+        """This task's body is about to begin. From any thread; costs no system call."""
+        _WORD.pack_into(self._page, (1 + self._next() % RING) * _WORD.size, task_id)
 
 
 def lanes_of(database: str) -> Lanes:

@@ -119,8 +119,8 @@ def asked(connection: sqlite3.Connection, tasks: Collection[int]) -> list[tuple[
 def bury(tx: Transaction, lanes: Lanes, now: float) -> int:
     """Take back the tasks of every engine whose process is gone. → how many engines.
 
-    What its threads were in has lapsed. What was only claimed ahead is given back as if it had never been claimed, but
-    for tasks that may run at most once: a mark is overwritten by the thread's next task, so they count as begun.
+    What had begun has lapsed. What was only claimed ahead is given back as if it had never been claimed, but for tasks
+    that may run at most once: those count as begun, since a power cut may take a mark and leave the claim.
     """
     dead = [(worker, lane) for worker, lane in tx.execute(_ALIVE).fetchall() if lanes.is_dead(lane)]
     for worker, lane in dead:

@@ -28,12 +28,12 @@ def child(role: str, path: Path) -> subprocess.Popen[str]:
     return python("-m", "tests.bench.child", role, str(path))
 
 
-def python(*arguments: str) -> subprocess.Popen[str]:
+def python(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     """A Python process that finds this taskcore, its three streams piped."""
     places = [str(Path(module).parents[1]) for module in (taskcore.__file__, Path(__file__).parent)]
     return subprocess.Popen(
         [sys.executable, "-P", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(places))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(places)), **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -153,7 +153,7 @@ def imported(place: Path, rounds: int) -> Figure:
 
     def process(code: str) -> float:
         def work() -> None:
-            started = python("-c", code)
+            started = python("-c", code, PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(place))
             _, errors = started.communicate(timeout=PATIENCE)
             check(started.returncode == 0, f"{code!r} works: {errors}")
 
