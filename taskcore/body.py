@@ -103,6 +103,8 @@ class Stage:
                 import asyncio  # a third of what importing taskcore would cost, for those who have async bodies
 
                 value = asyncio.run(value)
+            if work.timeout is not None and self.late(work):
+                return verdict.timed_out(work.about(), work.timeout)
             if value is None:
                 return Success(work.claimed.id, work.claimed.token, self.codec.encode(None))
             return verdict.returned(work.about(), value, self.statuses, self.codec.encode)
@@ -112,10 +114,14 @@ class Stage:
             work.took = monotonic() - since
             _current.reset(token)
 
+    def late(self, work: Work) -> bool:
+        """Whether its time is up. The loop sees to those that never return; who returns or looks first asks here."""
+        return work.timeout is not None and work.began is not None and self.duration() >= work.began + work.timeout
+
     def raised(self, work: Work, error: BaseException) -> End:
         if work.stop == "close" and isinstance(error, Cancelled):
             return Failure(work.claimed.id, work.claimed.token, "give back")
-        if work.stop == "timeout" and isinstance(error, Cancelled) and work.timeout is not None:
+        if work.timeout is not None and self.late(work):
             return verdict.timed_out(work.about(), work.timeout)
         work.error = error
         return verdict.raised(work.about(), error)
@@ -144,12 +150,12 @@ class Run:
     @property
     def cancelled(self) -> bool:
         """Whether the body was asked to stop: by a cancel, its time limit, or the engine's close."""
-        return self._work.stop is not None
+        return self._work.stop is not None or self._stage.late(self._work)
 
     def check(self) -> None:
         """Raise `Cancelled` if the body was asked to stop."""
-        if self._work.stop is not None:
-            raise Cancelled(f"asked to stop: {self._work.stop}")
+        if self.cancelled:
+            raise Cancelled(f"asked to stop: {self._work.stop or 'timeout'}")
 
 
 def current() -> Run:

@@ -51,8 +51,9 @@ class Claim:
         self._report(verdict.returned(self._about, Done(result, status), engine._statuses(), engine._codec.encode))
 
     def fail(self, error: str | BaseException, retry: bool = True) -> None:
-        """It failed: tried again if attempts are left, unless `retry` is False."""
+        """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception."""
         if isinstance(error, BaseException):
+            retry = retry and isinstance(error, verdict.retried(self._about))
             kind, text = type(error).__qualname__, verdict.message_of(error)
             end = Failure(self._about.id, self._about.token, "fail", kind, text, verdict.traceback_of(error))
         elif isinstance(error, str):

@@ -162,6 +162,8 @@ class Guests:
             value = future.result()
             if isinstance(value, _Verdict):
                 end = value.end
+            elif work.timeout is not None and self._stage.late(work):
+                end = verdict.timed_out(work.about(), work.timeout)
             else:
                 end = verdict.returned(work.about(), value, self._stage.statuses, self._stage.codec.encode)
         except CancelledError:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, overload
 
 from taskcore import exits, life, submission, verdict
 from taskcore.body import Stage, current_task
@@ -76,7 +76,8 @@ class Engine(Executor):
         self.path = where if where == ":memory:" else os.path.abspath(where)
         self._lease = lease
         self._definitions: dict[str, Definition] = {}
-        self._behaviours: dict[int, Definition] = {}
+        self._elsewhere: dict[str, Definition] = {}
+        self._behaviours: dict[tuple[str, str], Options] = {}
         self._functions: dict[Callable[..., Any], TaskFunction] = {}
         self._file = File(self.path, full=durability == "full", statuses=_checked_statuses(statuses))
         self._lanes = None if self._file.in_memory else liveness.lanes_of(self.path)
@@ -125,14 +126,15 @@ class Engine(Executor):
             return functools.partial(self._decorate, name, options)
         chosen.own_behaviour = False
         if isinstance(fn, str):
-            return TaskFunction(self, checked_text("name", fn), None, chosen)
+            self._elsewhere[checked_text("name", fn)] = Definition(fn, _run_elsewhere, chosen)
+            return TaskFunction(self, fn, None, chosen)
         if isinstance(fn, TaskFunction):
             if fn._fn is None:
                 raise TypeError(f"{fn!r} has no function of its own")
-            name, fn = name or fn.name, fn._fn
+            name, fn = fn.name if name is None else name, fn._fn
         if not callable(fn):
             raise TypeError(f"a task is a function, not {fn!r}")
-        name = name or getattr(fn, "__name__", None)
+        name = getattr(fn, "__name__", None) if name is None else name
         if name is None:
             raise TypeError(f"{fn!r} has no name: say which with name=")
         return self._define(checked_text("name", name), fn, chosen)
@@ -174,6 +176,8 @@ class Engine(Executor):
         if self._refusing:
             raise EngineClosed(self.path, "the engine takes no more tasks")
         name, options = function._name, function._options
+        if options.own_behaviour:  # functions among the options are not stored: this process keeps them
+            self._behaviours[name, function._kind] = options
         text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._id_of)
         now, tx, parent = self._clock.now(), self._file.current, current_task(self._file)
         new, scope = True, None if tx is None else tx.scope
@@ -192,8 +196,6 @@ class Engine(Executor):
                 task_id, new = self._equal_or_raise(conflict, order), False
         future = self._futures.handle(task_id, scope if new else None, new=new)
         self._spans.add(task_id)
-        if options.own_behaviour and function._fn is not None:
-            self._remember(function)
         if scope is not None:
             scope.submitted = True
         elif self._workers:
@@ -217,12 +219,6 @@ class Engine(Executor):
         ):
             return conflict.task_id
         raise conflict
-
-    def _remember(self, function: TaskFunction) -> None:
-        """Functions among the options are not stored: this process keeps them, by kind."""
-        kind = self._file.known.kind_ids.get((function._name, function._kind))
-        if kind is not None and function._fn is not None:
-            self._behaviours[kind] = Definition(function._name, function._fn, function._options)
 
     def map(
         self,
@@ -297,6 +293,11 @@ class Engine(Executor):
             raise TypeError(f"a task is given by handle or id, not {task!r}")
         return task
 
+    @property
+    def health(self) -> str:
+        """"ok", "degraded: why" (it keeps trying, nothing is lost) or "stopped: why"."""
+        return "stopped: closed" if self._closed else self._loop.trouble or "ok"
+
     # -- claiming from outside --------------------------------------------------------------------------------------
 
     def claim(self, *names: str, n: int = 1, lease: float | None = None, worker: str | None = None) -> list[Claim]:
@@ -336,7 +337,9 @@ class Engine(Executor):
 
     def _claim_of(self, row: look.Row, claimed: moves.Claimed) -> Claim:
         kind = self._file.known.kinds[claimed.kind]
-        about = verdict.Claim(claimed.id, claimed.token, claimed.failures, kind, self._definitions.get(kind.name))
+        newest = self._definitions.get(kind.name) or self._elsewhere.get(kind.name, _UNDEFINED)
+        definition = self._scheduler.definition(kind, newest)
+        about = verdict.Claim(claimed.id, claimed.token, claimed.failures, kind, definition)
         args, kwargs = self._stage.arguments(claimed)
         task = dataclasses.replace(look.task_of(row, self._codec), args=args, kwargs=kwargs)
         return Claim(self, task, about)
@@ -375,6 +378,8 @@ class Engine(Executor):
             raise RuntimeError("run() inside transaction() would wait for ever")
         was_claiming = self._scheduler.claiming
         self.start()
+        if not self._workers:
+            return self.tasks.counts()
         with Bar(lambda: self._read(look.unfinished_count), progress) as bar:
             self._loop.wait(lambda: bar.look() and (self._loop.stopped or not self._due()), None, hurry=True)
         if not was_claiming:
@@ -439,6 +444,8 @@ class Engine(Executor):
             return
         if self._in_body():
             raise RuntimeError("shutdown() in a body would wait for its own end")
+        if self._file.current is not None:
+            raise RuntimeError("shutdown() inside transaction() would wait for ever")
         self._refusing = True
         if cancel_futures:
             for first, last in self._spans:
@@ -459,6 +466,8 @@ class Engine(Executor):
         if self._pid != os.getpid():
             self._closed = True
             return
+        if self._file.current is not None:
+            raise RuntimeError("close() inside transaction() would wait for ever")
         with self._ending:
             if self._closed:
                 return
@@ -573,6 +582,13 @@ def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]
 
 def _cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> None:
     operate.cancel(tx, look.not_begun(tx, first, last), now, "cancelled at shutdown")
+
+
+def _run_elsewhere(*args: Any, **kwargs: Any) -> None:
+    """Stands for the function of a name that another process, a machine or a person works on."""
+
+
+_UNDEFINED: Final = Definition("", _run_elsewhere, Options())
 
 
 def _own_name() -> str:

@@ -17,10 +17,11 @@ from taskcore import verdict
 from taskcore.body import End, Stage, Work
 from taskcore.clock import Clock, monotonic
 from taskcore.crew import Crew
-from taskcore.options import Definition
+from taskcore.options import Definition, Options
 from taskcore.pace import HORIZON, Pace
 from taskcore.store import liveness, moves, sweep
 from taskcore.store.file import File, Transaction
+from taskcore.store.known import Kind
 from taskcore.store.moves import Claimed, Failure, StaleReport, Success
 
 POLL_BUSY: Final = 0.05
@@ -75,7 +76,7 @@ class Scheduler:
         clock: Clock,
         stage: Stage,
         definitions: dict[str, Definition],
-        behaviours: dict[int, Definition],
+        behaviours: dict[tuple[str, str], Options],
         *,
         name: str,
         lease: float,
@@ -415,7 +416,12 @@ class Scheduler:
 
     def _work(self, claimed: Claimed) -> Work:
         kind = self.file.known.kinds[claimed.kind]
-        return Work(claimed, kind, self._behaviours.get(claimed.kind) or self._definitions[kind.name])
+        return Work(claimed, kind, self.definition(kind, self._definitions[kind.name]))
+
+    def definition(self, kind: Kind, newest: Definition) -> Definition:
+        """The newest of a name, with the functions that were given to `options()` of this kind, if any were."""
+        own = self._behaviours.get((kind.name, kind.text))
+        return newest if own is None else Definition(newest.name, newest.fn, own)
 
     def _wait(self) -> float:
         if self._arrived or self.inbox.qsize():

@@ -57,17 +57,18 @@ def raised(claim: Claim, error: BaseException) -> Failure:
             return failed(claim, end)
         case Retry():
             return again(claim, end, error.delay)
-    definition = claim.definition
-    retry_on = definition.options.retry_on if definition is not None else (Exception,)
-    return again(claim, end) if isinstance(error, retry_on) else failed(claim, end)
+    return again(claim, end) if isinstance(error, retried(claim)) else failed(claim, end)
 
 
 def timed_out(claim: Claim, limit: float) -> Failure:
     """A body ran longer than it may."""
     end = Failure(claim.id, claim.token, "fail", "TimeoutError", f"ran for more than {limit:g} s")
-    definition = claim.definition
-    retry_on = definition.options.retry_on if definition is not None else (Exception,)
-    return again(claim, end) if issubclass(TimeoutError, retry_on) else failed(claim, end)
+    return again(claim, end) if issubclass(TimeoutError, retried(claim)) else failed(claim, end)
+
+
+def retried(claim: Claim) -> tuple[type[BaseException], ...]:
+    """The exceptions that do not fail the task at once."""
+    return claim.definition.options.retry_on if claim.definition is not None else (Exception,)
 
 
 def failed(claim: Claim, end: Failure) -> Failure:

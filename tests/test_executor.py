@@ -40,6 +40,10 @@ def describe(*args, **kwargs):
     return [list(args), kwargs]
 
 
+def fails():
+    raise ValueError
+
+
 def where_am_i():
     try:
         taskcore.current()
@@ -315,16 +319,20 @@ def test_a_transaction_with_submits_starts_the_engine(live):
 # -- what is due ---------------------------------------------------------------------------------------------------
 
 
-def test_a_retry_within_a_minute_is_due_and_a_later_one_is_not(inline, clock):
-    def fails():
-        raise ValueError
+def test_a_retry_within_a_minute_is_due(inline, clock):
+    future = inline.task(fails, max_attempts=2, backoff=constant(60)).submit()
+    assert inline.run() == {"failed": 1}
+    assert clock.now() == future.snapshot().finished_at == 1060
 
-    soon = inline.task(fails, name="soon", max_attempts=2, backoff=constant(60)).submit()
-    late = inline.task(fails, name="late", max_attempts=2, backoff=constant(60.1)).submit()
-    assert inline.run() == {"failed": 1, "scheduled": 1}
-    assert clock.now() == 1060
-    assert soon.snapshot().finished_at == 1060
-    assert (late.snapshot().phase, late.snapshot().waiting_for) == ("scheduled", "backoff")
+
+def test_a_retry_after_more_than_a_minute_is_not_due(inline, clock):
+    future = inline.task(fails, max_attempts=2, backoff=constant(60.1)).submit()
+    assert inline.run() == {"scheduled": 1}
+    assert clock.now() == 1000
+    task = future.snapshot()
+    assert (task.waiting_for, task.greenfield) == ("backoff", 1060.1)
+    clock.advance(1)
+    assert inline.run() == {"failed": 1}
 
 
 def test_delayed_snoozed_paused_and_unregistered_tasks_are_not_due(inline, clock):
@@ -588,7 +596,7 @@ def test_reading_or_submitting_after_close_is_engine_closed(path, call):
     engine = Engine(path, workers=1)
     engine.submit(double, 1).result(PATIENCE)
     engine.close()
-    with pytest.raises(EngineClosed, match="closed"):
+    with pytest.raises(EngineClosed):
         call(engine)
 
 
@@ -619,7 +627,7 @@ def test_bodies_run_on_the_executor_that_was_brought(path):
         assert pool.submit(int, "3").result() == 3  # the pool is its owner's to shut down
 
 
-def test_workers_cap_the_tasks_in_flight_on_an_executor(path):
+def test_workers_cap_the_tasks_in_flight_on_an_executor():
     class Counting(ThreadPoolExecutor):
         inside = most = 0
         lock = threading.Lock()
@@ -636,13 +644,13 @@ def test_workers_cap_the_tasks_in_flight_on_an_executor(path):
             with self.lock:
                 self.inside -= 1
 
-    for workers, most in [(1, 1), (3, 3), (None, 2)]:
-        with Counting(2) as pool, Engine(":memory:", executor=pool, workers=workers) as engine:
-            meet = threading.Barrier(min(2, most), timeout=PATIENCE)
+    for workers, most in [(1, 1), (3, 3), (None, 4)]:
+        with Counting(4) as pool, Engine(":memory:", executor=pool, workers=workers) as engine:
+            meet = threading.Barrier(most, timeout=PATIENCE)
             with engine.transaction():
-                for _ in range(6):
+                for _ in range(12):
                     engine.task(lambda meet=meet: meet.wait() and None, name="meet").submit()
-            assert engine.run() == {"succeeded": 6}
+            assert engine.run() == {"succeeded": 12}
             assert pool.most == most
 
 

@@ -67,7 +67,7 @@ def kind_of(tx: Transaction, name: str, options: str) -> int:
         "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id",
         (name, attempts, lapses, options),
     ).fetchall()[0][0]
-    tx.known.add(Kind(kind_id, name, attempts, lapses, values), options)
+    tx.known.add(Kind(kind_id, name, attempts, lapses, values, options))
     return int(kind_id)
 
 

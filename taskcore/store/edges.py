@@ -20,7 +20,8 @@ _VERDICT: Final = """
     CASE
     WHEN e.wants = u.phase OR e.wants = u.label
         OR (e.wants = 'finished' AND u.finished_at IS NOT NULL)
-        OR (e.wants = 'pending' AND u.phase IN ('waiting', 'scheduled', 'ready', 'paused')) THEN 'met'
+        OR (e.wants = 'pending'
+            AND (u.phase = 'waiting' OR u.phase = 'scheduled' OR u.phase = 'ready' OR u.phase = 'paused')) THEN 'met'
     WHEN u.finished_at IS NULL OR e.otherwise = 'wait' THEN 'unmet'
     WHEN e.otherwise = 'drop' THEN 'dropped'
     ELSE 'doomed' END"""
@@ -161,7 +162,7 @@ def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
     tx.freed = True
     if tx.known.has_edges:
         fallen = _skip(tx, ids, now)
-        propagate(tx, [*fallen, *tasks] if tx.known.has_guards else fallen, now)
+        propagate(tx, {*fallen, *tasks} if tx.known.has_guards else fallen, now)
 
 
 def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) -> None:
@@ -170,16 +171,16 @@ def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) ->
         text, doomed, touched = tx.execute(changes, {"ids": ids}).fetchall()[0]
         if not touched:
             return
+        tx.execute(record, {"ids": ids})  # first: it shall note what was counted, and the next may move upstreams too
         tx.execute(_APPLY, {"changes": text, "now": now})
-        tx.execute(record, {"ids": ids})
         tx.freed = True
         if not (doomed or tx.known.has_guards):
             return
         tasks = [task for task, _ in json.loads(text)]
-        moved = _skip(tx, json.dumps(tasks), now) if doomed else []
+        moved = set(_skip(tx, json.dumps(tasks), now)) if doomed else set()
         if tx.known.has_guards:
-            moved += tasks
-        ids, changes, record = json.dumps(moved), _LEAVING_CHANGES, _LEAVING_RECORD
+            moved.update(tasks)
+        ids, changes, record = json.dumps(list(moved)), _LEAVING_CHANGES, _LEAVING_RECORD
 
 
 def _skip(tx: Transaction, candidates: str, now: float) -> list[int]:

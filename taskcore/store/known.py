@@ -20,6 +20,8 @@ class Kind:
     max_attempts: int | None
     max_lapses: int
     options: dict[str, Any]
+    text: str
+    """The options as they are stored."""
 
 
 @dataclass(slots=True)
@@ -61,9 +63,9 @@ class Known:
             "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE id > ?",
             (max(self.kinds, default=0),),
         ).fetchall():
-            self.add(Kind(kind_id, name, attempts, lapses, json.loads(text)), text)
+            self.add(Kind(kind_id, name, attempts, lapses, json.loads(text), text))
         self.version = version
 
-    def add(self, kind: Kind, text: str) -> None:
+    def add(self, kind: Kind) -> None:
         self.kinds[kind.id] = kind
-        self.kind_ids[kind.name, text] = kind.id
+        self.kind_ids[kind.name, kind.text] = kind.id

@@ -198,8 +198,8 @@ def arguments(codec: Codec, text: str, links: str | None, value_of: Any) -> tupl
         for place in path[:-1]:
             branch = branch.setdefault(place, Branch())
         branch[path[-1]] = value_of(task_id)
-    args, kwargs = graft([args, kwargs], tree)
-    return tuple(None if value is LEFT_OUT else value for value in args), kwargs
+    args, kwargs = graft([tuple(args), kwargs], tree)
+    return args, kwargs
 
 
 def graft(value: Any, tree: Branch) -> Any:

@@ -292,10 +292,10 @@ def report(tx: Transaction, end: Failure, now: float) -> bool:
     if end.verb == "lapse":
         lapse(tx, [end.id], now, end.error or "its process died")
         return True
+    if end.verb == "give back":
+        return bool(give_back(tx, [(end.id, end.token)], now))
     attempts, worker, started_at, cancel_requested = row
     verb = "obey" if cancel_requested and end.result is None else end.verb
-    if verb == "give back":
-        return bool(give_back(tx, [(end.id, end.token)], now))
     text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
     values = {
         "id": end.id, "now": now, "at": now + end.delay, "error": text, "label": end.label, "result": end.result,
