@@ -180,36 +180,52 @@ class Engine(Executor):
             self._behaviours[name, function._kind] = options
         text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._id_of)
         now, tx, parent = self._clock.now(), self._file.current, current_task(self._file)
-        new, scope = True, None if tx is None else tx.scope
         if options.plain and parent is None and not links:
             if tx is None:
-                task_id = self._store(function, now, text)
+                future = self._store(function, now, text)
             else:
                 task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
+                future = self._futures.handle(task_id, tx.scope, new=True)
         else:
             order = submission.order(name, function._kind, options, text, links, now, self._id_of, self._codec)
             if order.parent is None:
                 order.parent = parent
             try:
-                task_id, new = self._file.write(births.submit, order, now) if tx is None else tx.births.add(order)
+                future = self._file.write(self._bear, order, now) if tx is None else self._add(tx, order)
             except KeyConflict as conflict:
-                task_id, new = self._equal_or_raise(conflict, order), False
-        future = self._futures.handle(task_id, scope if new else None, new=new)
-        self._spans.add(task_id)
-        if scope is not None:
-            scope.submitted = True
+                future = self._futures.handle(self._equal_or_raise(conflict, order))
+        self._spans.add(future.id)
+        if tx is not None:
+            tx.scope.submitted = True
         elif self._workers:
             self.start()
         return future
 
-    def _store(self, function: TaskFunction, now: float, text: str) -> int:
+    def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
-        name, kind_options, priority = function._name, function._kind, function._options.priority
-        claim = self._scheduler.free_at_once(name, now) if self._loop.alive else None
-        task_id, kind = self._file.write(births.submit_plain, name, kind_options, priority, now, text, claim)
+        claim = self._scheduler.free_at_once(function._name, now) if self._loop.alive else None
+        future, kind = self._file.write(self._bear_plain, function, now, text, claim)
         if claim is not None:
-            self._scheduler.adopt(moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1))
-        return task_id
+            self._scheduler.adopt(moves.Claimed(future.id, 1, kind, text, None, 0, 0, 1))
+        return future
+
+    # The handle is made before the commit: the task may end in the next moment, and then its handle is told how.
+
+    def _bear_plain(
+        self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None
+    ) -> tuple[TaskFuture, int]:
+        task_id, kind = births.submit_plain(
+            tx, function._name, function._kind, function._options.priority, now, text, claim
+        )
+        return self._futures.handle(task_id, new=True), kind
+
+    def _bear(self, tx: Transaction, order: births.Order, now: float) -> TaskFuture:
+        task_id, new = births.submit(tx, order, now)
+        return self._futures.handle(task_id, new=new)
+
+    def _add(self, tx: Transaction, order: births.Order) -> TaskFuture:
+        task_id, new = tx.births.add(order)
+        return self._futures.handle(task_id, tx.scope if new else None, new=new)
 
     def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> int:
         """The texts of the arguments differ; whether the arguments do, the codec says."""

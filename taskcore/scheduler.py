@@ -29,8 +29,6 @@ POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, and for processes that died."""
 STREAM: Final = 0.002
 """Seconds between submits that make a stream of them."""
-RECENT: Final = 64
-"""Exceptions kept for a moment after their tasks failed, for handles that are just being made."""
 ALONE_AFTER: Final = 2
 """Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
 
@@ -97,8 +95,7 @@ class Scheduler:
         self.held: dict[int, Work] = {}
         """Claimed by this engine and not yet settled."""
         self.errors: dict[int, BaseException] = {}
-        """What bodies raised whose end is being committed, or was a moment ago: who reads the row finds it here."""
-        self._recent: list[int] = []
+        """What bodies raised whose end is being committed: whoever reads the row meanwhile finds it here."""
         self.claiming = False
         self.waiting = 0
         """Threads that wait for a result: while somebody does, nothing is held back to fill a batch."""
@@ -334,7 +331,7 @@ class Scheduler:
                 turn.successes.append(end)
             else:
                 turn.failures.append(end)
-                if work.error is not None:
+                if work.error is not None and end.verb == "fail":
                     self.errors[end.id] = work.error
         try:
             self.file.write(self._step, turn, False)
@@ -396,7 +393,7 @@ class Scheduler:
                 continue
             if type(end) is Success:
                 ended.append(Ended(end.id, end.result))
-            elif work.error is not None:
+            elif end.id in self.errors:
                 ended.append(Ended(end.id, None))
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))
