@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskcore import verdict
 from taskcore.endings import Done, seconds
 from taskcore.errors import LeaseLost
 from taskcore.model import Task
-from taskcore.store import moves, sweep
+from taskcore.options import Options, elsewhere, text
+from taskcore.settings import lease_of
+from taskcore.store import look, moves, sweep
 from taskcore.store.file import Transaction
+from taskcore.store.liveness import Lanes
 from taskcore.store.moves import Failure, Success
 
 if TYPE_CHECKING:
@@ -94,3 +98,64 @@ def _swept(tx: Transaction, now: float, work: Any, *args: Any) -> Any:
     """A claim whose time is over is over, whether or not anybody has swept since."""
     sweep.sweep(tx, now)
     return work(tx, *args)
+
+
+# -- making them ----------------------------------------------------------------------------------------------------
+
+
+def take(engine: Engine, names: tuple[str, ...], n: int, lease: float | None, worker: str | None) -> list[Claim]:
+    """`Engine.claim`."""
+    for name in names:
+        text("a name", name)
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"n is a whole number from 1 on, not {n!r}")
+    length = engine._lease if lease is None else lease_of(lease)
+    who = engine.name if worker is None else text("worker", worker)
+    found = engine._write(_take, engine._lanes, names, n, engine._now(), length, who)
+    return [_made(engine, row, claimed) for row, claimed in found]
+
+
+def _take(
+    tx: Transaction, lanes: Lanes | None, names: tuple[str, ...], n: int, now: float, lease: float, worker: str
+) -> list[tuple[look.Row, moves.Claimed]]:
+    if lanes is not None:
+        sweep.bury(tx, lanes, now)
+    sweep.sweep(tx, now)
+    kinds = [
+        (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)
+        for kind in tx.known.kinds.values()
+        if not names or kind.name in names
+    ]
+    who = sweep.outsider(tx, worker, now)
+    claimed: dict[int, moves.Claimed] = {}
+    while more := moves.claim(tx, kinds, n - len(claimed), who, now, now + lease):
+        claimed.update((task.id, task) for task in more)
+    rows = {row[0][0]: row for row in look.rows(tx, list(claimed))}
+    return [(rows[task_id], task) for task_id, task in claimed.items()]
+
+
+def find(engine: Engine, token: str) -> Claim:
+    """`Engine.claimed`."""
+    task_id, _, number = token.partition(".") if isinstance(token, str) else ("", "", "")
+    if not (task_id.isdecimal() and number.isdecimal()):
+        raise ValueError(f"{token!r} is no claim's token")
+    now = engine._now()
+    found = engine._write(_swept, now, _holding, int(task_id), int(number))
+    if found is None:
+        raise LeaseLost(int(task_id), int(number))
+    return _made(engine, *found)
+
+
+def _holding(tx: Transaction, task_id: int, token: int) -> tuple[look.Row, moves.Claimed] | None:
+    claimed = moves.holding(tx, task_id, token)
+    return None if claimed is None else (look.rows(tx, [task_id])[0], claimed)
+
+
+def _made(engine: Engine, row: look.Row, claimed: moves.Claimed) -> Claim:
+    kind = engine._file.known.kinds[claimed.kind]
+    newest = engine._definitions.get(kind.name) or engine._elsewhere.get(kind.name) or elsewhere(kind.name, Options())
+    about = verdict.Claim(
+        claimed.id, claimed.token, claimed.failures, kind, engine._scheduler.definition(kind, newest)
+    )
+    args, kwargs = engine._stage.arguments(claimed)
+    return Claim(engine, replace(look.task_of(row, engine._codec), args=args, kwargs=kwargs), about)

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from taskcore import exits, life, submission, verdict
+from taskcore import exits, settings
 from taskcore.body import Stage, current_task
-from taskcore.claim import Claim
+from taskcore.claim import Claim, find, take
 from taskcore.clock import Clock, SystemClock, duration_of, monotonic
 from taskcore.codec import JSON, Codec
 from taskcore.crew import Guests, Threads
 from taskcore.endings import seconds
-from taskcore.errors import BadFile, EngineClosed, InvalidTransition, KeyConflict, LeaseLost, TaskNotFound
+from taskcore.errors import BadFile, EngineClosed, InvalidTransition, TaskNotFound
 from taskcore.function import TaskFunction
 from taskcore.future import Register, TaskFuture
+from taskcore.intake import Intake
 from taskcore.loop import Loop
 from taskcore.model import Task
-from taskcore.options import Definition, Options
+from taskcore.options import Definition, Options, elsewhere
 from taskcore.options import text as checked_text
 from taskcore.progress import Bar
-from taskcore.scheduler import Ended, Scheduler
+from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
-from taskcore.store import births, edges, liveness, look, moves, operate, sweep
+from taskcore.store import edges, liveness, look, operate
 from taskcore.store.file import File, Transaction
-from taskcore.transaction import TransactionScope
+from taskcore.transaction import Scope, TransactionScope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,27 +59,23 @@ class Engine(Executor):
         """Open the file, making it or our tables in it where there are none.
 
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
-        `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full" a
-        power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `BadFile`, and the file untouched,
-        if it can't be used; `ValueError` or `TypeError` for a bad parameter.
+        `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
+        a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `BadFile`, and the file
+        untouched, if it can't be used; `ValueError` or `TypeError` for a bad parameter.
         """
-        self._workers = _checked_workers(workers, executor)
+        self._workers = settings.workers_of(workers, executor)
         if durability not in ("normal", "full"):
             raise ValueError(f'durability is "normal" or "full", not {durability!r}')
-        lease = seconds(lease, "lease")
-        if lease == 0:
-            raise ValueError("lease is more than 0 seconds")
-        self.name = _own_name() if name is None else checked_text("name", name)
+        lease = settings.lease_of(lease)
+        self.name = settings.own_name() if name is None else checked_text("name", name)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._codec = codec
-        where = os.fsdecode(path)
-        self.path = where if where == ":memory:" else os.path.abspath(where)
+        self.path = settings.path_of(path)
         self._lease = lease
         self._definitions: dict[str, Definition] = {}
         self._elsewhere: dict[str, Definition] = {}
         self._behaviours: dict[tuple[str, str], Options] = {}
-        self._functions: dict[Callable[..., Any], TaskFunction] = {}
-        self._file = File(self.path, full=durability == "full", statuses=_checked_statuses(statuses))
+        self._file = File(self.path, full=durability == "full", statuses=settings.statuses_of(statuses))
         self._lanes = None if self._file.in_memory else liveness.lanes_of(self.path)
         self._futures = Register(self)
         self._spans = Spans()
@@ -90,7 +86,7 @@ class Engine(Executor):
         self._scheduler = Scheduler(
             self._file, self._clock, stage, self._definitions, self._behaviours,
             name=self.name, lease=lease, lanes=self._lanes,
-            on_ended=self._on_ended, on_foreign_commit=self._futures.look_around,
+            on_ended=self._futures.settled, on_foreign_commit=self._futures.look_around,
             anybody_listens=lambda: len(self._futures) > 0,
         )  # fmt: skip
         self._stage = stage
@@ -100,6 +96,7 @@ class Engine(Executor):
             self._scheduler.crew = Threads(size, stage, self._loop.report)
         else:
             self._scheduler.crew = Guests(executor, size, stage, self._scheduler.report, self._executor_broke)
+        self._intake = Intake(self)
         self._file.on_commit = self._on_commit
         if hasattr(self._clock, "subscribe"):
             self._clock.subscribe(self._scheduler.look_again)
@@ -116,17 +113,18 @@ class Engine(Executor):
     def task(
         self, fn: Callable[..., Any] | str | None = None, /, *, name: str | None = None, **options: Any
     ) -> TaskFunction | Callable[..., TaskFunction]:
-        """Make a function a task: `@engine.task` or `@engine.task(max_attempts=3)`. The newest definition of a name wins.
+        """Make a function a task: `@engine.task` or `@engine.task(max_attempts=3)`. The newest definition of a name
+        wins.
 
-        A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError` or
-        `ValueError` for a bad value.
+        A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError`
+        or `ValueError` for a bad value.
         """
         chosen = Options().replaced(options)
         if fn is None:
             return functools.partial(self._decorate, name, options)
         chosen.own_behaviour = False
         if isinstance(fn, str):
-            self._elsewhere[checked_text("name", fn)] = Definition(fn, _run_elsewhere, chosen)
+            self._elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
             return TaskFunction(self, fn, None, chosen)
         if isinstance(fn, TaskFunction):
             if fn._fn is None:
@@ -148,21 +146,6 @@ class Engine(Executor):
             self._scheduler.look_again()
         return TaskFunction(self, name, fn, options)
 
-    def _function(self, fn: Any) -> TaskFunction:
-        if isinstance(fn, TaskFunction):
-            return fn
-        if isinstance(fn, str):
-            known = self._definitions.get(fn)
-            if known is not None:
-                return TaskFunction(self, fn, known.fn, known.options)
-            return TaskFunction(self, checked_text("name", fn), None, Options())
-        if not callable(fn):
-            raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
-        function = self._functions.get(fn)
-        if function is None:
-            function = self._functions[fn] = self._define(submission.name_of(fn), fn, Options())
-        return function
-
     # -- submitting -------------------------------------------------------------------------------------------------
 
     def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> TaskFuture:
@@ -170,71 +153,16 @@ class Engine(Executor):
 
         `fn`: what `task` made, a plain module-level function, or the name of a task that is run elsewhere.
         """
-        return self._submit(self._function(fn), args, kwargs)
+        return self._submit(self._intake.function(fn), args, kwargs)
 
     def _submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
         if self._refusing:
             raise EngineClosed(self.path, "the engine takes no more tasks")
-        name, options = function._name, function._options
-        if options.own_behaviour:  # functions among the options are not stored: this process keeps them
-            self._behaviours[name, function._kind] = options
-        text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._id_of)
-        now, tx, parent = self._clock.now(), self._file.current, current_task(self._file)
-        if options.plain and parent is None and not links:
-            if tx is None:
-                future = self._store(function, now, text)
-            else:
-                task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
-                future = self._futures.handle(task_id, tx.scope, new=True)
-        else:
-            order = submission.order(name, function._kind, options, text, links, now, self._id_of, self._codec)
-            if order.parent is None:
-                order.parent = parent
-            try:
-                future = self._file.write(self._bear, order, now) if tx is None else self._add(tx, order)
-            except KeyConflict as conflict:
-                future = self._futures.handle(self._equal_or_raise(conflict, order))
+        future = self._intake.submit(function, args, kwargs)
         self._spans.add(future.id)
-        if tx is not None:
-            tx.scope.submitted = True
-        elif self._workers:
+        if self._workers and self._file.current is None:
             self.start()
         return future
-
-    def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
-        """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
-        claim = self._scheduler.free_at_once(function._name, now) if self._loop.alive else None
-        future, kind = self._file.write(self._bear_plain, function, now, text, claim)
-        if claim is not None:
-            self._scheduler.adopt(moves.Claimed(future.id, 1, kind, text, None, 0, 0, 1))
-        return future
-
-    # The handle is made before the commit: the task may end in the next moment, and then its handle is told how.
-
-    def _bear_plain(
-        self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None
-    ) -> tuple[TaskFuture, int]:
-        task_id, kind = births.submit_plain(
-            tx, function._name, function._kind, function._options.priority, now, text, claim
-        )
-        return self._futures.handle(task_id, new=True), kind
-
-    def _bear(self, tx: Transaction, order: births.Order, now: float) -> TaskFuture:
-        task_id, new = births.submit(tx, order, now)
-        return self._futures.handle(task_id, new=new)
-
-    def _add(self, tx: Transaction, order: births.Order) -> TaskFuture:
-        task_id, new = tx.births.add(order)
-        return self._futures.handle(task_id, tx.scope if new else None, new=new)
-
-    def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> int:
-        """The texts of the arguments differ; whether the arguments do, the codec says."""
-        text, links = self._read(look.stored_arguments, conflict.task_id)
-        if links == order.links and submission.canonical(self._codec, text) == submission.canonical(
-            self._codec, order.args
-        ):
-            return conflict.task_id
-        raise conflict
 
     def map(
         self,
@@ -243,8 +171,9 @@ class Engine(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[Any]:
-        """As `Executor.map`: results in order, `TimeoutError` after `timeout` s from now. Stored in large transactions."""
-        function = self._function(fn)
+        """As `Executor.map`: results in order, `TimeoutError` after `timeout` s from now. Stored in large
+        transactions."""
+        function = self._intake.function(fn)
         if chunksize < 1:
             raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
         deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
@@ -268,7 +197,7 @@ class Engine(Executor):
         """
         return TransactionScope(self._file, self._clock, self._after_scope)
 
-    def _after_scope(self, scope: TransactionScope) -> None:
+    def _after_scope(self, scope: Scope) -> None:
         if scope.rolled_back:
             self._futures.rolled_back(scope)
         elif self._workers and scope.submitted and not self._refusing:
@@ -280,7 +209,7 @@ class Engine(Executor):
     @property
     def tasks(self) -> Selection:
         """All tasks of the file."""
-        return Selection(self, {})
+        return Selection(self)
 
     def future(self, task_id: int) -> TaskFuture:
         """The handle of a stored task. `TaskNotFound`."""
@@ -321,59 +250,11 @@ class Engine(Executor):
 
         The lease ends by time only: report, or extend, before it does. Never raises because there is nothing.
         """
-        for name in names:
-            checked_text("a name", name)
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"n is a whole number from 1 on, not {n!r}")
-        length = self._lease if lease is None else seconds(lease, "lease")
-        if length == 0:
-            raise ValueError("lease is more than 0 seconds")
-        who = self.name if worker is None else checked_text("worker", worker)
-        found = self._write(self._take, names, n, length, who)
-        return [self._claim_of(row, claimed) for row, claimed in found]
-
-    def _take(
-        self, tx: Transaction, names: tuple[str, ...], n: int, lease: float, worker: str
-    ) -> list[tuple[look.Row, moves.Claimed]]:
-        now = self._clock.now()
-        if self._lanes is not None:
-            sweep.bury(tx, self._lanes, now)
-        sweep.sweep(tx, now)
-        kinds = [
-            (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)
-            for kind in tx.known.kinds.values()
-            if not names or kind.name in names
-        ]
-        who = sweep.outsider(tx, worker, now)
-        claimed: dict[int, moves.Claimed] = {}
-        while more := moves.claim(tx, kinds, n - len(claimed), who, now, now + lease):
-            claimed.update((task.id, task) for task in more)
-        rows = {row[0][0]: row for row in look.rows(tx, list(claimed))}
-        return [(rows[task_id], task) for task_id, task in claimed.items()]
-
-    def _claim_of(self, row: look.Row, claimed: moves.Claimed) -> Claim:
-        kind = self._file.known.kinds[claimed.kind]
-        newest = self._definitions.get(kind.name) or self._elsewhere.get(kind.name, _UNDEFINED)
-        definition = self._scheduler.definition(kind, newest)
-        about = verdict.Claim(claimed.id, claimed.token, claimed.failures, kind, definition)
-        args, kwargs = self._stage.arguments(claimed)
-        task = dataclasses.replace(look.task_of(row, self._codec), args=args, kwargs=kwargs)
-        return Claim(self, task, about)
+        return take(self, names, n, lease, worker)
 
     def claimed(self, token: str) -> Claim:
         """The claim with this token, made in another request or process. `LeaseLost` if it is no longer held."""
-        task_id, _, number = token.partition(".") if isinstance(token, str) else ("", "", "")
-        if not (task_id.isdecimal() and number.isdecimal()):
-            raise ValueError(f"{token!r} is no claim's token")
-        found = self._write(self._holding, int(task_id), int(number))
-        if found is None:
-            raise LeaseLost(int(task_id), int(number))
-        return self._claim_of(*found)
-
-    def _holding(self, tx: Transaction, task_id: int, token: int) -> tuple[look.Row, moves.Claimed] | None:
-        sweep.sweep(tx, self._clock.now())
-        claimed = moves.holding(tx, task_id, token)
-        return None if claimed is None else (look.rows(tx, [task_id])[0], claimed)
+        return find(self, token)
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -416,34 +297,6 @@ class Engine(Executor):
         if due and spans is not None:
             due = any(self._read(look.due_between, first, last, kinds, now) for first, last in spans)
         return due or not scheduler.quiet
-
-    def _await(self, future: TaskFuture, timeout: float | None) -> None:
-        """Until the future is resolved. `TimeoutError`; `RuntimeError` where it never would be."""
-        if self._file.current is not None:
-            raise RuntimeError("inside transaction() no result comes: the task is in the file only after the block")
-        deadline = None if timeout is None else monotonic() + timeout
-        if self._futures.settle(future):
-            return
-        condition = future._condition
-        with self._scheduler.somebody_waits():
-            if self._loop.helps:
-                with condition:
-                    condition.wait_for(lambda: future._resolved, timeout)
-            else:
-                self._loop.wait(lambda: future._resolved, deadline, hurry=True)
-        if not future._resolved:
-            raise TimeoutError(f"task #{future.id} has not ended")
-
-    def _runs(self, task_id: int) -> bool:
-        """Whether this engine has the task in hand, its end not yet in the file."""
-        return task_id in self._scheduler.held and self._loop.alive
-
-    def _watch(self) -> None:
-        """Somebody waits for an end: it must be noticed, also if this engine runs nothing."""
-        if not self._closed:
-            self._loop.start()
-            if not self._scheduler.claiming:
-                self._scheduler.look_again()
 
     def _executor_broke(self, why: str) -> None:
         self._scheduler.claiming = False
@@ -567,26 +420,10 @@ class Engine(Executor):
         upstream = self._id_of(other)
         self._write(edges.depend, self._id_of(future), upstream, checked.on, checked.otherwise, self._now())
 
-    # -- after commits ----------------------------------------------------------------------------------------------
-
-    def _on_ended(self, ends: list[Ended]) -> None:
-        """A turn of the scheduler settled these: results are at hand, other ends are read from the rows."""
-        for end in ends:
-            if end.result is not None:
-                self._futures.succeeded(end.task_id, end.result)
-        raised = [end.task_id for end in ends if end.result is None]
-        if raised:
-            self._futures.failed(raised)
-
     def _on_commit(self, tx: Transaction) -> None:
         if not tx.of_a_turn:
             self._scheduler.committed(tx)
-        if tx.ended:
-            self._hear(tx.ended)
-
-    def _hear(self, task_ids: list[int]) -> None:
-        if len(self._futures):
-            self._futures.ended(task_ids)
+        self._futures.ended(tx.ended)
 
 
 def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
@@ -598,40 +435,3 @@ def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]
 
 def _cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> None:
     operate.cancel(tx, look.not_begun(tx, first, last), now, "cancelled at shutdown")
-
-
-def _run_elsewhere(*args: Any, **kwargs: Any) -> None:
-    """Stands for the function of a name that another process, a machine or a person works on."""
-
-
-_UNDEFINED: Final = Definition("", _run_elsewhere, Options())
-
-
-def _own_name() -> str:
-    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
-    return f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
-
-
-def _checked_workers(workers: int | None, executor: Executor | None) -> int:
-    if executor is not None and not hasattr(executor, "submit"):
-        raise TypeError(f"executor is a concurrent.futures.Executor, not {executor!r}")
-    if workers is None:
-        own = getattr(executor, "_max_workers", None)
-        return own if isinstance(own, int) else min(32, (os.cpu_count() or 1) + 4)
-    if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(f"workers is a whole number, not {workers!r}")
-    if workers < 0:
-        raise ValueError(f"workers is 0 or more, not {workers!r}")
-    return workers
-
-
-def _checked_statuses(statuses: Mapping[str, str] | None) -> dict[str, str]:
-    checked = {}
-    for label, phase in (statuses or {}).items():
-        checked_text("a status", label)
-        if label in life.RESERVED:
-            raise ValueError(f"{label!r} is a word of its own and can't be a status of yours")
-        if phase not in life.LABELLED:
-            raise ValueError(f"status {label!r} belongs to one of {', '.join(life.LABELLED)}, not to {phase!r}")
-        checked[label] = phase
-    return checked

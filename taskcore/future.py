@@ -10,13 +10,15 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore import life
+from taskcore.clock import monotonic
 from taskcore.errors import EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
 from taskcore.model import Attempt, Dependency, Task
 from taskcore.store import look
+from taskcore.turn import Ended
 
 if TYPE_CHECKING:
     from taskcore.engine import Engine
-    from taskcore.transaction import TransactionScope
+    from taskcore.transaction import Scope
 
 log = logging.getLogger("taskcore")
 
@@ -37,7 +39,7 @@ class TaskFuture(Future[Any]):
     _exception: BaseException | None = None
     _text: str | None = None
 
-    def __init__(self, engine: Engine, task_id: int, origin: TransactionScope | None = None) -> None:
+    def __init__(self, engine: Engine, task_id: int, origin: Scope | None = None) -> None:
         self._engine = engine
         self.id = task_id
         self._origin = origin
@@ -77,7 +79,7 @@ class TaskFuture(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What `result` would raise, or `None`; `CancelledError` and `TimeoutError` are raised."""
         if self._state is _PENDING:
-            self._engine._await(self, timeout)
+            self._engine._futures.wait(self, timeout)
         if self._state is _CANCELLED:
             raise CancelledError(f"task #{self.id} was cancelled")
         return self._exception
@@ -124,7 +126,8 @@ class TaskFuture(Future[Any]):
         return self._engine._read(look.dependencies, self.id)
 
     def rerun(self, downstream: bool = False) -> TaskFuture:
-        """Run again what ended, with a new handle; this one keeps its outcome. `InvalidTransition` if it has not ended."""
+        """Run again what ended, with a new handle; this one keeps its outcome. `InvalidTransition` if it has not
+        ended."""
         return self._engine._rerun(self, downstream)
 
     def pause(self) -> bool:
@@ -193,7 +196,7 @@ class Register:
         self._handles: dict[int, weakref.ref[TaskFuture]] = {}
         self._tidy_at = 1000
 
-    def handle(self, task_id: int, origin: TransactionScope | None = None, *, new: bool = False) -> TaskFuture:
+    def handle(self, task_id: int, origin: Scope | None = None, *, new: bool = False) -> TaskFuture:
         """The one live handle of a task that has not ended, as far as is known here; `new`: there is none yet."""
         if not new:
             found = self._alive(task_id)
@@ -210,7 +213,8 @@ class Register:
         return None if handle is None else handle()
 
     def _tidy(self) -> None:
-        """Drop what nobody holds or has heard of its end. (A callback of each reference would cost more than the handle.)"""
+        """Drop what nobody holds or has heard of its end. (A callback of each reference would cost more than all else
+        of a handle.)"""
         alive = {}
         for task_id, handle in list(self._handles.items()):
             future = handle()
@@ -238,22 +242,51 @@ class Register:
             self._leave(future.id)
             future._resolve(error=CancelledError())
         elif future._state is _PENDING:
-            if not self._engine._runs(future.id):  # else its end is yet to come, and will find the future here
+            if not self._runs(future.id):  # else its end is yet to come, and will find the future here
                 self._look([future.id])
-            self._engine._watch()
+            self._watch()
         return condition
 
     def settle(self, future: TaskFuture) -> bool:
         """Resolve it if its task has ended, without making anything to wait with. → whether it is resolved."""
         if future._lost:
             future._resolve(error=CancelledError())
-        elif not self._engine._runs(future.id):
+        elif not self._runs(future.id):
             self._read_ahead(future.id)
             if not future._resolved:
                 for task_id, row in self._engine._outcomes([future.id]).items():
                     text, error = self._outcome(task_id, row)
                     future._resolve(text=text, error=error)
         return future._resolved
+
+    def wait(self, future: TaskFuture, timeout: float | None) -> None:
+        """Until the future is resolved. `TimeoutError`; `RuntimeError` where it never would be."""
+        engine = self._engine
+        if engine._file.current is not None:
+            raise RuntimeError("inside transaction() no result comes: the task is in the file only after the block")
+        deadline = None if timeout is None else monotonic() + timeout
+        if self.settle(future):
+            return
+        condition = future._condition
+        with engine._scheduler.somebody_waits():
+            if engine._loop.helps:
+                with condition:
+                    condition.wait_for(lambda: future._resolved, timeout)
+            else:
+                engine._loop.wait(lambda: future._resolved, deadline, hurry=True)
+        if not future._resolved:
+            raise TimeoutError(f"task #{future.id} has not ended")
+
+    def _runs(self, task_id: int) -> bool:
+        """Whether this engine has the task in hand, its end not yet in the file."""
+        return task_id in self._engine._scheduler.held and self._engine._loop.alive
+
+    def _watch(self) -> None:
+        """Somebody waits for an end: it must be noticed, also if this engine runs nothing."""
+        if not self._engine._closed:
+            self._engine._loop.start()
+            if not self._engine._scheduler.claiming:
+                self._engine._scheduler.look_again()
 
     def _read_ahead(self, first: int) -> None:
         """Results are mostly asked for in the order of submission: one look for the next hundred."""
@@ -268,6 +301,15 @@ class Register:
             self.join(future)
         elif not self._engine._loop.alive:
             self._look([future.id])
+
+    def settled(self, ends: list[Ended]) -> None:
+        """A turn of the scheduler settled these: results are at hand, other ends are read from the rows."""
+        for end in ends:
+            if end.result is not None:
+                self.succeeded(end.task_id, end.result)
+        raised = [end.task_id for end in ends if end.result is None]
+        if raised:
+            self.failed(raised)
 
     def succeeded(self, task_id: int, text: str) -> None:
         if task_id in self._waiting:
@@ -291,7 +333,8 @@ class Register:
             self._look(wanted)
 
     def look_around(self) -> None:
-        """Another process committed: a slice of all that wait, so that many of them cost each look no more than a few."""
+        """Another process committed: look at a slice of all that wait, so that many cost each look no more than a
+        few."""
         if not self._turn_of:
             self._turn_of = list(self._waiting)
         part, self._turn_of = self._turn_of[-2000:], self._turn_of[:-2000]
@@ -302,7 +345,7 @@ class Register:
         task_ids, self._after_transaction = self._after_transaction, []
         self.ended(task_ids)
 
-    def rolled_back(self, scope: TransactionScope) -> None:
+    def rolled_back(self, scope: Scope) -> None:
         with self._lock:
             gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
         for future in gone:

@@ -97,8 +97,9 @@ class Loop:
     def report(self, work: Work, end: End) -> None:
         """A body ended; called in its thread.
 
-        If that was all that was going on, this thread takes the turn itself and may go straight on with what it set free:
-        a lone task is settled, and a chain goes on, without waking another thread. Otherwise the loop gathers a batch.
+        If that was all that was going on, this thread takes the turn itself and may go straight on with what it set
+        free: a lone task is settled, and a chain goes on, without waking another thread. Otherwise the loop gathers a
+        batch.
         """
         scheduler = self._scheduler
         alone = len(scheduler.held) <= 1 and scheduler.crew.ahead and self._thread is not None

@@ -93,6 +93,15 @@ class Definition:
     options: Options
 
 
+def elsewhere(name: str, options: Options) -> Definition:
+    """Of a name that another process, a machine or a person works on."""
+    return Definition(name, _no_function, options)
+
+
+def _no_function(*args: Any, **kwargs: Any) -> None:
+    """Never called: what is run elsewhere is claimed there."""
+
+
 # -- the checks ----------------------------------------------------------------------------------------------------
 
 
@@ -266,6 +275,8 @@ OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "tags": _tags,
     "hidden": _flag,
 }
-OF_THE_KIND: Final = frozenset(
-    ("max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "failed_status", "avoid_failed_worker")
-)
+OF_THE_KIND: Final = frozenset((
+    "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "failed_status",
+    "avoid_failed_worker",
+))  # fmt: skip
+"""Options that tasks of one kind share; all others are said of the one task."""

@@ -10,7 +10,6 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from taskcore import verdict
@@ -22,7 +21,8 @@ from taskcore.pace import HORIZON, Pace
 from taskcore.store import liveness, moves, sweep
 from taskcore.store.file import File, Transaction
 from taskcore.store.known import Kind
-from taskcore.store.moves import Claimed, Failure, StaleReport, Success
+from taskcore.store.moves import Claimed, StaleReport, Success
+from taskcore.turn import Ended, Turn
 
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
@@ -31,38 +31,6 @@ STREAM: Final = 0.002
 """Seconds between submits that make a stream of them."""
 ALONE_AFTER: Final = 2
 """Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
-
-
-@dataclass(slots=True)
-class Ended:
-    """An end that a future may be told of without reading the row."""
-
-    task_id: int
-    result: str | None
-    """`None`: it raised, and `errors` has what."""
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What one turn brings to its transaction, and takes from it."""
-
-    works: list[tuple[Work, End]]
-    back: list[Work]
-    room: list[tuple[int, int, str | None]]
-    cramped: bool
-    """Whether there are kinds that would be claimed if there were room."""
-    hungry: bool
-    """Whether something may be claimable, as far as is known before."""
-    now: float
-    renew: bool
-    successes: list[Success] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    stale: set[int] = field(default_factory=set)
-    claimed: list[Claimed] = field(default_factory=list)
-    more: bool = False
-    freed: bool = False
-    next_due: float | None = None
-    """When time moves a row, as far as was known; once swept, as it is."""
 
 
 class Scheduler:
@@ -229,7 +197,7 @@ class Scheduler:
         if self._renew_at > now + self.lease:  # the clock was set back
             self._renew_at = now
         room, cramped = self._room(len(self.held) - len(works))
-        turn = _Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
+        turn = Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
         if not (turn.room or self.held):
             self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
         due = self._next_due is not None and self._next_due <= now
@@ -325,7 +293,7 @@ class Scheduler:
                     cramped = True
         return room, cramped
 
-    def _commit(self, turn: _Turn) -> None:
+    def _commit(self, turn: Turn) -> None:
         for work, end in turn.works:
             if isinstance(end, Success):
                 turn.successes.append(end)
@@ -338,7 +306,7 @@ class Scheduler:
         except StaleReport:
             self.file.write(self._step, turn, True)
 
-    def _step(self, tx: Transaction, turn: _Turn, look_first: bool) -> None:
+    def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
         """The turn's transaction."""
         tx.of_a_turn, now = True, turn.now
         turn.stale = moves.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
@@ -369,7 +337,7 @@ class Scheduler:
         if self.lanes is not None and self.worker is not None and self.crew.ahead:
             self.crew.mark(self.lanes.page(self.lane, self.worker))
 
-    def _mind_the_suspects(self, tx: Transaction, turn: _Turn) -> None:
+    def _mind_the_suspects(self, tx: Transaction, turn: Turn) -> None:
         """A task that lapsed twice waits until nothing else runs here, and nothing else runs until it has ended."""
         suspect = next((place for place, task in enumerate(turn.claimed) if task.lapses >= ALONE_AFTER), None)
         if suspect is None:
@@ -381,7 +349,7 @@ class Scheduler:
         turn.claimed = turn.claimed[:keep]
         self._alone = True
 
-    def _after(self, turn: _Turn) -> None:
+    def _after(self, turn: Turn) -> None:
         """What follows from the commit. Callbacks of futures run here, outside every lock."""
         self._returning = []
         ended = []
@@ -447,7 +415,7 @@ class Scheduler:
 
     def bow_out(self) -> None:
         """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
-        turn = _Turn(self._collect(), self._returning, [], False, False, self.clock.now(), False)
+        turn = Turn(self._collect(), self._returning, [], False, False, self.clock.now(), False)
         self._next_due = None
         if turn.works or turn.back:
             self._commit(turn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore import life
@@ -26,9 +26,9 @@ class Selection:
     Its verbs move those whose phase allows it, in one transaction, and return how many they moved.
     """
 
-    def __init__(self, engine: Engine, filters: Mapping[str, tuple[Any, ...] | None]) -> None:
+    def __init__(self, engine: Engine, filters: tuple[tuple[str, tuple[Any, ...] | None], ...] = ()) -> None:
         self._engine = engine
-        self._filters = dict(filters)
+        self._filters = filters
         self._where = look.where(self._filters)
 
     def where(self, **filters: Any) -> Selection:
@@ -39,14 +39,8 @@ class Selection:
         statuses, keys, tags or workers as a list. `None` means "has none". `TypeError` for an unknown filter,
         `ValueError` for an unknown phase.
         """
-        accepted = {name: self._accepted(name, value) for name, value in filters.items()}
-        for name in accepted.keys() & self._filters.keys():
-            mine, more = self._filters[name], accepted[name]
-            if name in _TIMES and mine and more:
-                accepted[name] = ((max if name == "submitted_after" else min)(mine[0], more[0]),)
-            else:
-                accepted[name] = mine if mine == more else tuple(v for v in mine or () if v in (more or ()))
-        return Selection(self._engine, {**self._filters, **accepted})
+        more = tuple((name, self._accepted(name, value)) for name, value in filters.items())
+        return Selection(self._engine, self._filters + more)
 
     def _accepted(self, name: str, value: Any) -> tuple[Any, ...] | None:
         if name not in look.FILTERS:
@@ -105,7 +99,7 @@ class Selection:
         return self._engine._read(look.counts, self._where)
 
     def __repr__(self) -> str:
-        return f"<Selection {', '.join(self._filters) or 'of all tasks'}>"
+        return f"<Selection {', '.join(name for name, _ in self._filters) or 'of all tasks'}>"
 
     # -- moving -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from taskcore.store.file import File, Transaction
 if TYPE_CHECKING:
     from taskcore.clock import Clock
 
-_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
+_FIRST_WORD: Final = re.compile(r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
 _NOT_OURS_TO_END: Final = frozenset(
     {"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH", "VACUUM", "PRAGMA"}
 )
@@ -72,24 +72,35 @@ class Database:
         return self._tx
 
 
+class Scope:
+    """What is to be known of a block after its end, to those who hold what was submitted in it."""
+
+    __slots__ = ("rolled_back", "submitted")
+
+    def __init__(self) -> None:
+        self.rolled_back = self.submitted = False
+
+
 class TransactionScope:
     """The block. While it is open, every other writer waits, so it should be short."""
 
-    def __init__(self, file: File, clock: Clock, on_end: Callable[[TransactionScope], None]) -> None:
+    def __init__(self, file: File, clock: Clock, on_end: Callable[[Scope], None]) -> None:
         self._file = file
         self._clock = clock
         self._on_end = on_end
         self._database: Database | None = None
-        self.rolled_back = self.submitted = False
+        self._tx: Transaction | None = None
 
     def __enter__(self) -> Database:
         if self._database is not None:
             raise RuntimeError("a transaction() is entered once")
-        tx = self._file.enter()
+        if self._file.current is not None:
+            raise RuntimeError("a transaction() is open in this thread already")
         try:
+            tx = self._file.enter()
             tx.births = Births(tx, self._clock.now())
-            tx.scope = self
-            self._database = Database(self._file, tx, tx.births)
+            tx.scope = Scope()
+            self._database, self._tx = Database(self._file, tx, tx.births), tx
             return self._database
         except BaseException:
             self._file.leave(commit=False)
@@ -98,19 +109,19 @@ class TransactionScope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._database is not None
-        births, self._database._tx = self._database._births, None
-        done = False
+        database, tx = self._database, self._tx
+        assert database is not None and tx is not None
         try:
-            if error is None:
-                births.flush()
-                done = True
+            database._tx = None
+            if error is None and self._file.current is tx:
+                tx.births.flush()
+            self._file.leave(commit=error is None)
         finally:
-            try:
-                self._file.leave(commit=done)
-            except BaseException:
-                done = False
-                raise
-            finally:
-                self.rolled_back = not done
-                self._on_end(self)
+            self._file.leave(commit=False)  # nothing, unless a Ctrl-C came before the other was through
+            self._tx, tx.scope.rolled_back = None, not tx.committed
+            self._on_end(tx.scope)
+
+    def __del__(self) -> None:
+        """A Ctrl-C at the first instruction of `__exit__` leaves the block without it; only the block holds this."""
+        if self._tx is not None and self._file.current is self._tx:
+            self.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)

@@ -1,5 +1,6 @@
 """Submitting: what is in the file afterwards, and that nothing is when it was refused."""
 
+import collections
 import contextlib
 import datetime
 import enum
@@ -59,9 +60,9 @@ def test_ids_are_given_in_order_of_submission_and_never_twice(path, clock):
 
 
 VALUES = [
-    None, True, 0, -1, 10**40, 1.5, float("inf"), "", "ünï\u2028", b"\x00\xff", (), (1, (2,)), [], [[]], {}, {"a": None},
-    {1: "one", (2, 3): "two"}, {"$tuple": [1]}, set(), {1, "a"}, frozenset({(1, 2)}), Decimal("1.10"), Path("a/b"),
-    datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC), datetime.timedelta(days=-1, microseconds=1),
+    None, True, 0, -1, 10**40, 1.5, float("inf"), "", "ünï\u2028", b"\x00\xff", (), (1, (2,)), [], [[]], {},
+    {"a": None}, {1: "one", (2, 3): "two"}, {"$tuple": [1]}, set(), {1, "a"}, frozenset({(1, 2)}), Decimal("1.10"),
+    Path("a/b"), datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC), datetime.timedelta(days=-1, microseconds=1),
 ]  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def test_long_arguments_and_results_come_back(inline):
         ((1, [1, {"deep": (0, lambda: 1)}]), {}, r"argument 2 \(exposure\).*\[1\]\['deep'\]\[1\].*function"),
         (({1, Colour.RED}, 2), {}, r"argument 1 \(image\).*Colour"),
         (({Colour.RED: 1}, 2), {}, r"argument 1 \(image\).*keys"),
-        (([1, 2, OrderedDict := type("OrderedDict", (dict,), {})()], 2), {}, r"argument 1 \(image\).*dict"),
+        (([1, 2, collections.OrderedDict()], 2), {}, r"argument 1 \(image\).*dict"),
     ],
 )
 @pytest.mark.parametrize("known", [True, False])
@@ -154,7 +155,10 @@ def test_results_stand_where_futures_stood(inline):
     one, two = inline.submit(take, 1), inline.submit(take, 2)
     first, second = [[1], {}], [[2], {}]
     future = inline.submit(take, one, [two, (one, 3), {"x": two}], {4: one}, k={"y": [one]}, plain=5)
-    assert future.result() == [[first, [second, (first, 3), {"x": second}], {4: first}], {"k": {"y": [first]}, "plain": 5}]
+    assert future.result() == [
+        [first, [second, (first, 3), {"x": second}], {4: first}],
+        {"k": {"y": [first]}, "plain": 5},
+    ]
     assert [edge.upstream_id for edge in future.dependencies()] == [one.id, two.id]
 
 
@@ -170,7 +174,7 @@ def test_arguments_of_a_waiting_task_show_handles(engine):
     assert task.args == ({"a": [Handle(upstream.id), 1]},)
 
 
-@pytest.mark.parametrize("place", [lambda future: {future}, lambda future: {future: 1}, lambda future: frozenset([future])])
+@pytest.mark.parametrize("place", [lambda up: {up}, lambda up: {up: 1}, lambda up: frozenset([up])])
 def test_a_future_where_no_result_can_stand_is_refused(engine, place):
     upstream = engine.submit("up")
     with pytest.raises(TypeError, match="argument 1"):

@@ -177,22 +177,25 @@ class Model:
         chosen = {task.id for task in self.pick(ids) if task.phase in life.ENDED}
         if downstream:
             chosen |= {task_id for task_id in self.tasks if chosen & self.above(task_id)}
-        chosen = {task.id: task for task in self.pick(chosen) if task.phase in life.ENDED}
-        for task in list(chosen.values()):
-            if task.key is not None:
-                there = self.keys.get((task.name, task.key), task.id)
-                taken = there != task.id and self.tasks[there].phase not in life.ENDED
-                rivals = [t.id for t in chosen.values() if (t.name, t.key) == (task.name, task.key)]
-                if taken or task.id < max(rivals):
-                    chosen[task.id] = None
-                    chosen = {task_id: task for task_id, task in chosen.items() if task is not None or task_id == -1}
-        for task in chosen.values():
+        ended = [task for task in self.pick(chosen) if task.phase in life.ENDED]
+        keys = {(task.name, task.key): task.id for task in ended}  # of several with one key the newest
+        ended = [
+            task
+            for task in ended
+            if task.key is None or (keys[task.name, task.key] == task.id and not self.taken(task))
+        ]
+        for task in ended:
             self.end(task, "waiting")
             task.failures = task.lapses = task.ahead = 0
             task.held = task.cancel = False
             if task.key is not None:
                 self.keys[task.name, task.key] = task.id
-        return len(chosen)
+        return len(ended)
+
+    def taken(self, task):
+        """Whether another one, unfinished, has its key."""
+        there = self.keys.get((task.name, task.key), task.id)
+        return there != task.id and self.tasks[there].phase not in life.ENDED
 
     def set_priority(self, ids, priority):
         moved = [t for t in self.pick(ids) if t.phase not in life.ENDED and t.priority != priority]

@@ -227,7 +227,7 @@ def submit(tx: Transaction, order: Order, now: float) -> tuple[int, bool]:
 def submit_plain(
     tx: Transaction, name: str, kind_options: str, priority: int, now: float, args: str, claim: tuple[int, float] | None
 ) -> tuple[int, int]:
-    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not. → its id, and its kind.
+    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not. → its id, its kind.
 
     The fewest statements and objects there can be: this is what a submit costs.
     """

@@ -6,6 +6,7 @@ afterwards, whatever is raised inside. No user code, logging, callback or encodi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -25,6 +26,8 @@ Trouble: Final = sqlite3.Error
 P = ParamSpec("P")
 R = TypeVar("R")
 
+FORKED: Final = "this engine belongs to the process that forked; open one of your own here"
+_GONE: Final = (-1, -1)
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _files: Final[weakref.WeakSet[File]] = weakref.WeakSet()
@@ -37,7 +40,10 @@ def _code(error: sqlite3.Error) -> int:
 class Transaction:
     """One open write, and what it gathers for those who look after its commit."""
 
-    __slots__ = ("births", "ended", "execute", "executemany", "freed", "known", "of_a_turn", "requested", "scope")
+    __slots__ = (
+        "births", "committed", "doomed", "ended", "execute", "executemany", "freed", "known", "of_a_turn", "requested",
+        "scope",
+    )  # fmt: skip
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
         self.execute = connection.execute
@@ -54,6 +60,10 @@ class Transaction:
         self.births: Any = None
         """Of a user's transaction: the submits that are not written yet, and the block itself."""
         self.scope: Any = None
+        self.committed = False
+        """Likewise: whether it is in the file."""
+        self.doomed = False
+        """Likewise: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
 
 
 class File:
@@ -72,6 +82,7 @@ class File:
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._checked_until = 0.0  # monotonic; when to look next whether the path still leads to the open file
         self._polled: int | None = None
         self._open(statuses)
         _files.add(self)
@@ -92,6 +103,7 @@ class File:
             raise BadFile(self.path, self._reason(error)) from error
         self._connection = connection
         self._identity = self._stat()
+        self._checked_until = clock.monotonic() + 0.5
         self._polled = _data_version(connection)
         patiently(self.known.learn, connection, self._polled)
 
@@ -188,27 +200,36 @@ class File:
 
         One function on purpose: a Ctrl-C finds the lock taken and `try` entered, or neither.
         """
-        with self._lock:
-            if self._transaction is not None:
-                return self._nested(self._transaction, work, *args, **kwargs)
-            connection = self._ready()
-            try:
-                tx = self._begin(connection)
-                result = work(tx, *args, **kwargs)
-                patiently(connection.execute, "COMMIT")
-            except sqlite3.DatabaseError as error:
-                self.known.forget()
-                if _code(error) in _BROKEN:
-                    raise BadFile(self.path, self._reason(error)) from error
-                raise
-            except BaseException:
-                self.known.forget()
-                raise
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-        self.on_commit(tx)
-        return result
+        tx, committing = None, False
+        try:
+            with self._lock:
+                if self._transaction is not None:
+                    return self._nested(self._transaction, work, *args, **kwargs)
+                connection = self._ready()
+                try:
+                    tx = self._begin(connection)
+                    result = work(tx, *args, **kwargs)
+                    committing = True
+                    patiently(connection.execute, "COMMIT")
+                except sqlite3.DatabaseError as error:
+                    self.known.forget()
+                    committing = False
+                    if _code(error) in _BROKEN:
+                        raise BadFile(self.path, self._reason(error)) from error
+                    raise
+                except BaseException:
+                    self.known.forget()
+                    raise
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+            self.on_commit(tx)
+            return result
+        except BaseException:
+            if committing and tx is not None:  # a Ctrl-C after the commit; who is told of one only looks again
+                with contextlib.suppress(Exception):
+                    self.on_commit(tx)
+            raise
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(connection, …)`, which only reads and fetches all it reads."""
@@ -223,40 +244,64 @@ class File:
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
-        self._lock.acquire()
-        try:
-            if self._transaction is not None:
-                raise RuntimeError("a transaction() is open in this thread already")
-            self._transaction = self._begin(self._ready())
-            self._owner = threading.get_ident()
-            return self._transaction
-        except BaseException:
-            self._lock.release()
-            raise
+        with self._lock:
+            connection, acquire, me = self._ready(), self._lock.acquire, threading.get_ident()
+            try:
+                tx = self._begin(connection)
+                # Python looks for a Ctrl-C after calls: it finds both done, or neither.
+                self._transaction, self._owner = tx, me
+                acquire()
+                return tx
+            except BaseException:
+                self._end(connection)
+                raise
 
     def leave(self, commit: bool) -> None:
-        tx, connection = self._transaction, self._connection
-        assert tx is not None and connection is not None
+        """End what the calling thread has entered, if it has. `committed` of the transaction says whether it is in the
+        file, also where this raises."""
+        tx, connection = self.current, self._connection
+        if tx is None or connection is None:
+            return
         try:
+            if commit and tx.doomed:
+                commit = False
+                raise RuntimeError("a statement inside made SQLite roll the transaction back: nothing of it is stored")
             if commit:
-                patiently(connection.execute, "COMMIT")
-        finally:
-            try:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                try:
+                    patiently(connection.execute, "COMMIT")
+                except (sqlite3.Error, MemoryError):
                     commit = False
-                if not commit:
-                    self.known.forget()
-            finally:
-                self._transaction, self._owner = None, None
-                self._lock.release()
-        if commit:
+                    raise
+        finally:
+            tx.committed = tx.committed or (commit and not connection.in_transaction)
+            self._end(connection)
+        if tx.committed:
             self.on_commit(tx)
+
+    def _end(self, connection: sqlite3.Connection) -> None:
+        """Of what `enter` began, nothing is open any more."""
+        release = self._lock.release
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if self._transaction is None or not self._transaction.committed:
+                self.known.forget()
+        finally:
+            if self._transaction is not None:
+                self._transaction, self._owner = None, None
+                release()
 
     @property
     def current(self) -> Transaction | None:
         """The transaction that the calling thread has entered, if it has."""
-        return self._transaction if self._owner == threading.get_ident() else None
+        if self._owner != threading.get_ident():
+            return None
+        tx, connection = self._transaction, self._connection
+        if tx is not None and connection is not None and not connection.in_transaction:
+            # `OR ROLLBACK`, a trigger or a full disk. What follows would commit by itself: `leave` will take it back.
+            tx.doomed = True
+            patiently(connection.execute, "BEGIN IMMEDIATE")
+        return tx
 
     def changed(self) -> bool:
         """Whether another process committed since this was asked last; if so, `known` is brought up to date."""
@@ -277,7 +322,11 @@ class File:
     def check_identity(self) -> None:
         """Refuse to go on when the path no longer leads to the file that is open: commits would go nowhere."""
         if self._stat() != self._identity:
+            self._identity = _GONE
+        if self._identity is _GONE:
+            self._checked_until = 0.0
             raise BadFile(self.path, "the file was deleted or replaced while it was open")
+        self._checked_until = clock.monotonic() + 0.5
 
     def close(self) -> None:
         with self._lock:
@@ -290,18 +339,23 @@ class File:
     def _ready(self) -> sqlite3.Connection:
         """The connection, made anew if a fork closed it."""
         if self._connection is not None and self._usable:
+            if self._transaction is None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
             return self._connection
         if self._closed:
             raise EngineClosed(self.path)
         if not self._usable:
-            raise EngineClosed(self.path, "this engine belongs to the process that forked; open one of your own here")
+            raise EngineClosed(self.path, FORKED)
         self._connection = self._connect()
         self.known.forget()
         return self._connection
 
+    def _refuse(self, *_: Any) -> Any:
+        raise EngineClosed(self.path, FORKED)
+
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
-        if connection.in_transaction:  # a second Ctrl-C hit the ROLLBACK of the first
-            connection.execute("ROLLBACK")
+        if clock.monotonic() >= self._checked_until:
+            self.check_identity()
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -325,9 +379,10 @@ class File:
             tx.execute("RELEASE verb")
             return result
         except BaseException:
-            tx.execute("ROLLBACK TO verb")
-            tx.execute("RELEASE verb")
             assert self._connection is not None
+            if self._connection.in_transaction:
+                tx.execute("ROLLBACK TO verb")
+                tx.execute("RELEASE verb")
             version = self.known.version
             self.known.forget()
             self.known.learn(self._connection, version)
@@ -378,7 +433,10 @@ def _after_fork_in_child() -> None:
         file._usable = False
         if file._connection is not None:
             _never_closed.append(file._connection)
-    _after_fork()
+        if file._transaction is not None:
+            file._transaction.execute = file._transaction.executemany = file._refuse
+        file._transaction, file._owner, file._lock = None, None, threading.RLock()  # of threads that are not here
+    _held_over_fork.clear()
 
 
 _held_over_fork: Final[list[File]] = []

@@ -57,13 +57,13 @@ _PHASE: Final[dict[str, str]] = {
 _SELECTIVE: Final = frozenset({"id", "ids", "key", "parent", "tag", "upstream_of", "downstream_of"})
 
 Where = tuple[str, Mapping[str, str], bool]
-"""SQL, its parameters, and whether an index finds the rows (so that all ids are read at once, not by scanning pages)."""
+"""SQL, its parameters, and whether an index finds the rows, so that all ids are read at once, not by scanning pages."""
 
 
-def where(filters: Mapping[str, tuple[Any, ...] | None]) -> Where:
-    """Each filter with the values it accepts, or `None` for "has none"."""
+def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
+    """Each filter with the values it accepts, or `None` for "has none"; all of them hold, also several of one name."""
     terms, values, indexed = ["1"], {}, False
-    for name, accepted in filters.items():
+    for place, (name, accepted) in enumerate(filters):
         if name == "phase":
             phases = accepted or ()
             terms.append("(" + (" OR ".join(_PHASE[phase] for phase in phases) or "0") + ")")
@@ -71,8 +71,8 @@ def where(filters: Mapping[str, tuple[Any, ...] | None]) -> Where:
         elif accepted is None:
             terms.append(_FILTERS[name][1])
         else:
-            terms.append(_FILTERS[name][0])
-            values[name] = json.dumps(accepted)
+            terms.append(_FILTERS[name][0].replace(f":{name})", f":{name}{place})"))
+            values[f"{name}{place}"] = json.dumps(accepted)
             indexed = indexed or name in _SELECTIVE
     return " AND ".join(terms), values, indexed
 
@@ -319,7 +319,8 @@ def due_between(connection: sqlite3.Connection, first: int, last: int, kinds: Co
     """The same of a span of ids; what waits for others counts, since something is due that it may be waiting for."""
     row = connection.execute(
         f"""SELECT 1 FROM taskcore_task AS t
-            WHERE t.id BETWEEN :first AND :last AND t.finished_at IS NULL AND (t.phase = 'waiting' OR {_DUE}) LIMIT 1""",
+            WHERE t.id BETWEEN :first AND :last AND t.finished_at IS NULL
+            AND (t.phase = 'waiting' OR {_DUE}) LIMIT 1""",
         {"first": first, "last": last, "kinds": json.dumps(list(kinds)), "soon": now + SOON},
     ).fetchone()
     return row is not None

@@ -112,8 +112,8 @@ TASK_PHASE = """CREATE INDEX taskcore_task_phase
 TASK_PARENT = "CREATE INDEX taskcore_task_parent ON taskcore_task (parent) WHERE parent IS NOT NULL"
 
 # Clustered by upstream: an end touches one run of pages, however many depend on it. `watch`: 0 the upstream's success
-# meets it (and nothing else is asked), 1 some other end is asked for, 2 what is asked for may cease to hold. (The checks
-# say OR: for an IN of three or more SQLite builds a table at every statement, which took two thirds of an edge's time.)
+# meets it (and nothing else is asked), 1 some other end is asked for, 2 what is asked for may cease to hold. The checks
+# say OR: for an IN of three or more SQLite builds a table at every statement, which took two thirds of an edge's time.
 EDGE = """CREATE TABLE taskcore_edge (
     upstream INTEGER NOT NULL REFERENCES taskcore_task (id),
     task INTEGER NOT NULL REFERENCES taskcore_task (id),

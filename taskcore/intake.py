@@ -1,0 +1,105 @@
+"""Taking tasks in: which function is meant, and one task into the file, alone or with its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from taskcore import submission
+from taskcore.body import current_task
+from taskcore.errors import KeyConflict
+from taskcore.function import TaskFunction
+from taskcore.future import TaskFuture
+from taskcore.options import Options
+from taskcore.options import text as checked_text
+from taskcore.store import births, look, moves
+from taskcore.store.file import Transaction
+
+if TYPE_CHECKING:
+    from taskcore.engine import Engine
+
+
+class Intake:
+    """One engine's way in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._file = engine._file
+        self._codec = engine._codec
+        self._clock = engine._clock
+        self._futures = engine._futures
+        self._functions: dict[Callable[..., Any], TaskFunction] = {}  # plain ones, registered by module and name
+
+    def function(self, fn: Any) -> TaskFunction:
+        if isinstance(fn, TaskFunction):
+            return fn
+        if isinstance(fn, str):
+            known = self._engine._definitions.get(fn)
+            if known is not None:
+                return TaskFunction(self._engine, fn, known.fn, known.options)
+            return TaskFunction(self._engine, checked_text("name", fn), None, Options())
+        if not callable(fn):
+            raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
+        function = self._functions.get(fn)
+        if function is None:
+            function = self._functions[fn] = self._engine._define(submission.name_of(fn), fn, Options())
+        return function
+
+    def submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+        name, options = function._name, function._options
+        if options.own_behaviour:  # functions among the options are not stored: this process keeps them
+            self._engine._behaviours[name, function._kind] = options
+        text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._engine._id_of)
+        now, tx, parent = self._clock.now(), self._file.current, current_task(self._file)
+        if options.plain and parent is None and not links:
+            if tx is None:
+                future = self._store(function, now, text)
+            else:
+                task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
+                future = self._futures.handle(task_id, tx.scope, new=True)
+        else:
+            order = submission.order(name, function._kind, options, text, links, now, self._engine._id_of, self._codec)
+            if order.parent is None:
+                order.parent = parent
+            try:
+                future = self._file.write(self._bear, order, now) if tx is None else self._add(tx, order)
+            except KeyConflict as conflict:
+                future = self._futures.handle(self._equal_or_raise(conflict, order))
+        if tx is not None:
+            tx.scope.submitted = True
+        return future
+
+    def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
+        """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
+        claim = self._engine._scheduler.free_at_once(function._name, now) if self._engine._loop.alive else None
+        future, kind = self._file.write(self._bear_plain, function, now, text, claim)
+        if claim is not None:
+            self._engine._scheduler.adopt(moves.Claimed(future.id, 1, kind, text, None, 0, 0, 1))
+        return future
+
+    # The handle is made before the commit: the task may end in the next moment, and then its handle is told how.
+
+    def _bear_plain(
+        self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None
+    ) -> tuple[TaskFuture, int]:
+        task_id, kind = births.submit_plain(
+            tx, function._name, function._kind, function._options.priority, now, text, claim
+        )
+        return self._futures.handle(task_id, new=True), kind
+
+    def _bear(self, tx: Transaction, order: births.Order, now: float) -> TaskFuture:
+        task_id, new = births.submit(tx, order, now)
+        return self._futures.handle(task_id, new=new)
+
+    def _add(self, tx: Transaction, order: births.Order) -> TaskFuture:
+        task_id, new = tx.births.add(order)
+        return self._futures.handle(task_id, tx.scope if new else None, new=new)
+
+    def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> int:
+        """The texts of the arguments differ; whether the arguments do, the codec says."""
+        text, links = self._engine._read(look.stored_arguments, conflict.task_id)
+        if links == order.links and submission.canonical(self._codec, text) == submission.canonical(
+            self._codec, order.args
+        ):
+            return conflict.task_id
+        raise conflict

@@ -1,0 +1,58 @@
+"""What `Engine(…)` is given, checked: a bad value is refused before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Executor
+
+from taskcore import life
+from taskcore.endings import seconds
+from taskcore.options import text
+
+
+def own_name() -> str:
+    """Host, process and something random: two engines of one process are two workers."""
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    return f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
+
+
+def workers_of(workers: int | None, executor: Executor | None) -> int:
+    """How many bodies at a time: as given, as the executor has, or as `ThreadPoolExecutor` would take."""
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(f"executor is a concurrent.futures.Executor, not {executor!r}")
+    if workers is None:
+        own = getattr(executor, "_max_workers", None)
+        return own if isinstance(own, int) else min(32, (os.cpu_count() or 1) + 4)
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"workers is a whole number, not {workers!r}")
+    if workers < 0:
+        raise ValueError(f"workers is 0 or more, not {workers!r}")
+    return workers
+
+
+def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
+    """Own labels → phase."""
+    checked = {}
+    for label, phase in (statuses or {}).items():
+        text("a status", label)
+        if label in life.RESERVED:
+            raise ValueError(f"{label!r} is a word of its own and can't be a status of yours")
+        if phase not in life.LABELLED:
+            raise ValueError(f"status {label!r} belongs to one of {', '.join(life.LABELLED)}, not to {phase!r}")
+        checked[label] = phase
+    return checked
+
+
+def lease_of(lease: float) -> float:
+    """Seconds, more than none."""
+    length = seconds(lease, "lease")
+    if length == 0:
+        raise ValueError("lease is more than 0 seconds")
+    return length
+
+
+def path_of(path: str | os.PathLike[str]) -> str:
+    """Absolute, so that a later change of directory changes nothing; `":memory:"` as it is."""
+    where = os.fsdecode(path)
+    return where if where == ":memory:" else os.path.abspath(where)

@@ -1,0 +1,40 @@
+"""What goes into one turn of the scheduler and comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from taskcore.body import End, Work
+from taskcore.store.moves import Claimed, Failure, Success
+
+
+@dataclass(slots=True)
+class Ended:
+    """An end that a future may be told of without reading the row."""
+
+    task_id: int
+    result: str | None
+    """`None`: it raised, and `errors` has what."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn brings to its transaction, and takes from it."""
+
+    works: list[tuple[Work, End]]
+    back: list[Work]
+    room: list[tuple[int, int, str | None]]
+    cramped: bool
+    """Whether there are kinds that would be claimed if there were room."""
+    hungry: bool
+    """Whether something may be claimable, as far as is known before."""
+    now: float
+    renew: bool
+    successes: list[Success] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    stale: set[int] = field(default_factory=set)
+    claimed: list[Claimed] = field(default_factory=list)
+    more: bool = False
+    freed: bool = False
+    next_due: float | None = None
+    """When time moves a row, as far as was known; once swept, as it is."""
