@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from typing import TYPE_CHECKING
 
 from taskcore import life
 from taskcore.endings import seconds
 from taskcore.options import text
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def own_name() -> str:

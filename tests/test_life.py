@@ -445,12 +445,12 @@ PACKAGE = Path(taskcore.__file__).parent
 FLOORS = [
     "errors clock codec endings pace",
     "life backoff",
-    "model options",
+    "model options settings",
     "store.known store.schema store.file store.liveness",
     "store.edges store.moves store.births store.operate store.look store.sweep",
     "verdict",
-    "body crew scheduler loop",
-    "spans exits progress future submission function transaction selection claim engine",
+    "body crew turn scheduler loop",
+    "spans exits progress future submission function intake transaction selection claim engine",
     "testing",
 ]
 """A module imports from the floors below, and on its own floor from those that stand before it."""
