@@ -124,7 +124,11 @@ class Stage:
         if work.timeout is not None and self.late(work):
             return verdict.timed_out(work.about(), work.timeout)
         work.error = error
-        return verdict.raised(work.about(), error)
+        try:
+            return verdict.raised(work.about(), error)
+        except BaseException:  # it misbehaves even when it is only looked at
+            end = Failure(work.claimed.id, work.claimed.token, "fail", type(error).__name__, "<it cannot be looked at>")
+            return verdict.failed(work.about(), end)
 
 
 _current: Final[contextvars.ContextVar[tuple[Stage, Work]]] = contextvars.ContextVar("taskcore.current")

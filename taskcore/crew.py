@@ -25,6 +25,9 @@ class Crew(Protocol):
     """Whether works may be handed over that will not begin at once."""
 
     def hand(self, works: Iterable[Work]) -> None: ...
+    def put(self, work: Work, /) -> None:
+        """One work, in one step for the interpreter; `hand` sees to it that somebody is there."""
+
     def take_back(self) -> list[Work]: ...
     def write_off(self, work: Work) -> None: ...
     def ready(self) -> None: ...
@@ -46,14 +49,17 @@ class Threads:
         self._stage = stage
         self._report = report
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self.put = self._queue.put
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()  # over the decision to start threads
         self._deaf: set[int] = set()  # ids of works whose bodies were given up and have not returned
 
     def ready(self) -> None:
         """Have at least one thread. Late in a program's life there may be no more to be had."""
-        if not self._threads:
-            self._start()
+        with self._starting:
+            if not self._threads:
+                self._start()
 
     def mark(self, marks: Marks) -> None:
         """Note here, from now on, what begins."""
@@ -64,14 +70,15 @@ class Threads:
         for work in works:
             put(work)
         if len(self._threads) < self.size:
-            missing = min(self.size - len(self._threads), self._queue.qsize())
-            for _ in range(missing):
-                try:
-                    self._start()
-                except RuntimeError:  # the interpreter is going down, or the system has no thread left
-                    if not self._threads:
-                        raise
-                    break
+            with self._starting:
+                missing = min(self.size - len(self._threads), self._queue.qsize())
+                for _ in range(missing):
+                    try:
+                        self._start()
+                    except RuntimeError:  # the interpreter is going down, or the system has no thread left
+                        if not self._threads:
+                            raise
+                        break
 
     def take_back(self) -> list[Work]:
         """Everything that has not begun; it will not."""
@@ -103,11 +110,13 @@ class Threads:
         return not self._deaf
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._serve, name="taskcore-worker", daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        there = threading.Event()
+        threading.Thread(target=self._serve, args=(there,), name="taskcore-worker", daemon=True).start()
+        there.wait()
 
-    def _serve(self) -> None:
+    def _serve(self, there: threading.Event) -> None:
+        self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
+        there.set()
         get, perform, report = self._queue.get, self._stage.perform, self._report
         while True:
             work = get()
@@ -142,6 +151,9 @@ class Guests:
 
     def mark(self, marks: Marks) -> None:
         """Never called: where a body runs is not known here, so all that is claimed counts as begun."""
+
+    def put(self, work: Work, /) -> None:
+        self.hand((work,))
 
     def hand(self, works: Iterable[Work]) -> None:
         for work in works:

@@ -30,7 +30,7 @@ from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
 from taskcore.store import edges, liveness, look, operate
-from taskcore.store.file import File, Transaction
+from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
 
 P = ParamSpec("P")
@@ -90,7 +90,9 @@ class Engine(Executor):
             anybody_listens=lambda: len(self._futures) > 0,
         )  # fmt: skip
         self._stage = stage
-        self._loop = Loop(self._scheduler, background=getattr(executor, "background", True))
+        self._loop = Loop(
+            self._scheduler, background=getattr(executor, "background", True), on_stop=self._futures.give_up
+        )
         size = self._workers
         if executor is None:
             self._scheduler.crew = Threads(size, stage, self._loop.report)
@@ -261,10 +263,10 @@ class Engine(Executor):
     def start(self) -> None:
         """Claim what is in the file, in the background, until `close` or `shutdown`."""
         if self._closed:
-            raise EngineClosed(self.path)
-        if self._workers and not self._scheduler.claiming and self._loop.trouble is None:
-            self._scheduler.start()
+            raise EngineClosed(self.path, FORKED) if self._pid != os.getpid() else EngineClosed(self.path)
+        if self._workers and not self._scheduler.claiming and self._loop.error is None:
             self._loop.start()
+            self._scheduler.start()
 
     def run(self, progress: bool | None = None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status.
@@ -277,12 +279,14 @@ class Engine(Executor):
         self.start()
         if not self._workers:
             return self.tasks.counts()
-        with Bar(lambda: self._read(look.unfinished_count), progress) as bar:
-            self._loop.wait(lambda: bar.look() and (self._loop.stopped or not self._due()), None, hurry=True)
-        if not was_claiming:
-            self._scheduler.claiming = False
-        if self._loop.stopped and not self._closed:
-            raise BadFile(self.path, self._loop.trouble or "stopped")
+        try:
+            with Bar(lambda: self._read(look.unfinished_count), progress) as bar:
+                self._loop.wait(lambda: bar.look() and (self._loop.stopped or not self._due()), None, hurry=True)
+        finally:
+            if not was_claiming:
+                self._scheduler.claiming = False
+        if self._loop.error is not None:
+            raise self._loop.error
         return self.tasks.counts()
 
     def _due(self, spans: Spans | None = None) -> bool:
@@ -299,8 +303,7 @@ class Engine(Executor):
         return due or not scheduler.quiet
 
     def _executor_broke(self, why: str) -> None:
-        self._scheduler.claiming = False
-        self._loop.trouble = f"stopped: {why}"
+        self._loop.break_down(EngineClosed(self.path, why))
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
@@ -337,22 +340,39 @@ class Engine(Executor):
             return
         if self._file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
-        with self._ending:
-            if self._closed:
-                return
-            self._refusing = True
+        waited_for = self._in_body() is not None or self._loop.here
+        if not self._ending.acquire(blocking=not waited_for):
+            return  # somebody closes it already, and waits for this body or callback
+        try:
+            if not self._closed:
+                self._close(deadline)
+        finally:
+            self._ending.release()
+
+    def _close(self, deadline: float | None) -> None:
+        self._refusing = True
+        try:
             try:
                 self._loop.finish(deadline, self._in_body())
-                self._futures.close()
+            except BadFile:
+                if self._loop.error is None:  # else it was said already
+                    raise
             finally:
-                self._closed = True
-                exits.forget(self)
-                unsubscribe = getattr(self._clock, "unsubscribe", None)
-                if unsubscribe is not None:
-                    unsubscribe(self._scheduler.look_again)
-                self._file.close()
-                if self._lanes is not None:
-                    self._scheduler.leave_lane()
+                self._futures.close()
+        finally:
+            self._closed = True
+            exits.forget(self)
+            unsubscribe = getattr(self._clock, "unsubscribe", None)
+            if unsubscribe is not None:
+                unsubscribe(self._scheduler.look_again)
+            self._file.close()
+            if self._lanes is not None:
+                self._scheduler.leave_lane()
+
+    def _forked(self) -> None:
+        """In a child: this engine is the parent's."""
+        self._closed, self._loop._thread = True, None
+        self._futures.forked()
 
     def _in_body(self) -> int | None:
         return current_task(self._file)

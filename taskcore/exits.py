@@ -38,6 +38,15 @@ def forget(engine: Engine) -> None:
     _engines.discard(engine)
 
 
+def _forked() -> None:
+    for engine in list(_engines):
+        engine._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def _end() -> None:
     for engine in list(_engines):
         if engine._pid != os.getpid():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
@@ -235,9 +236,9 @@ class Register:
             condition = threading.Condition()
             future._waiters = []
             future._done_callbacks = []  # type: ignore[attr-defined]
-            future.__dict__["_made_condition"] = condition
             if future._state is _PENDING:
                 self._waiting.setdefault(future.id, []).append(future)
+            future.__dict__["_made_condition"] = condition  # last: whoever has one is in the register
         if future._lost:
             self._leave(future.id)
             future._resolve(error=CancelledError())
@@ -245,6 +246,8 @@ class Register:
             if not self._runs(future.id):  # else its end is yet to come, and will find the future here
                 self._look([future.id])
             self._watch()
+            if self._engine._loop.stopped and self._engine._loop.error is not None:
+                self.give_up(self._engine._loop.error)
         return condition
 
     def settle(self, future: TaskFuture) -> bool:
@@ -270,11 +273,18 @@ class Register:
         condition = future._condition
         with engine._scheduler.somebody_waits():
             if engine._loop.helps:
-                with condition:
-                    condition.wait_for(lambda: future._resolved, timeout)
+                left = 1.0
+                while not future._resolved and left > 0:
+                    left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
+                    with condition:
+                        condition.wait_for(lambda: future._resolved, left)
+                    if left == 1.0 and not future._resolved:
+                        self.settle(future)  # a Ctrl-C may have hit whoever was to tell
             else:
                 engine._loop.wait(lambda: future._resolved, deadline, hurry=True)
         if not future._resolved:
+            if engine._loop.stopped and engine._loop.error is not None:
+                raise engine._loop.error
             raise TimeoutError(f"task #{future.id} has not ended")
 
     def _runs(self, task_id: int) -> bool:
@@ -351,6 +361,18 @@ class Register:
         for future in gone:
             self._leave(future.id)
             future._resolve(error=CancelledError())
+
+    def give_up(self, error: Exception) -> None:
+        """The engine stopped by itself: what has not ended can no longer be waited for here."""
+        with contextlib.suppress(Exception):  # the file may be what is wrong
+            self.ended(list(self._waiting))
+        for task_id in list(self._waiting):
+            for future in self._leave(task_id):
+                future._resolve(error=error)
+
+    def forked(self) -> None:
+        """In a child: whoever held the lock is not here."""
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Every live future gets its row's outcome first; what has not ended can no longer be waited for here."""

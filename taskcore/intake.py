@@ -72,20 +72,19 @@ class Intake:
     def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
         claim = self._engine._scheduler.free_at_once(function._name, now) if self._engine._loop.alive else None
-        future, kind = self._file.write(self._bear_plain, function, now, text, claim)
-        if claim is not None:
-            self._engine._scheduler.adopt(moves.Claimed(future.id, 1, kind, text, None, 0, 0, 1))
-        return future
+        return self._file.write(self._bear_plain, function, now, text, claim)
 
     # The handle is made before the commit: the task may end in the next moment, and then its handle is told how.
 
     def _bear_plain(
         self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None
-    ) -> tuple[TaskFuture, int]:
+    ) -> TaskFuture:
         task_id, kind = births.submit_plain(
             tx, function._name, function._kind, function._options.priority, now, text, claim
         )
-        return self._futures.handle(task_id, new=True), kind
+        if claim is not None:
+            tx.born = moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1)
+        return self._futures.handle(task_id, new=True)
 
     def _bear(self, tx: Transaction, order: births.Order, now: float) -> TaskFuture:
         task_id, new = births.submit(tx, order, now)

@@ -22,16 +22,24 @@ class Loop:
     the latter: then nothing happens but while somebody runs or waits.
     """
 
-    def __init__(self, scheduler: Scheduler, *, background: bool) -> None:
+    def __init__(
+        self, scheduler: Scheduler, *, background: bool, on_stop: Callable[[Exception], None]
+    ) -> None:
         self._scheduler = scheduler
+        self._on_stop = on_stop
         self._background = background
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # over the decision to start the thread
+        self._first = [None]  # whoever pops it is the thread
+        self._there = threading.Event()  # it is
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
+        self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
         self._stopping = False
         self._sleeps_until = 0.0  # monotonic
         self.trouble: str | None = None
         """Why the engine is not well, or `None`."""
+        self.error: Exception | None = None
+        """Why it stopped by itself: what whoever waits for it is to be told."""
 
     @property
     def alive(self) -> bool:
@@ -42,19 +50,29 @@ class Loop:
         if self._thread is None and self._background and not self._stopping:
             with self._starting:
                 if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="taskcore-loop", daemon=True)
-                    thread.start()
-                    self._thread = thread
+                    threading.Thread(target=self._run, name="taskcore-loop", daemon=True).start()
+                    self._there.wait()  # a Ctrl-C here, and another start: the thread that comes second goes again
 
     @property
     def stopped(self) -> bool:
-        """Whether it will not turn any more."""
-        return self._stopping or (self.trouble is not None and self.trouble.startswith("stopped"))
+        """Whether nothing will begin here any more, and what was running has come back."""
+        return self._stopping or (self.error is not None and not self._scheduler.held)
+
+    @property
+    def here(self) -> bool:
+        """Whether the calling thread is the one that turns: a callback, or a body run in the caller's thread."""
+        return self._turner == threading.get_ident()
 
     @property
     def helps(self) -> bool:
         """Whether somebody else turns while the calling thread waits."""
-        return self._thread is not None and self._thread is not threading.current_thread()
+        return self._thread is not None and not self.here
+
+    def break_down(self, error: Exception) -> None:
+        """No body can run here any more. What runs is waited for, and then whoever waits is told."""
+        self._scheduler.claiming = False
+        self.error, self.trouble = error, f"stopped: {error}"
+        self._scheduler.wake()
 
     def wait(self, done: Callable[[], bool], deadline: float | None, *, hurry: bool) -> bool:
         """Until `done()`, which is asked after every turn, or the deadline (monotonic). → what it said last.
@@ -78,8 +96,7 @@ class Loop:
                 wait = self._turn()
                 hurried = pass_time is not None and scheduler.quiet and scheduler.until_next() is not None
                 if not hurried and not done():
-                    for report in scheduler.block(min(wait, left)):
-                        scheduler.inbox.put(report)
+                    scheduler.block(min(wait, left))
         return True
 
     def finish(self, deadline: float | None, own: int | None) -> None:
@@ -114,23 +131,27 @@ class Loop:
             scheduler.report(work, end)
 
     def _run(self) -> None:
+        try:
+            self._first.pop()
+        except IndexError:
+            return
+        self._thread = threading.current_thread()
+        self._there.set()
         scheduler = self._scheduler
-        reports: list[tuple[Work, End]] = []
+        before = None
         while not self._stopping:
-            before = self.trouble
-            wait = self._turn(reports)
-            if self.stopped:
-                return
+            wait = self._turn()
             if self.trouble != before:
-                log.warning("%s: %s", scheduler.file.path, self.trouble or "well again")
+                before = self.trouble
+                log.warning("%s: %s", scheduler.file.path, before or "well again")
+            if self._stopping:
+                return
             self._sleeps_until = monotonic() + wait
-            reports = scheduler.block(wait)
+            scheduler.block(wait)
             if scheduler.streaming():
                 self._nap()
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
-        for item in reports:
-            scheduler.inbox.put(item)
 
     def _nap(self) -> None:
         """Let a batch gather while many submit and nobody waits: loop, submitter and workers would otherwise hand the
@@ -144,15 +165,23 @@ class Loop:
         """One turn that never raises: what cannot be written now is kept and tried again."""
         try:
             with self._turning:
-                wait = self._scheduler.turn(reports)
-            self.trouble = None
+                before, self._turner = self._turner, threading.get_ident()
+                try:
+                    wait = self._scheduler.turn(reports)
+                finally:
+                    self._turner = before
+            if self.error is None:
+                self.trouble = None
+            elif not self._scheduler.held:
+                self._on_stop(self.error)
             return wait
         except EngineClosed:
             self._stopping = True
             return 0.0
         except BadFile as error:
-            self.trouble = f"stopped: {error.reason}"
+            self.error, self.trouble = error, f"stopped: {error.reason}"
             self._stopping = True
+            self._on_stop(error)
             return 0.0
         except Trouble as error:
             self.trouble = f"degraded: {error}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 HORIZON: Final = 0.05
+"""Seconds within which what is claimed should begin; what is late goes back to the file."""
+AHEAD: Final = 0.01
+"""Seconds of work that each thread may have waiting: enough to bridge a turn, and little to lose in a crash."""
 A_TURN: Final = 1024
 """Tasks claimed in one turn. Beyond some hundred a commit gets no cheaper per task, only longer."""
 MOST: Final = 3072
@@ -29,6 +32,7 @@ class Pace:
         """How many more tasks of this name may be claimed by `threads` that have `held` tasks already."""
         average = self._average.get(name)
         idle = max(0, threads - held)
-        if average is None:
+        if average is None or average >= HORIZON:
             return idle
-        return max(idle, min(A_TURN, min(MOST, int(threads * HORIZON / max(average, 1e-6))) - held))
+        most = min(MOST, int(threads * max(1.0, AHEAD / max(average, 1e-6))) + threads)
+        return max(idle, min(A_TURN, most - held))

@@ -103,7 +103,9 @@ class Scheduler:
         self.inbox.put((work, end))
 
     def committed(self, tx: Transaction) -> None:
-        """Called after each commit of this engine's that was not a turn's."""
+        """Called after each commit of this engine's that was not a turn's; again, if a Ctrl-C came in between."""
+        if tx.born is not None:
+            self._adopt(tx, tx.born)
         for task_id in tx.requested:
             work = self.held.get(task_id)
             if work is not None and self._wants_cancel(task_id):
@@ -128,13 +130,17 @@ class Scheduler:
             return None
         return self.worker, now + self.lease
 
-    def adopt(self, claimed: Claimed) -> None:
+    def _adopt(self, tx: Transaction, claimed: Claimed) -> None:
         """A task that was born claimed by this engine."""
         if not self.claiming:
             return  # closing: what this worker holds is given back row by row
         self.quiet = False
-        work = self.held[claimed.id] = self._work(claimed)
-        self.crew.hand((work,))
+        task_id, work, put = claimed.id, self._work(claimed), self.crew.put
+        # Python looks for a Ctrl-C after calls: it finds all three done, or none.
+        self.held[task_id] = work
+        tx.born = None
+        put(work)
+        self.crew.hand(())
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""
@@ -178,13 +184,14 @@ class Scheduler:
 
     # -- the turn ---------------------------------------------------------------------------------------------------
 
-    def block(self, wait: float) -> list[tuple[Work, End]]:
-        """Wait for a report, a submit or the time. → the report that came, if it was one: for the next `turn`."""
+    def block(self, wait: float) -> None:
+        """Wait for a report, a submit or the time. A report stays in the inbox, for whoever turns next."""
         try:
             item = self.inbox.get(timeout=wait) if wait > 0 else self.inbox.get_nowait()
         except queue.Empty:
-            return []
-        return [] if item is None else [item]
+            return
+        if item is not None:
+            self.inbox.put(item)
 
     def turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""

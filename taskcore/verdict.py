@@ -92,7 +92,7 @@ def backoff(definition: Definition | None, failures: int) -> float:
     if definition is not None:
         try:
             return seconds(definition.options.backoff(failures), "backoff")
-        except Exception:
+        except BaseException:
             return DEFAULT_BACKOFF(failures)
     return DEFAULT_BACKOFF(failures)
 

@@ -41,8 +41,8 @@ class Transaction:
     """One open write, and what it gathers for those who look after its commit."""
 
     __slots__ = (
-        "births", "committed", "doomed", "ended", "execute", "executemany", "freed", "known", "of_a_turn", "requested",
-        "scope",
+        "births", "born", "committed", "doomed", "ended", "execute", "executemany", "freed", "known", "of_a_turn", 
+        "requested", "scope",
     )  # fmt: skip
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
@@ -57,6 +57,8 @@ class Transaction:
         """Running tasks that somebody wants to stop, or to come back."""
         self.of_a_turn = False
         """Whether this is the scheduler's own, which knows what it did."""
+        self.born: Any = None
+        """A task that this engine claimed as it made it."""
         self.births: Any = None
         """Of a user's transaction: the submits that are not written yet, and the block itself."""
         self.scope: Any = None
@@ -211,10 +213,10 @@ class File:
                     result = work(tx, *args, **kwargs)
                     committing = True
                     patiently(connection.execute, "COMMIT")
-                except sqlite3.DatabaseError as error:
+                except (sqlite3.DatabaseError, MemoryError) as error:
                     self.known.forget()
                     committing = False
-                    if _code(error) in _BROKEN:
+                    if isinstance(error, sqlite3.Error) and _code(error) in _BROKEN:
                         raise BadFile(self.path, self._reason(error)) from error
                     raise
                 except BaseException:
@@ -222,6 +224,7 @@ class File:
                     raise
                 finally:
                     if connection.in_transaction:
+                        committing = False
                         connection.execute("ROLLBACK")
             self.on_commit(tx)
             return result
