@@ -123,9 +123,10 @@ class Stage:
             return Failure(work.claimed.id, work.claimed.token, "give back")
         if work.timeout is not None and self.late(work):
             return verdict.timed_out(work.about(), work.timeout)
-        work.error = error
         try:
-            return verdict.raised(work.about(), error)
+            end = verdict.raised(work.about(), error)
+            work.error = error
+            return end
         except BaseException:  # it misbehaves even when it is only looked at
             end = Failure(work.claimed.id, work.claimed.token, "fail", type(error).__name__, "<it cannot be looked at>")
             return verdict.failed(work.about(), end)
@@ -159,6 +160,8 @@ class Run:
     def check(self) -> None:
         """Raise `Cancelled` if the body was asked to stop."""
         if self.cancelled:
+            if self._work.stop == "cancel":
+                raise Cancelled  # without a word: the reason is what `cancel` was given
             raise Cancelled(f"asked to stop: {self._work.stop or 'timeout'}")
 
 

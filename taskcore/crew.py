@@ -58,7 +58,7 @@ class Threads:
     def ready(self) -> None:
         """Have at least one thread. Late in a program's life there may be no more to be had."""
         with self._starting:
-            if not self._threads:
+            if not self._threads and self.size:
                 self._start()
 
     def mark(self, marks: Marks) -> None:
@@ -105,8 +105,10 @@ class Threads:
 
     def stop(self) -> bool:
         """Let every thread end after its body. → whether none is inside one that was written off."""
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._starting:
+            self.size = 0
+            for _ in self._threads:
+                self._queue.put(None)
         return not self._deaf
 
     def _start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from taskcore import exits, settings
 from taskcore.body import Stage, current_task
 from taskcore.claim import Claim, find, take
-from taskcore.clock import Clock, SystemClock, duration_of, monotonic
+from taskcore.clock import Clock, duration_of, monotonic
 from taskcore.codec import JSON, Codec
 from taskcore.crew import Guests, Threads
 from taskcore.endings import seconds
@@ -32,6 +33,8 @@ from taskcore.spans import Spans
 from taskcore.store import edges, liveness, look, operate
 from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
+
+log = logging.getLogger("taskcore")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,8 +71,8 @@ class Engine(Executor):
             raise ValueError(f'durability is "normal" or "full", not {durability!r}')
         lease = settings.lease_of(lease)
         self.name = settings.own_name() if name is None else checked_text("name", name)
-        self._clock: Clock = SystemClock() if clock is None else clock
-        self._codec = codec
+        self._clock = settings.clock_of(clock)
+        self._codec = settings.codec_of(codec)
         self.path = settings.path_of(path)
         self._lease = lease
         self._definitions: dict[str, Definition] = {}
@@ -91,8 +94,9 @@ class Engine(Executor):
         )  # fmt: skip
         self._stage = stage
         self._loop = Loop(
-            self._scheduler, background=getattr(executor, "background", True), on_stop=self._futures.give_up
-        )
+            self._scheduler, background=getattr(executor, "background", True), on_stop=self._futures.give_up,
+            calls_back=self._futures.calls_back,
+        )  # fmt: skip
         size = self._workers
         if executor is None:
             self._scheduler.crew = Threads(size, stage, self._loop.report)
@@ -144,7 +148,7 @@ class Engine(Executor):
 
     def _define(self, name: str, fn: Callable[..., Any], options: Options) -> TaskFunction:
         self._definitions[name] = Definition(name, fn, options)
-        if self._loop.alive:
+        if self._scheduler.claiming:
             self._scheduler.look_again()
         return TaskFunction(self, name, fn, options)
 
@@ -163,7 +167,7 @@ class Engine(Executor):
         future = self._intake.submit(function, args, kwargs)
         self._spans.add(future.id)
         if self._workers and self._file.current is None:
-            self.start()
+            self._go()
         return future
 
     def map(
@@ -189,7 +193,7 @@ class Engine(Executor):
                 with self.transaction():
                     futures.extend(self._submit(function, args, {}) for args in chunk)
         if self._workers and not inside:
-            self.start()
+            self._go()
         return _results(futures, deadline)
 
     def transaction(self) -> TransactionScope:
@@ -203,7 +207,7 @@ class Engine(Executor):
         if scope.rolled_back:
             self._futures.rolled_back(scope)
         elif self._workers and scope.submitted and not self._refusing:
-            self.start()
+            self._go()
         self._futures.transaction_ended()
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -243,6 +247,11 @@ class Engine(Executor):
     @property
     def health(self) -> str:
         """"ok", "degraded: why" (it keeps trying, nothing is lost) or "stopped: why"."""
+        if not self._closed and self._loop.trouble is None:
+            try:
+                self._file.check_identity()
+            except BadFile as error:
+                return f"stopped: {error.reason}"
         return "stopped: closed" if self._closed else self._loop.trouble or "ok"
 
     # -- claiming from outside --------------------------------------------------------------------------------------
@@ -267,6 +276,15 @@ class Engine(Executor):
         if self._workers and not self._scheduler.claiming and self._loop.error is None:
             self._loop.start()
             self._scheduler.start()
+
+    def _go(self) -> None:
+        """Run what was just stored. It is in the file, so what goes wrong from here on is no error of the submit."""
+        try:
+            self.start()
+        except EngineClosed:  # meanwhile
+            return
+        except RuntimeError as error:  # there is no thread to be had; the next submit tries again
+            log.warning("%s: %s", self.path, error)
 
     def run(self, progress: bool | None = None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status.
@@ -354,9 +372,8 @@ class Engine(Executor):
         try:
             try:
                 self._loop.finish(deadline, self._in_body())
-            except BadFile:
-                if self._loop.error is None:  # else it was said already
-                    raise
+            except BadFile as error:  # there is nothing left to close in good order
+                log.warning("%s", error)
             finally:
                 self._futures.close()
         finally:
@@ -366,8 +383,7 @@ class Engine(Executor):
             if unsubscribe is not None:
                 unsubscribe(self._scheduler.look_again)
             self._file.close()
-            if self._lanes is not None:
-                self._scheduler.leave_lane()
+            self._scheduler.leave()
 
     def _forked(self) -> None:
         """In a child: this engine is the parent's."""
@@ -438,7 +454,7 @@ class Engine(Executor):
     def _depend(self, future: TaskFuture, other: Any, on: str, otherwise: str) -> None:
         checked = Options().replaced({"on": on, "otherwise": otherwise})
         upstream = self._id_of(other)
-        self._write(edges.depend, self._id_of(future), upstream, checked.on, checked.otherwise, self._now())
+        self._write(edges.depend, [self._id_of(future)], upstream, checked.on, checked.otherwise, self._now())
 
     def _on_commit(self, tx: Transaction) -> None:
         if not tx.of_a_turn:

@@ -11,8 +11,9 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore import life
+from taskcore.bell import Bell
 from taskcore.clock import monotonic
-from taskcore.errors import EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
+from taskcore.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
 from taskcore.model import Attempt, Dependency, Task
 from taskcore.store import look
 from taskcore.turn import Ended
@@ -164,7 +165,7 @@ class TaskFuture(Future[Any]):
             if self._state is not _PENDING:
                 return
             self._settle(text, error)
-            for waiter in self._waiters:
+            for waiter in list(self._waiters):
                 if isinstance(error, CancelledError):
                     waiter.add_cancelled(self)
                 elif error is not None:
@@ -270,16 +271,18 @@ class Register:
         deadline = None if timeout is None else monotonic() + timeout
         if self.settle(future):
             return
-        condition = future._condition
+        self.join(future)
         with engine._scheduler.somebody_waits():
             if engine._loop.helps:
-                left = 1.0
+                bell, left = Bell(), 1.0
+                future._waiters.append(bell)  # type: ignore[arg-type] # it quacks
                 while not future._resolved and left > 0:
                     left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
-                    with condition:
-                        condition.wait_for(lambda: future._resolved, left)
+                    bell.wait(max(0.0, left))
                     if left == 1.0 and not future._resolved:
                         self.settle(future)  # a Ctrl-C may have hit whoever was to tell
+                with contextlib.suppress(ValueError):
+                    future._waiters.remove(bell)  # type: ignore[arg-type]
             else:
                 engine._loop.wait(lambda: future._resolved, deadline, hurry=True)
         if not future._resolved:
@@ -370,6 +373,10 @@ class Register:
             for future in self._leave(task_id):
                 future._resolve(error=error)
 
+    def calls_back(self, task_id: int) -> bool:
+        """Whether somebody is to be called at this task's end."""
+        return any(future._done_callbacks for future in self._waiting.get(task_id, ()))  # type: ignore[attr-defined]
+
     def forked(self) -> None:
         """In a child: whoever held the lock is not here."""
         self._lock = threading.Lock()
@@ -382,8 +389,9 @@ class Register:
                 if not (future._resolved or future._lost or future.id in self._waiting):
                     self._waiting[future.id] = [future]
         waiting = list(self._waiting)
-        for start in range(0, len(waiting), 2000):
-            self.ended(waiting[start : start + 2000])
+        with contextlib.suppress(BadFile):  # what cannot be read is not known to have ended
+            for start in range(0, len(waiting), 2000):
+                self.ended(waiting[start : start + 2000])
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 why = f"the engine was closed before task #{task_id} ended"

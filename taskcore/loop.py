@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from taskcore.body import End, Work
 from taskcore.clock import monotonic, pause
 from taskcore.errors import BadFile, EngineClosed
+from taskcore.pace import HORIZON
 from taskcore.scheduler import Scheduler
 from taskcore.store.file import Trouble
 
 log = logging.getLogger("taskcore")
+
+WORTH_A_TURN: Final = 0.002
+"""Seconds of a body from which on its report is not left to gather with others."""
 
 
 class Loop:
@@ -23,10 +28,16 @@ class Loop:
     """
 
     def __init__(
-        self, scheduler: Scheduler, *, background: bool, on_stop: Callable[[Exception], None]
+        self,
+        scheduler: Scheduler,
+        *,
+        background: bool,
+        on_stop: Callable[[Exception], None],
+        calls_back: Callable[[int], bool],
     ) -> None:
         self._scheduler = scheduler
         self._on_stop = on_stop
+        self._calls_back = calls_back
         self._background = background
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # over the decision to start the thread
@@ -81,7 +92,10 @@ class Loop:
         """
         scheduler = self._scheduler
         pass_time = getattr(scheduler.clock, "pass_time", None) if hurry else None
-        while not done():
+        while True:
+            bell = scheduler.bell()  # before asking: a turn that ends after the answer rings it
+            if done():
+                return True
             left = 0.2 if deadline is None else min(0.2, deadline - monotonic())
             if left <= 0 or self.stopped:
                 return done()
@@ -89,15 +103,13 @@ class Loop:
             if pass_time is not None and ahead is not None:
                 pass_time(ahead)
             if self.helps:
-                with scheduler.turned:
-                    if ahead is None or not scheduler.quiet:
-                        scheduler.turned.wait(left)
+                if ahead is None or not scheduler.quiet:
+                    bell.wait(left)
             else:
                 wait = self._turn()
                 hurried = pass_time is not None and scheduler.quiet and scheduler.until_next() is not None
                 if not hurried and not done():
                     scheduler.block(min(wait, left))
-        return True
 
     def finish(self, deadline: float | None, own: int | None) -> None:
         """Stop bodies and the loop, and settle or give back all that is held. `own`: the task whose body calls."""
@@ -116,11 +128,12 @@ class Loop:
 
         If that was all that was going on, this thread takes the turn itself and may go straight on with what it set
         free: a lone task is settled, and a chain goes on, without waking another thread. Otherwise the loop gathers a
-        batch.
+        batch. A callback is always the loop's: it may wait for a task that needs this thread.
         """
         scheduler = self._scheduler
         alone = len(scheduler.held) <= 1 and scheduler.crew.ahead and self._thread is not None
-        if alone and not scheduler.streaming() and self._turning.acquire(blocking=False):
+        alone = alone and not scheduler.streaming() and not self._calls_back(end.id)
+        if alone and self._turning.acquire(blocking=False):
             try:
                 wait = self._turn([(work, end)])
             finally:
@@ -129,6 +142,22 @@ class Loop:
                 scheduler.wake()
         else:
             scheduler.report(work, end)
+            if work.took >= WORTH_A_TURN:
+                self._until_settled(work)
+
+    def _until_settled(self, work: Work) -> None:
+        """Before a thread goes on to its next body: what took a while is put into the file first, lest a crash takes
+        it.
+
+        It costs little: a turn is short against such a body, and shorter still when fewer threads want the
+        interpreter's lock. But not for long: if the file can't be written now, the next body need not wait for that.
+        """
+        scheduler, deadline = self._scheduler, monotonic() + HORIZON
+        while True:
+            bell, left = scheduler.bell(), deadline - monotonic()  # before asking, as in `wait`
+            if left <= 0 or scheduler.held.get(work.claimed.id) is not work or self.stopped:
+                return
+            bell.wait(left)
 
     def _run(self) -> None:
         try:
@@ -144,10 +173,9 @@ class Loop:
             if self.trouble != before:
                 before = self.trouble
                 log.warning("%s: %s", scheduler.file.path, before or "well again")
-            if self._stopping:
-                return
-            self._sleeps_until = monotonic() + wait
-            scheduler.block(wait)
+            if not self._stopping:
+                self._sleeps_until = monotonic() + wait
+                scheduler.block(wait)
             if scheduler.streaming():
                 self._nap()
             elif scheduler.shared and scheduler.held:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from taskcore import verdict
+from taskcore.bell import Bell
 from taskcore.body import End, Stage, Work
 from taskcore.clock import Clock, monotonic
 from taskcore.crew import Crew
@@ -71,7 +72,7 @@ class Scheduler:
         self.quiet = True
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
         self._counting = threading.Lock()  # over `waiting`
-        self.turned = threading.Condition()  # notified after each turn; held for no longer than that
+        self._bells: list[Bell] = []
         self.worker: int | None = None
         self.lane = 0
         self.shared = False
@@ -92,6 +93,7 @@ class Scheduler:
         self._alone = False
         self._others = False
         self._lone_after = 0.0
+        self._slow = 0  # threads whose bodies have run for longer than what is claimed ahead may wait
 
     # -- from any thread --------------------------------------------------------------------------------------------
 
@@ -165,6 +167,12 @@ class Scheduler:
             with self._counting:
                 self.waiting -= 1
 
+    def bell(self) -> Bell:
+        """One that rings at the end of the next turn."""
+        bell = Bell()
+        self._bells.append(bell)
+        return bell
+
     def awaited(self) -> bool:
         """Whether somebody waits for a result, or wants to be called at one."""
         return self.waiting > 0 or self._anybody_listens()
@@ -216,11 +224,17 @@ class Scheduler:
             except BaseException:
                 self._arrived.extend(works)  # nothing that a body returned is lost: it is settled when the file can be
                 self._ready, self._next_due = True, 0.0
+                if turn.enlisted and self.worker is not None:  # the row went with the transaction, its id to another
+                    if self.lanes is not None:
+                        self.lanes.give_up(self.lane)
+                    self.worker = None
                 raise
             self._after(turn)
         self.quiet = not (self.held or self._ready or self._arrived or self.inbox.qsize())
-        with self.turned:
-            self.turned.notify_all()
+        if self._bells:
+            bells, self._bells = self._bells, []
+            for bell in bells:
+                bell.ring()
         return self._wait()
 
     def _collect(self) -> list[tuple[Work, End]]:
@@ -270,13 +284,13 @@ class Scheduler:
 
     def _take_back(self, real: float) -> None:
         """Works claimed ahead that did not begin when they should have, or that somebody wants otherwise."""
-        late = False
-        if len(self.held) > self.crew.size and self.crew.ahead:
+        self._slow = 0
+        if len(self.held) >= self.crew.size and self.crew.ahead:
             for work in list(self.held.values()):
-                if work.since and not work.took and real - work.since > HORIZON:
+                if work.since and not work.took and real - work.since > HORIZON and work.stop != "timeout":
                     self.pace.at_least(work.kind.name, real - work.since)
-                    late = True
-        if late or self._recall:
+                    self._slow += 1
+        if self._recall or (self._slow and len(self.held) > self.crew.size):
             self._recall = False
             for work in self.crew.take_back():
                 self.held.pop(work.claimed.id, None)
@@ -289,7 +303,8 @@ class Scheduler:
             return [], False
         if self._alone and held > 0:
             return [], True
-        threads, cramped, room = self.crew.size, False, []
+        # A thread that is in something long begins nothing within the horizon, whatever its name.
+        threads, held, cramped, room = self.crew.size - self._slow, held - self._slow, False, []
         for kind in list(self.file.known.kinds.values()):
             if kind.name in self._definitions:
                 most = self.pace.room(kind.name, threads, held) if self.crew.ahead else threads - held
@@ -323,6 +338,7 @@ class Scheduler:
         if turn.back:
             moves.give_back(tx, [(work.claimed.id, work.claimed.token) for work in turn.back], now)
         if self.worker is None and self.claiming:
+            turn.enlisted = True
             self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
             self._mark()
             self._others = True
@@ -400,8 +416,10 @@ class Scheduler:
             return 0.0
         if self._ready and self._room(len(self.held))[0]:
             return 0.0
-        now, elapsed = self.clock.now(), self.stage.duration()
-        times = [self._look_at - monotonic()]
+        now, elapsed, real = self.clock.now(), self.stage.duration(), monotonic()
+        if self.held or self.waiting:  # it may have been set when there was nothing
+            self._look_at = min(self._look_at, real + POLL_BUSY)
+        times = [self._look_at - real]
         if self._next_due is not None:
             times.append(self._next_due - now)
         if self.held:
@@ -435,11 +453,10 @@ class Scheduler:
         moves.give_back(tx, sweep.claims_of(tx, worker), now)
         sweep.sign_off(tx, worker, now)
 
-    def leave_lane(self) -> None:
-        """Give up the proof of life, unless a body that never returned still runs: it may yet do things."""
-        assert self.lanes is not None
+    def leave(self) -> None:
+        """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""
         alive = any(work.since and not work.took for work in self.held.values())
-        if self.crew.stop() and not alive:
+        if self.crew.stop() and not alive and self.lanes is not None:
             if self.worker is not None:
                 self.lanes.give_up(self.lane)
             liveness.leave(self.lanes)

@@ -9,6 +9,7 @@ from taskcore import life
 from taskcore.model import Task
 from taskcore.options import priority as checked_priority
 from taskcore.store import look, operate
+from taskcore.verdict import storable
 
 if TYPE_CHECKING:
     from taskcore.engine import Engine
@@ -105,6 +106,10 @@ class Selection:
 
     def cancel(self, reason: str | None = None) -> int:
         """End what is not running as cancelled; ask what is running to stop (not counted)."""
+        if reason is not None:
+            if not isinstance(reason, str):
+                raise TypeError(f"reason is a text, not {reason!r}")
+            reason = storable(reason)
         return self._engine._operate(self._where, operate.cancel, self._engine._now(), reason)
 
     def pause(self) -> int:

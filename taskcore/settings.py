@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from taskcore import life
+from taskcore.clock import Clock, SystemClock
+from taskcore.codec import Codec
 from taskcore.endings import seconds
 from taskcore.options import text
 
@@ -22,7 +24,7 @@ def own_name() -> str:
 
 def workers_of(workers: int | None, executor: Executor | None) -> int:
     """How many bodies at a time: as given, as the executor has, or as `ThreadPoolExecutor` would take."""
-    if executor is not None and not hasattr(executor, "submit"):
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
         raise TypeError(f"executor is a concurrent.futures.Executor, not {executor!r}")
     if workers is None:
         own = getattr(executor, "_max_workers", None)
@@ -36,6 +38,8 @@ def workers_of(workers: int | None, executor: Executor | None) -> int:
 
 def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
     """Own labels → phase."""
+    if statuses is not None and not isinstance(statuses, Mapping):
+        raise TypeError(f"statuses is a dict of labels and their phases, not {statuses!r}")
     checked = {}
     for label, phase in (statuses or {}).items():
         text("a status", label)
@@ -45,6 +49,20 @@ def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
             raise ValueError(f"status {label!r} belongs to one of {', '.join(life.LABELLED)}, not to {phase!r}")
         checked[label] = phase
     return checked
+
+
+def codec_of(codec: Codec) -> Codec:
+    if not (callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None))):
+        raise TypeError(f"codec has encode(value) and decode(text), as taskcore.JSON does; {codec!r} has not")
+    return codec
+
+
+def clock_of(clock: Clock | None) -> Clock:
+    if clock is None:
+        return SystemClock()
+    if not callable(getattr(clock, "now", None)):
+        raise TypeError(f"clock is an object with now(), not {clock!r}")
+    return clock
 
 
 def lease_of(lease: float) -> float:

@@ -84,12 +84,13 @@ class Scope:
 class TransactionScope:
     """The block. While it is open, every other writer waits, so it should be short."""
 
+    _tx: Transaction | None = None
+
     def __init__(self, file: File, clock: Clock, on_end: Callable[[Scope], None]) -> None:
         self._file = file
         self._clock = clock
         self._on_end = on_end
         self._database: Database | None = None
-        self._tx: Transaction | None = None
 
     def __enter__(self) -> Database:
         if self._database is not None:

@@ -36,5 +36,7 @@ class Turn:
     claimed: list[Claimed] = field(default_factory=list)
     more: bool = False
     freed: bool = False
+    enlisted: bool = False
+    """Whether the engine got its row in this transaction."""
     next_due: float | None = None
     """When time moves a row, as far as was known; once swept, as it is."""

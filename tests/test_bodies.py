@@ -88,7 +88,7 @@ def test_a_label_is_what_dependencies_may_ask_for(inline):
     assert [future.result() for future in futures[:3]] == [["host"], ["host"], [None]]
 
 
-@pytest.mark.parametrize("status", ["unheard of", "busy", "running", "ready", "cancelled", "skipped", "finished", 5, ""])
+@pytest.mark.parametrize("status", ["unheard of", "busy", "running", "ready", "cancelled", "skipped", "pending", 5, ""])
 def test_an_unknown_label_fails_the_attempt_with_that_text(inline, status):
     future, task = once(inline, lambda: Done(1, status=status), max_attempts=2, backoff=constant(0))
     assert (task.phase, task.failures, task.result) == ("failed", 2, None)
@@ -182,15 +182,13 @@ def test_cancelled_is_not_caught_by_except_exception(inline):
     assert task.phase == "cancelled"
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: Retry(-1), lambda: Retry("5"), lambda: Retry(float("nan")), lambda: Snooze(-1), lambda: Snooze(None)]
-)
-def test_a_delay_that_makes_no_sense_fails_the_attempt(inline, make):
+@pytest.mark.parametrize("ask, delay", [(Retry, -1), (Retry, "5"), (Retry, float("nan")), (Snooze, -1), (Snooze, None)])
+def test_a_delay_that_makes_no_sense_fails_the_attempt(inline, ask, delay):
     with pytest.raises((ValueError, TypeError), match="delay"):
-        make()
+        ask(delay)
 
     def body():
-        raise make()
+        raise ask(delay)
 
     _, task = once(inline, body)
     assert task.phase == "failed" and "delay" in task.last_error
@@ -506,7 +504,7 @@ class Picky:
 
 def test_what_a_codec_refuses_is_refused_by_name_with_nothing_stored(clock):
     with contextlib.closing(Engine(":memory:", clock=clock, executor=InlineExecutor(), codec=Picky())) as engine:
-        with pytest.raises(TypeError, match="argument 2 .*not for a file"):
+        with pytest.raises(TypeError, match=r"argument 2 .*not for a file"):
             engine.task(lambda a, b: None, name="f").submit(1, "secret")
         assert len(engine.tasks) == 0
         _, task = once(engine, lambda: "secret")

@@ -552,7 +552,7 @@ class Scenario:
                 raise taskcore.Snooze(3)
             return "awake"
 
-        robot = engine.task("robot", max_attempts=2)
+        robot = engine.task("robot", max_attempts=2, backoff=taskcore.constant(1))
 
         tasks = (fetch, leaf, total, flaky, bad, later, drowsy, robot)
         self.tasks = {task.name: task for task in tasks}
@@ -675,7 +675,6 @@ def dies_at_every_statement(where, share, shares):
             import taskcore.scheduler
 
             taskcore.scheduler.monotonic = lambda: 0.0  # looks for other processes come at no fixed statement
-        taskcore.verdict.DEFAULT_BACKOFF = taskcore.constant(1)  # the usual one throws dice
         Scenario(path, 1000).play(done=report)
         return fuse.count
 

@@ -196,6 +196,15 @@ def test_a_task_put_before_others_holds_them_until_it_has_succeeded(engine):
     assert phases(ready, waiting, delayed, paused) == ["ready", "waiting", "scheduled", "paused"]
 
 
+def test_a_task_put_before_several_takes_them_all_before_anything_follows(engine):
+    """One of them is above the other, and the new task is doomed from the start."""
+    gone, above = cancelled(engine), engine.submit("above")
+    below = engine.task("below").options(after=above).submit()
+    first = engine.task("first").options(after=gone, before=[above, below, above.id, below]).submit()
+    assert phases(first, above, below) == ["skipped", "skipped", "skipped"]
+    assert len(edges(above)) == 1 and len(edges(below)) == 2
+
+
 def test_a_task_put_before_others_that_fails_takes_them_along(engine):
     ready = engine.submit("ready")
     engine.task("first").options(before=ready).submit()
@@ -625,6 +634,21 @@ def test_depends_on_again_replaces_what_is_wanted(engine):
     assert phases(down) == ["ready"]
     down.depends_on(up, on="failed")
     assert phases(down) == ["skipped"]
+
+
+@pytest.mark.parametrize("on", ["ready", "pending", "running", "failed"])
+def test_the_first_edge_of_a_file_that_asks_for_something_else_than_success_is_followed_too(engine, on):
+    up, down = engine.submit("up"), engine.submit("down")
+    down.depends_on(up)
+    down.depends_on(up, on=on, otherwise="wait")
+    free = "ready" if on in ("ready", "pending") else "waiting"
+    assert phases(down) == [free]
+    work = claim(engine, "up")
+    assert phases(down) == ["ready" if on == "running" else "waiting"]
+    work.release()
+    assert phases(down) == [free]
+    claim(engine, "up").fail("no")
+    assert phases(down) == ["ready" if on == "failed" else "waiting"]
 
 
 def test_depends_on_holds_what_is_scheduled_without_losing_its_time(engine, clock):

@@ -110,7 +110,7 @@ def test_a_census_killed_half_way_goes_on_and_parses_no_file_twice(tmp_path: Pat
         attempts = [task.attempts for task in engine.tasks.where(name="parse", phase="succeeded")]
         assert len(attempts) == 300
         again = [number for number in attempts if number != 1]
-        assert len(again) <= 2, "only what was running at the kill is run again"
+        assert len(again) <= 10, "only what was running, or had returned in the last moment, is run again"
         assert set(again) <= {2}
         assert f"cut off by a kill and begun again: {len(again)}" in output.splitlines()
         assert package_totals(engine) == package_totals(other)

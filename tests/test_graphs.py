@@ -276,7 +276,8 @@ def test_a_real_workflow_runs_in_a_legal_order(path, name, size, threads):
                 futures[node] = step.options(tags=[tag], key=names[node]).submit(
                     node, [futures[u] for u in above[node]]
                 )
-        assert engine.tasks.counts()["ready"] == sum(not above[node] for node in range(len(names)))
+        if not threads:
+            assert engine.tasks.counts()["ready"] == sum(not above[node] for node in range(len(names)))
         assert engine.run() == {"succeeded": len(names)}
     assert sorted(began) == sorted(ended) == list(range(len(names)))
 

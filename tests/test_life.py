@@ -449,7 +449,7 @@ FLOORS = [
     "store.known store.schema store.file store.liveness",
     "store.edges store.moves store.births store.operate store.look store.sweep",
     "verdict",
-    "body crew turn scheduler loop",
+    "bell body crew turn scheduler loop",
     "spans exits progress future submission function intake transaction selection claim engine",
     "testing",
 ]
@@ -458,7 +458,7 @@ FLOORS = [
 HEIGHT = {module: place for place, module in enumerate(" ".join(FLOORS).split())}
 
 THREADED = {
-    "store.file", "store.liveness", "crew", "scheduler", "loop", "future", "engine", "exits", "spans", "testing",
+    "store.file", "store.liveness", "bell", "crew", "scheduler", "loop", "future", "engine", "exits", "spans", "testing",
 }  # fmt: skip
 
 

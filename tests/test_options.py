@@ -12,6 +12,7 @@ from taskcore import Engine, KeyConflict, TaskFailed, TaskNotFound, UnknownStatu
 from taskcore.testing import InlineExecutor
 
 PATIENCE = 10  # seconds that a healthy engine never needs
+STATUSES = {"good": "succeeded", "bad": "failed", "busy": "running"}
 
 
 class Fails:
@@ -34,6 +35,21 @@ def started_at(future):
 def order(engine):
     """The names of all that ran, in order of their starts."""
     return [task.args[0] for task in sorted(engine.tasks.where(phase="succeeded"), key=lambda task: task.result)]
+
+
+@pytest.fixture
+def engine(clock):
+    """As everywhere, but in memory: there are many options."""
+    with contextlib.closing(Engine(":memory:", workers=0, clock=clock, statuses=STATUSES)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def inline(clock):
+    with contextlib.closing(
+        Engine(":memory:", executor=InlineExecutor(), clock=clock, statuses=STATUSES)
+    ) as inline:
+        yield inline
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ def holds_two_of_many(path):
     def work(n):
         if n >= 0:
             say("began", n)
-            sys.stdin.readline()
+            os.read(0, 3)  # two threads: each takes one "go\n"
         return n
 
     list(work.map([-1] * 200))
@@ -350,9 +350,9 @@ def refuses(call, *args):
     """What a forked child does with its parent's engine is an error that says so."""
     try:
         result = call(*args)
-    except taskcore.EngineClosed as error:
-        assert "fork" in str(error), error
-    else:
+    except RuntimeError as error:
+        result = error
+    if not (isinstance(result, taskcore.EngineClosed) and "fork" in str(result)):
         raise AssertionError(f"{call} gave {result!r}")
 
 
@@ -368,7 +368,7 @@ def forks_while_busy(path, how):
         while not stop.is_set():
             sent.append(work.submit(len(sent)))
 
-    thread = threading.Thread(target=streams)
+    thread = threading.Thread(target=streams, daemon=True)
     thread.start()
 
     def in_the_child(number):
@@ -386,26 +386,26 @@ def forks_while_busy(path, how):
             assert own.task(lambda n: n, name="of a child").submit(number).result(20) == number
         return how
 
-    def inode():
-        return os.stat(path + "-wal").st_ino
-
-    log = inode()
     for number in range(8):
         assert in_a_fork(in_the_child, number) == 0, number
-        assert inode() == log, "the log of the parent was unlinked"
     stop.set()
     thread.join()
     slow_go.set()
     assert waiting.result(20) is True
     assert [future.result(20) for future in sent] == list(range(len(sent)))
-    engine.shutdown()
     say("sent", len(sent))
+    sys.stdin.readline()
+    engine.shutdown()
 
 
 @pytest.mark.parametrize("how", ["_exit", "exit"])
 def test_a_fork_of_a_busy_engine_is_told_that_it_cannot_use_it_and_the_parent_goes_on(path, child, how):
-    (line,) = child(forks_while_busy, path, how, uses=(in_a_fork, refuses)).end()
-    sent = int(line.split()[1])
+    parent = child(forks_while_busy, path, how, uses=(in_a_fork, refuses))
+    sent = int(parent.line().split()[1])
+    # Nothing that the forked ones closed or left took the parent's log away: another process sees all it was told.
+    assert rows(path, "SELECT count(*) FROM taskcore_task WHERE phase = 'succeeded'") == [(sent + 8 + 1,)]
+    parent.tell("go")
+    assert parent.end() == []
     with Engine(path, workers=0) as engine:
         assert engine.tasks.where(name="work").counts() == {"succeeded": sent}
         assert sorted(t.args[0] for t in engine.tasks.where(name="of a child")) == list(range(8))
@@ -418,7 +418,8 @@ def forks_inside_a_block(path):
     work = engine.task(lambda n: n, name="work")
 
     def in_the_child(db):
-        refuses(db.execute, "INSERT INTO mine VALUES (2)")
+        with contextlib.suppress(RuntimeError):
+            raise AssertionError(db.execute("INSERT INTO mine VALUES (2)"))
         refuses(work.submit, 2)
         refuses(engine.tasks.counts)
         return None
@@ -529,10 +530,6 @@ def replaced(path):
     os.replace(path.with_suffix(".new"), path)
 
 
-def health(engine):
-    return getattr(engine, "health", engine._loop.trouble)
-
-
 @pytest.mark.parametrize("away", [unlinked, renamed, replaced])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_engine_whose_file_goes_away_acknowledges_nothing_after_a_second(path, away, workers):
@@ -555,7 +552,7 @@ def test_an_engine_whose_file_goes_away_acknowledges_nothing_after_a_second(path
         if workers:
             with pytest.raises(BadFile):
                 engine.run()
-            assert health(engine).startswith("stopped")
+            assert engine.health.startswith("stopped") and "deleted or replaced" in engine.health
 
 
 @pytest.mark.parametrize("away", [unlinked, replaced])
@@ -638,8 +635,8 @@ def test_a_broken_process_pool_stops_the_engine_and_keeps_its_tasks(path, tmp_pa
         with pytest.raises(taskcore.TaskcoreError) as caught:
             dying.result(PATIENCE)
         assert not isinstance(caught.value, TaskFailed), "its process died: it may run again"
-        assert health(engine).startswith("stopped"), health(engine)
-        assert "executor" in health(engine) or "broke" in health(engine)
+        assert engine.health.startswith("stopped"), engine.health
+        assert "executor" in engine.health or "broke" in engine.health
         with pytest.raises(taskcore.TaskcoreError):
             engine.run()
         for future in behind:
@@ -686,7 +683,7 @@ def test_an_executor_that_was_shut_down_stops_the_engine_and_keeps_its_tasks(pat
         future = engine.submit(square, 4)
         with pytest.raises(taskcore.TaskcoreError):
             future.result(PATIENCE)
-        assert health(engine).startswith("stopped")
+        assert engine.health.startswith("stopped")
     with Engine(path, workers=1) as engine:
         engine.task(square, name="test_processes.square")
         assert engine.run() == {"succeeded": 2}

@@ -59,7 +59,7 @@ def test_ids_are_given_in_order_of_submission_and_never_twice(path, clock):
     assert ids == sorted(set(ids))
 
 
-VALUES = [
+VALUES: list = [
     None, True, 0, -1, 10**40, 1.5, float("inf"), "", "ünï\u2028", b"\x00\xff", (), (1, (2,)), [], [[]], {},
     {"a": None}, {1: "one", (2, 3): "two"}, {"$tuple": [1]}, set(), {1, "a"}, frozenset({(1, 2)}), Decimal("1.10"),
     Path("a/b"), datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC), datetime.timedelta(days=-1, microseconds=1),

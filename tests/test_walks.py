@@ -2,6 +2,7 @@
 keeps of its edges is what a fresh look finds. `walk(path, seed, …)` with the seed of a failure repeats it."""
 
 import collections
+import copy
 import random
 import sqlite3
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from taskcore.testing import ManualClock
 
 BACKOFF, LEASE = 50.0, 30.0
 NAMES = "abc"
-WANTS = [*life.PHASES, "finished", "good", "bad", *["succeeded"] * 6, *["pending", "ready"] * 2]
+WANTS = [*life.PHASES, "finished", "good", "bad", *["succeeded"] * 6, *["pending", "ready", "scheduled"] * 2]
 OPEN = ("waiting", "scheduled", "ready")
 
 
@@ -273,7 +274,9 @@ class Walk:
     def __init__(self, path, seed, hits, size):
         self.random, self.hits, self.size, self.path = random.Random(seed), hits, size, path
         self.clock, self.model, self.tokens = ManualClock(1000.0), Model(), []
-        self.engine = self.open()
+        self.wants = self.random.choice([WANTS, WANTS, ["succeeded", "finished"], ["succeeded"]])
+        self.engines = [self.open() for _ in range(self.random.choice([1, 1, 2]))]
+        self.engine = self.engines[0]
         self.raw = sqlite3.connect(path, isolation_level=None)
         swarm = self.random.sample(sorted(VERBS), len(VERBS) - self.random.randrange(5))
         self.verbs = [verb for verb in ["submit", *swarm] for _ in range(VERBS.get(verb, 1))]
@@ -283,19 +286,19 @@ class Walk:
             self.path, workers=0, lease=LEASE, clock=self.clock, name="walk",
             statuses={"good": "succeeded", "bad": "failed"},
         )  # fmt: skip
-        self.names = {name: engine.task(len, name=name, backoff=constant(BACKOFF)) for name in NAMES}
+        for name in NAMES:
+            engine.task(len, name=name, backoff=constant(BACKOFF))
         return engine
 
     def close(self):
-        self.engine.close()
+        for engine in self.engines:
+            engine.close()
         self.raw.close()
 
     def step(self):
         """→ what was done, in words."""
-        verb = self.random.choice(self.verbs)
-        said = getattr(self, verb.replace(" ", "_"))()
-        self.model.settle()
-        return said
+        self.engine = self.random.choice(self.engines)
+        return getattr(self, self.random.choice(self.verbs))()
 
     def check(self):
         rows, edges = examine(self.raw, self.model.now)
@@ -320,7 +323,7 @@ class Walk:
         return {self.task() for _ in range(self.random.choice([1, 1, 1, 3, 8]))} if self.model.tasks else {1}
 
     def edge(self):
-        return self.random.choice(WANTS), self.random.choice(["skip", "skip", "wait", "drop"])
+        return self.random.choice(self.wants), self.random.choice(["skip", "skip", "wait", "drop"])
 
     # -- the verbs --------------------------------------------------------------------------------------------------
 
@@ -332,7 +335,7 @@ class Walk:
         after = {r.choice(known): self.edge() for _ in range(r.choice([0, 0, 1, 1, 2, 3]))} if known else {}
         before = list({self.task() for _ in range(r.choice([0] * 8 + [1, 2]))}) if known else []
         name, key, forever = r.choice(NAMES), r.choice([None, None, None, "k", "l"]), r.random() < 0.3
-        delay, priority = r.choice([0, 0, 0, 10, 70]), r.choice([0, 0, 0, 5, -5])
+        delay, priority = r.choice([0, 0, 10, 70]), r.choice([0, 0, 0, 5, -5])
         options = {
             "max_attempts": r.choice([1, 2, 3, None]), "max_lapses": r.choice([0, 1, 3]),
             "retry_first": r.random() < 0.3,
@@ -340,23 +343,16 @@ class Walk:
         last = model.last_id
         wanted = model.submit(name, after, before, key, forever, delay, priority, **options)
         more = {"key": key, "key_scope": None if forever else "unfinished"} if key else {}
-        order = self.names[name].options(
-            after=after, before=before, delay=delay, priority=priority, **options, **more
-        )  # fmt: skip
-        in_block = r.random() < 0.3
-        if in_block:
-            with self.engine.transaction():
-                got = attempt(order.submit)
-        else:
-            got = attempt(order.submit)
+        named = self.engine.task(name, backoff=constant(BACKOFF))
+        order = named.options(after=after, before=before, delay=delay, priority=priority, **options, **more)
+        got = attempt(order.submit)
         assert got == wanted, f"submit gave {got}, not {wanted}"
         new = wanted == last + 1
-        if new:
-            model.settle()
+        model.settle()
         self.hit(
             "submit", model.tasks[wanted].phase if new else "known" if isinstance(wanted, int) else wanted.__name__
         )
-        return f"{name} {after} {before} {key} {forever} {delay} {priority} {options} {in_block} -> {wanted}"
+        return f"{name} {after} {before} {key} {forever} {delay} {priority} {options} -> {wanted}"
 
     def claim(self):
         names = self.random.sample(NAMES, self.random.randint(1, 3))
@@ -464,15 +460,33 @@ class Walk:
         return f"{task} depends on {upstream} {edge} -> {wanted}"
 
     def reopen(self):
+        self.engines.remove(self.engine)
         self.engine.close()
-        self.engine = self.open()
+        self.engines.append(self.open())
         self.hit("reopen", len(self.model.tasks) > 0)
         return "reopen"
+
+    def block(self):
+        """Several verbs in one transaction; of some, nothing stays."""
+        model, tokens, said = copy.deepcopy(self.model), list(self.tokens), []
+        verbs = [verb for verb in self.verbs if verb not in ("block", "reopen", "advance")]
+        try:
+            with self.engine.transaction():
+                for _ in range(self.random.randint(1, 4)):
+                    said.append(getattr(self, self.random.choice(verbs))())
+                if self.random.random() < 0.4:
+                    raise ZeroDivisionError
+            self.hit("block", "committed")
+        except ZeroDivisionError:
+            self.model, self.tokens = model, tokens
+            self.hit("block", "rolled back")
+            said.append("and all of it undone")
+        return " / ".join(said)
 
 
 VERBS = {
     "submit": 5, "claim": 4, "report": 6, "advance": 3, "cancel": 1, "pause": 1, "resume": 1, "rerun": 2, "depend": 2,
-    "set_priority": 1, "delete": 1, "reopen": 1,
+    "set_priority": 1, "delete": 1, "reopen": 1, "block": 2,
 }  # fmt: skip
 """How often each is drawn."""
 
@@ -512,6 +526,7 @@ OFTEN = {
     "delete": [*[(phase, "gone") for phase in life.ENDED], *map(same, (*OPEN, "running", "paused", *life.ENDED))],
     "depend": ["again", "InvalidTransition", "DependencyCycle", "waiting", "ready", "paused", "skipped"],
     "reopen": [True],
+    "block": ["committed", "rolled back"],
 }  # fmt: skip
 """Verb → what must come of it at least once; walks that never meet it prove little."""
 

@@ -110,8 +110,7 @@ class Births:
             task_id, new = self._add(order, kind)
             self.flush()
             if new:
-                for downstream in order.before:
-                    edges.depend(tx, downstream, task_id, life.SUCCEEDED, "skip", self._now)
+                edges.depend(tx, order.before, task_id, life.SUCCEEDED, "skip", self._now)
         except BaseException:
             for gathered in (self._rows, self._edges, self._linked, self._tags, self._keys):
                 gathered.clear()
@@ -198,6 +197,9 @@ class Births:
     def _keyed(self, order: Order, key: str) -> int | None:
         """The task that has this name and key, if it stands in the way of a new one."""
         fresh = self._keys.get((order.name, key))
+        if fresh is not None and not order.key_forever:
+            self.flush()  # one that nothing could meet has ended already
+            fresh = None
         if fresh is not None:
             task_id, args, links, ended = (*fresh, False)
         else:

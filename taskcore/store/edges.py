@@ -227,8 +227,19 @@ def _notice(known: Known, watched: int) -> None:
     known.has_guards = known.has_guards or watched == 2
 
 
-def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str, now: float) -> None:
-    """A new edge between tasks that exist, or another `wants` for the one there is."""
+def depend(tx: Transaction, tasks: Collection[int], upstream: int, wants: str, otherwise: str, now: float) -> None:
+    """A new edge from each of these to one that exists, or another `wants` for the one there is.
+
+    First all edges, then what follows from them: one of the tasks may be above another.
+    """
+    tasks = list(dict.fromkeys(tasks))
+    blocked = [task for task in tasks if _attach(tx, task, upstream, wants, otherwise)]
+    link(tx, tasks, now)
+    propagate(tx, blocked, now)
+
+
+def _attach(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str) -> bool:
+    """Make the edge, unmet as yet. → whether the task could have been claimed until now."""
     watched = watch(tx.known, wants)
     for task_id in (task, upstream):
         if not tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
@@ -250,9 +261,7 @@ def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str
             (task,),
         )
         add(tx, [(upstream, task, wants, otherwise, watched)])
-    link(tx, [task], now)
-    if phase in (life.READY, life.SCHEDULED):
-        propagate(tx, [task], now)
+    return phase in (life.READY, life.SCHEDULED)
 
 
 _UPSTREAMS: Final = "SELECT upstream FROM taskcore_edge WHERE task = ?"

@@ -41,7 +41,7 @@ class Transaction:
     """One open write, and what it gathers for those who look after its commit."""
 
     __slots__ = (
-        "births", "born", "committed", "doomed", "ended", "execute", "executemany", "freed", "known", "of_a_turn", 
+        "births", "born", "committed", "doomed", "ended", "execute", "executemany", "freed", "known", "of_a_turn",
         "requested", "scope",
     )  # fmt: skip
 
@@ -94,10 +94,14 @@ class File:
     def _open(self, statuses: Mapping[str, str]) -> None:
         if not self.in_memory and os.path.isdir(self.path):
             raise BadFile(self.path, "this is a directory")
+        if not self.in_memory and os.path.exists(self.path) and not os.access(self.path, os.W_OK):
+            raise BadFile(self.path, "the file cannot be written")
         try:
             connection = self._connect()
             try:
                 self._prepare(connection, statuses)
+                self._polled = patiently(_data_version, connection)
+                patiently(self.known.learn, connection, self._polled)
             except BaseException:
                 connection.close()
                 raise
@@ -106,8 +110,6 @@ class File:
         self._connection = connection
         self._identity = self._stat()
         self._checked_until = clock.monotonic() + 0.5
-        self._polled = _data_version(connection)
-        patiently(self.known.learn, connection, self._polled)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -121,7 +123,11 @@ class File:
             "PRAGMA journal_size_limit = 16777216",
             f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}",
         ):
-            patiently(connection.execute, pragma)
+            try:
+                patiently(connection.execute, pragma)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _prepare(self, connection: sqlite3.Connection, statuses: Mapping[str, str]) -> None:
@@ -344,6 +350,8 @@ class File:
         if self._connection is not None and self._usable:
             if self._transaction is None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
+            if self._identity is _GONE:
+                self.check_identity()
             return self._connection
         if self._closed:
             raise EngineClosed(self.path)
