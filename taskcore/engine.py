@@ -83,7 +83,7 @@ class Engine(Executor):
         self._futures = Register(self)
         self._spans = Spans()
         self._pid = os.getpid()
-        self._closed = self._refusing = False
+        self._closed = self._closing = self._refusing = False
         self._ending = threading.RLock()  # held by whoever closes; another closer waits for it
         stage = Stage(self._file, codec, duration_of(self._clock))
         self._scheduler = Scheduler(
@@ -162,7 +162,7 @@ class Engine(Executor):
         return self._submit(self._intake.function(fn), args, kwargs)
 
     def _submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
-        if self._refusing:
+        if self._refusing and (self._closed or self._in_body() is None):  # bodies that run go on as before
             raise EngineClosed(self.path, "the engine takes no more tasks")
         future = self._intake.submit(function, args, kwargs)
         self._spans.add(future.id)
@@ -271,7 +271,7 @@ class Engine(Executor):
 
     def start(self) -> None:
         """Claim what is in the file, in the background, until `close` or `shutdown`."""
-        if self._closed:
+        if self._closed or self._closing:
             raise EngineClosed(self.path, FORKED) if self._pid != os.getpid() else EngineClosed(self.path)
         if self._workers and not self._scheduler.claiming and self._loop.error is None:
             self._loop.start()
@@ -368,12 +368,15 @@ class Engine(Executor):
             self._ending.release()
 
     def _close(self, deadline: float | None) -> None:
-        self._refusing = True
+        self._refusing = self._closing = True
         try:
             try:
                 self._loop.finish(deadline, self._in_body())
             except BadFile as error:  # there is nothing left to close in good order
                 log.warning("%s", error)
+            except KeyboardInterrupt:
+                self._loop.finish(monotonic(), self._in_body())  # bodies are not waited for any longer
+                raise
             finally:
                 self._futures.close()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from taskcore.engine import Engine
+
+log = logging.getLogger("taskcore")
 
 _engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
 _registered = False
@@ -52,12 +55,15 @@ def _end() -> None:
         if engine._pid != os.getpid():
             continue
         try:
-            if _by_an_error():
+            try:
+                if not _by_an_error():
+                    engine.shutdown(wait=True)
+            finally:  # also if a Ctrl-C ended the waiting
                 engine.close()
-            else:
-                engine.shutdown(wait=True)
-        except BaseException:  # a second Ctrl-C, most likely: what runs is given back, and continues at the next start
-            engine.close(0)
+        except KeyboardInterrupt:  # what runs was given back, and continues at the next start
+            continue
+        except Exception:
+            log.exception("%r did not end in good order", engine)
 
 
 def _by_an_error() -> bool:

@@ -217,13 +217,12 @@ class Register:
     def _tidy(self) -> None:
         """Drop what nobody holds or has heard of its end. (A callback of each reference would cost more than all else
         of a handle.)"""
-        alive = {}
-        for task_id, handle in list(self._handles.items()):
+        handles = self._handles  # in place: other threads submit meanwhile
+        for task_id, handle in list(handles.items()):
             future = handle()
-            if future is not None and not future._resolved:
-                alive[task_id] = handle
-        self._handles = alive
-        self._tidy_at = 2 * len(alive) + 1000
+            if (future is None or future._resolved) and handles.get(task_id) is handle:
+                handles.pop(task_id, None)
+        self._tidy_at = 2 * len(handles) + 1000
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -195,7 +195,7 @@ REFUSED = {
     # bodies, outside of one
     "current() outside": (lambda w: taskcore.current(), NotInTask, "body"),
     "a retry in the past": (lambda w: taskcore.Retry(-1), ValueError, "delay"),
-    "a snooze of a text": (lambda w: taskcore.Snooze(*["5"]), TypeError, "delay"),
+    "a snooze of a text": (lambda w: taskcore.Snooze("5"), TypeError, "delay"),  # type: ignore[arg-type]
 }  # fmt: skip
 
 

@@ -240,7 +240,7 @@ def test_an_exception_that_was_raised_keeps_its_traceback(engine):
         {}["lens"]
     except KeyError as error:
         claim.fail(error)
-    assert "{}[\"lens\"]" in future.history()[0].traceback
+    assert '{}["lens"]' in future.history()[0].traceback
 
 
 @pytest.mark.parametrize("error", [None, 5, KeyError, b"x"])

@@ -828,3 +828,21 @@ def test_a_raised_exception_is_not_kept_by_the_engine(engine):
     gc.collect()
     assert ref() is None
     assert not engine._scheduler.errors
+
+
+def test_no_handle_is_forgotten_while_others_are_tidied_away(inline):
+    register, futures, stop = inline._futures, [], threading.Event()
+
+    def tidy():
+        while not stop.is_set():
+            register._tidy()
+
+    tidying = threading.Thread(target=tidy)
+    tidying.start()
+    try:
+        futures.extend(inline.submit("elsewhere", n) for n in range(200))
+    finally:
+        stop.set()
+        tidying.join()
+    inline.close()
+    assert all(isinstance(future.exception(), EngineClosed) for future in futures)

@@ -46,9 +46,7 @@ def engine(clock):
 
 @pytest.fixture
 def inline(clock):
-    with contextlib.closing(
-        Engine(":memory:", executor=InlineExecutor(), clock=clock, statuses=STATUSES)
-    ) as inline:
+    with contextlib.closing(Engine(":memory:", executor=InlineExecutor(), clock=clock, statuses=STATUSES)) as inline:
         yield inline
 
 

@@ -200,8 +200,8 @@ def test_no_text_becomes_sql(engine, zoo):
     for text in ("'; DROP TABLE taskcore_task; --", "%", "_", "*", 'a" OR 1', "a' OR '1'='1", "ready\\", "[1]", '"'):
         for name in ("name", "status", "key", "tag", "worker"):
             assert names(engine.tasks.where(**{name: text})) == []
-    odd = engine.task("o'dd \"name\" %").options(tags=["'t'", "]", '"'], key='"k"').submit()
-    assert [task.id for task in engine.tasks.where(name="o'dd \"name\" %", tag='"', key='"k"')] == [odd.id]
+    odd = engine.task('o\'dd "name" %').options(tags=["'t'", "]", '"'], key='"k"').submit()
+    assert [task.id for task in engine.tasks.where(name='o\'dd "name" %', tag='"', key='"k"')] == [odd.id]
 
 
 # -- reading -------------------------------------------------------------------------------------------------------

@@ -294,7 +294,7 @@ def test_nothing_that_ends_the_transaction_is_executed(engine, stars, raw, sql, 
 
 def test_words_that_only_look_like_ends_are_no_ends(engine):
     with engine.transaction() as db:
-        db.execute("CREATE TABLE commits (\"BEGIN\" TEXT) -- COMMIT")
+        db.execute('CREATE TABLE commits ("BEGIN" TEXT) -- COMMIT')
         db.execute("INSERT INTO commits VALUES ('ROLLBACK; COMMIT')")
         assert db.execute("SELECT 'COMMIT' /* COMMIT */").fetchone() == ("COMMIT",)
         assert db.execute("WITH end_ AS (SELECT 1) SELECT * FROM end_").fetchone() == (1,)
