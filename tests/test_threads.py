@@ -471,8 +471,8 @@ class NothingWorks(Exception):
 
 
 class NoClass(Exception):
-    @property
-    def __class__(self):  # type: ignore[misc]  # hostile on purpose
+    @property  # type: ignore[misc]  # hostile on purpose
+    def __class__(self):
         raise ZeroDivisionError
 
 
