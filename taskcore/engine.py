@@ -179,22 +179,7 @@ class Engine(Executor):
     ) -> Iterator[Any]:
         """As `Executor.map`: results in order, `TimeoutError` after `timeout` s from now. Stored in large
         transactions."""
-        function = self._intake.function(fn)
-        if chunksize < 1:
-            raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
-        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
-        futures: list[TaskFuture] = []
-        calls = zip(*iterables, strict=False)
-        inside = self._file.current is not None
-        while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
-            if inside:
-                futures.extend(self._submit(function, args, {}) for args in chunk)
-            else:
-                with self.transaction():
-                    futures.extend(self._submit(function, args, {}) for args in chunk)
-        if self._workers and not inside:
-            self._go()
-        return _results(futures, deadline)
+        return self._intake.map(fn, iterables, timeout, chunksize)
 
     def transaction(self) -> TransactionScope:
         """`with engine.transaction() as db:` — `db.execute`, `db.executemany` and any submits, together or not at all.
@@ -339,7 +324,7 @@ class Engine(Executor):
         self._refusing = True
         if cancel_futures:
             for first, last in self._spans:
-                self._write(_cancel_unbegun, first, last, self._clock.now())
+                self._write(operate.cancel_unbegun, first, last, self._clock.now())
         if not wait:
             threading.Thread(target=self.shutdown, name="taskcore-shutdown", daemon=True).start()
             return
@@ -463,14 +448,3 @@ class Engine(Executor):
         if not tx.of_a_turn:
             self._scheduler.committed(tx)
         self._futures.ended(tx.ended)
-
-
-def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
-    """The results in order; each future is let go as soon as its result was given."""
-    futures.reverse()
-    while futures:
-        yield futures.pop().result(None if deadline is None else max(0.0, deadline - monotonic()))
-
-
-def _cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> None:
-    operate.cancel(tx, look.not_begun(tx, first, last), now, "cancelled at shutdown")

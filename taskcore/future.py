@@ -271,7 +271,7 @@ class Register:
         if self.settle(future):
             return
         self.join(future)
-        with engine._scheduler.somebody_waits():
+        with engine._scheduler.traffic.somebody_waits():
             if engine._loop.helps:
                 bell, left = Bell(), 1.0
                 future._waiters.append(bell)  # type: ignore[arg-type] # it quacks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from taskcore import submission
 from taskcore.body import current_task
+from taskcore.clock import monotonic
+from taskcore.endings import seconds
 from taskcore.errors import KeyConflict
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
@@ -102,3 +104,31 @@ class Intake:
         ):
             return conflict.task_id
         raise conflict
+
+    def map(
+        self, fn: Any, iterables: tuple[Iterable[Any], ...], timeout: float | None, chunksize: int
+    ) -> Iterator[Any]:
+        """`Engine.map`."""
+        function = self.function(fn)
+        if chunksize < 1:
+            raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
+        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
+        futures: list[TaskFuture] = []
+        calls = zip(*iterables, strict=False)
+        inside = self._file.current is not None
+        while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
+            if inside:
+                futures.extend(self._engine._submit(function, args, {}) for args in chunk)
+            else:
+                with self._engine.transaction():
+                    futures.extend(self._engine._submit(function, args, {}) for args in chunk)
+        if self._engine._workers and not inside:
+            self._engine._go()
+        return _results(futures, deadline)
+
+
+def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
+    """The results in order; each future is let go as soon as its result was given."""
+    futures.reverse()
+    while futures:
+        yield futures.pop().result(None if deadline is None else max(0.0, deadline - monotonic()))

@@ -12,7 +12,7 @@ from taskcore.clock import monotonic, pause
 from taskcore.errors import BadFile, EngineClosed
 from taskcore.pace import HORIZON
 from taskcore.scheduler import Scheduler
-from taskcore.store.file import Trouble
+from taskcore.store.patience import Trouble
 
 log = logging.getLogger("taskcore")
 
@@ -132,7 +132,7 @@ class Loop:
         """
         scheduler = self._scheduler
         alone = len(scheduler.held) <= 1 and scheduler.crew.ahead and self._thread is not None
-        alone = alone and not scheduler.streaming() and not self._calls_back(end.id)
+        alone = alone and not scheduler.traffic.streaming() and not self._calls_back(end.id)
         if alone and self._turning.acquire(blocking=False):
             try:
                 wait = self._turn([(work, end)])
@@ -176,7 +176,7 @@ class Loop:
             if not self._stopping:
                 self._sleeps_until = monotonic() + wait
                 scheduler.block(wait)
-            if scheduler.streaming():
+            if scheduler.traffic.streaming():
                 self._nap()
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
@@ -186,7 +186,7 @@ class Loop:
         interpreter's lock round at every statement of each."""
         for _ in range(3):
             pause(0.001)
-            if not self._scheduler.streaming():
+            if not self._scheduler.traffic.streaming():
                 return
 
     def _turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:

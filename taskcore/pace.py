@@ -1,13 +1,22 @@
-"""How far ahead to claim: only as far as what is claimed may be expected to begin within about 50 ms."""
+"""How far ahead to claim, and when a batch may gather: speed comes from both, and nobody may have to wait for it."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Final
+
+from taskcore.clock import monotonic
 
 HORIZON: Final = 0.05
 """Seconds within which what is claimed should begin; what is late goes back to the file."""
 AHEAD: Final = 0.01
 """Seconds of work that each thread may have waiting: enough to bridge a turn, and little to lose in a crash."""
+STREAM: Final = 0.002
+"""Seconds between submits that make a stream of them."""
+LONE: Final = 0.005
+"""Seconds without a submit after which the next one is served at once, at the price of a batch."""
 A_TURN: Final = 1024
 """Tasks claimed in one turn. Beyond some hundred a commit gets no cheaper per task, only longer."""
 MOST: Final = 3072
@@ -36,3 +45,39 @@ class Pace:
             return idle
         most = min(MOST, int(threads * max(1.0, AHEAD / max(average, 1e-6))) + threads)
         return max(idle, min(A_TURN, most - held))
+
+
+class Traffic:
+    """Who submits and who waits, in any thread."""
+
+    def __init__(self, anybody_listens: Callable[[], bool]) -> None:
+        self.waiting = 0
+        """Threads that wait for a result: while somebody does, nothing is held back to fill a batch."""
+        self._anybody_listens = anybody_listens
+        self._submitted_at = 0.0
+        self._lone_from = 0.0
+        self._counting = threading.Lock()  # over `waiting`
+
+    def submitted(self) -> None:
+        self._submitted_at = monotonic()
+
+    def streaming(self) -> bool:
+        """Whether tasks are being submitted one after the other and nobody waits yet for one of them."""
+        return monotonic() - self._submitted_at < STREAM and not (self.waiting > 0 or self._anybody_listens())
+
+    def lone(self) -> bool:
+        """Whether the submit that asks is the first in a while, or the first after somebody waited for a result."""
+        now = monotonic()
+        lone, self._lone_from = now >= self._lone_from, now + LONE
+        return lone
+
+    @contextlib.contextmanager
+    def somebody_waits(self) -> Iterator[None]:
+        with self._counting:
+            self.waiting += 1
+            self._lone_from = 0.0
+        try:
+            yield
+        finally:
+            with self._counting:
+                self.waiting -= 1

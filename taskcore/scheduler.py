@@ -6,10 +6,8 @@ caller of `run()` when bodies run in the caller's thread, or a test with a clock
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from taskcore import verdict
@@ -18,7 +16,7 @@ from taskcore.body import End, Stage, Work
 from taskcore.clock import Clock, monotonic
 from taskcore.crew import Crew
 from taskcore.options import Definition, Options
-from taskcore.pace import HORIZON, Pace
+from taskcore.pace import HORIZON, Pace, Traffic
 from taskcore.store import liveness, moves, sweep
 from taskcore.store.file import File, Transaction
 from taskcore.store.known import Kind
@@ -28,8 +26,6 @@ from taskcore.turn import Ended, Turn
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, and for processes that died."""
-STREAM: Final = 0.002
-"""Seconds between submits that make a stream of them."""
 ALONE_AFTER: Final = 2
 """Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
 
@@ -66,12 +62,8 @@ class Scheduler:
         self.errors: dict[int, BaseException] = {}
         """What bodies raised whose end is being committed: whoever reads the row meanwhile finds it here."""
         self.claiming = False
-        self.waiting = 0
-        """Threads that wait for a result: while somebody does, nothing is held back to fill a batch."""
-        self._freed_at = 0.0
         self.quiet = True
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
-        self._counting = threading.Lock()  # over `waiting`
         self._bells: list[Bell] = []
         self.worker: int | None = None
         self.lane = 0
@@ -81,7 +73,7 @@ class Scheduler:
         self._behaviours = behaviours
         self._on_ended = on_ended
         self._on_foreign_commit = on_foreign_commit
-        self._anybody_listens = anybody_listens
+        self.traffic = Traffic(anybody_listens)
         self._arrived: list[tuple[Work, End]] = []
         self._returning: list[Work] = []
         self._ready = True  # something may be claimable
@@ -92,7 +84,6 @@ class Scheduler:
         self._recall = False
         self._alone = False
         self._others = False
-        self._lone_after = 0.0
         self._slow = 0  # threads whose bodies have run for longer than what is claimed ahead may wait
 
     # -- from any thread --------------------------------------------------------------------------------------------
@@ -115,7 +106,7 @@ class Scheduler:
             self._recall = True
         if tx.freed:
             self._ready, self._next_due, self.quiet = True, 0.0, False
-            self._freed_at = monotonic()
+            self.traffic.submitted()
         if tx.freed or tx.requested:
             self.wake()
 
@@ -125,10 +116,8 @@ class Scheduler:
         Not in a stream of submits, where a batch is cheaper for all of them: only the first in a while, or the first
         after somebody waited for a result.
         """
-        lone, self._lone_after = now >= self._lone_after, now + 0.005
-        if not lone or self.held or self._ready or not self.claiming or self.worker is None or not self.crew.ahead:
-            return None
-        if self._alone or name not in self._definitions:
+        idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self._alone)
+        if not idle or self.worker is None or not self.crew.ahead or name not in self._definitions:
             return None
         return self.worker, now + self.lease
 
@@ -156,30 +145,11 @@ class Scheduler:
         self.claiming = True
         self.look_again()
 
-    @contextlib.contextmanager
-    def somebody_waits(self) -> Iterator[None]:
-        with self._counting:
-            self.waiting += 1
-            self._lone_after = 0.0
-        try:
-            yield
-        finally:
-            with self._counting:
-                self.waiting -= 1
-
     def bell(self) -> Bell:
         """One that rings at the end of the next turn."""
         bell = Bell()
         self._bells.append(bell)
         return bell
-
-    def awaited(self) -> bool:
-        """Whether somebody waits for a result, or wants to be called at one."""
-        return self.waiting > 0 or self._anybody_listens()
-
-    def streaming(self) -> bool:
-        """Whether tasks are being submitted one after the other and nobody waits yet for one of them."""
-        return monotonic() - self._freed_at < STREAM and not self.awaited()
 
     def until_next(self) -> float | None:
         """Seconds until time moves a row, as far as is known."""
@@ -269,7 +239,7 @@ class Scheduler:
         if real >= self._identity_at:
             self.file.check_identity()
             self._identity_at = real + POLL_IDLE
-        self._look_at = real + (POLL_BUSY if self.held or self.waiting else POLL_IDLE)
+        self._look_at = real + (POLL_BUSY if self.held or self.traffic.waiting else POLL_IDLE)
 
     def _heed(self) -> None:
         """Pass on what others ask of tasks that run here."""
@@ -417,7 +387,7 @@ class Scheduler:
         if self._ready and self._room(len(self.held))[0]:
             return 0.0
         now, elapsed, real = self.clock.now(), self.stage.duration(), monotonic()
-        if self.held or self.waiting:  # it may have been set when there was nothing
+        if self.held or self.traffic.waiting:  # it may have been set when there was nothing
             self._look_at = min(self._look_at, real + POLL_BUSY)
         times = [self._look_at - real]
         if self._next_due is not None:

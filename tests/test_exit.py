@@ -50,7 +50,7 @@ class Script:
     """A script in its own directory, run as a user runs it."""
 
     def __init__(self, folder, python):
-        self.folder, self.python, self.path = folder, python, folder / "tasks.db"
+        self.folder, self.python, self.path, self.errors = folder, python, folder / "tasks.db", ""
 
     def begin(self, source, *arguments):
         (self.folder / "script.py").write_text(HEAD + textwrap.dedent(source), encoding="utf-8")
@@ -78,7 +78,7 @@ class Script:
     def counts(self):
         assert wrongs(self.path) == []
         with Engine(self.path, workers=0) as engine:
-            assert engine.tasks.where(phase="running").counts() == {}, "nothing stays claimed"
+            assert engine.tasks.where(phase="running").counts() == {}, f"{self.errors}nothing stays claimed"
             return engine.tasks.counts()
 
 
@@ -224,6 +224,7 @@ def test_a_ctrl_c_asks_bodies_to_stop_and_keeps_the_rest(script, place):
             break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
+    script.errors = errors
     assert process.returncode != 0 or place == "at the end", errors
     assert "Error" not in errors.replace("KeyboardInterrupt", ""), errors
     assert script.counts() in ({"succeeded": 2, "ready": 10}, {"succeeded": 12}), errors

@@ -446,7 +446,7 @@ FLOORS = [
     "errors clock codec endings pace",
     "life backoff",
     "model options settings",
-    "store.known store.schema store.file store.liveness",
+    "store.known store.schema store.patience store.file store.liveness",
     "store.edges store.moves store.births store.operate store.look store.sweep",
     "verdict",
     "bell body crew turn scheduler loop",
@@ -459,7 +459,7 @@ HEIGHT = {module: place for place, module in enumerate(" ".join(FLOORS).split())
 
 THREADED = {
     "store.file", "store.liveness", "bell", "crew", "scheduler", "loop", "future", "engine", "exits", "spans",
-    "testing",
+    "pace", "testing",
 }  # fmt: skip
 
 

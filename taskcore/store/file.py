@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sqlite3
 import threading
 import weakref
@@ -19,22 +18,14 @@ from taskcore import clock
 from taskcore.errors import BadFile, EngineClosed
 from taskcore.store import schema
 from taskcore.store.known import Known
-
-Trouble: Final = sqlite3.Error
-"""What the file says when it cannot be read or written now."""
+from taskcore.store.patience import BROKEN, BUSY, code, data_version, patiently
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FORKED: Final = "this engine belongs to the process that forked; open one of your own here"
 _GONE: Final = (-1, -1)
-_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _files: Final[weakref.WeakSet[File]] = weakref.WeakSet()
-
-
-def _code(error: sqlite3.Error) -> int:
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 class Transaction:
@@ -100,7 +91,7 @@ class File:
             connection = self._connect()
             try:
                 self._prepare(connection, statuses)
-                self._polled = patiently(_data_version, connection)
+                self._polled = patiently(data_version, connection)
                 patiently(self.known.learn, connection, self._polled)
             except BaseException:
                 connection.close()
@@ -182,7 +173,7 @@ class File:
                 raise ValueError(f"status {label!r} is {row[0]} in {self.path}, and keeps that phase; not {phase}")
 
     def _reason(self, error: sqlite3.Error) -> str:
-        match _code(error):
+        match code(error):
             case sqlite3.SQLITE_NOTADB:
                 return "this is no SQLite file"
             case sqlite3.SQLITE_CORRUPT:
@@ -222,7 +213,7 @@ class File:
                 except (sqlite3.DatabaseError, MemoryError) as error:
                     self.known.forget()
                     committing = False
-                    if isinstance(error, sqlite3.Error) and _code(error) in _BROKEN:
+                    if isinstance(error, sqlite3.Error) and code(error) in BROKEN:
                         raise BadFile(self.path, self._reason(error)) from error
                     raise
                 except BaseException:
@@ -247,7 +238,7 @@ class File:
             try:
                 return patiently(work, connection, *args, **kwargs)
             except sqlite3.DatabaseError as error:
-                if _code(error) in _BROKEN:
+                if code(error) in BROKEN:
                     raise BadFile(self.path, self._reason(error)) from error
                 raise
 
@@ -318,7 +309,7 @@ class File:
             return False
         try:
             connection = self._ready()
-            version = patiently(_data_version, connection)
+            version = patiently(data_version, connection)
             if version == self._polled:
                 return False
             self._polled = version
@@ -370,10 +361,10 @@ class File:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if _code(error) not in _BUSY:
+            if code(error) not in BUSY:
                 raise
             patiently(connection.execute, "BEGIN IMMEDIATE")
-        version = _data_version(connection)
+        version = data_version(connection)
         if version != self.known.version:
             self.known.learn(connection, version)
             if self.known.format != schema.FORMAT:
@@ -398,26 +389,6 @@ class File:
             self.known.forget()
             self.known.learn(self._connection, version)
             raise
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
-    return version
-
-
-def patiently(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call until no other process is in the way.
-
-    SQLite's own waiting sleeps up to 100 ms at a time and lets a busy writer starve the others; short random naps
-    share the file evenly. It has no deadline: a locked file is never the outcome of a task.
-    """
-    while True:
-        try:
-            return work(*args, **kwargs)
-        except sqlite3.OperationalError as error:
-            if _code(error) not in _BUSY:
-                raise
-        clock.pause(random.uniform(0.0002, 0.002))
 
 
 def _before_fork() -> None:

@@ -339,13 +339,3 @@ def stored_arguments(connection: Any, task_id: int) -> tuple[str, str | None]:
         "SELECT args, links FROM taskcore_task WHERE id = ?", (task_id,)
     ).fetchone()
     return found
-
-
-def not_begun(connection: Any, first: int, last: int) -> list[int]:
-    """The ids in a span whose tasks have not ended and do not run."""
-    rows = connection.execute(
-        """SELECT id FROM taskcore_task
-           WHERE id BETWEEN ? AND ? AND finished_at IS NULL AND phase <> 'running' ORDER BY id""",
-        (first, last),
-    ).fetchall()
-    return [task_id for (task_id,) in rows]

@@ -51,6 +51,15 @@ def cancel(tx: Transaction, ids: Collection[int], now: float, reason: str | None
     return len(tasks)
 
 
+def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
+    """Cancel those of a span of ids that do not run. → how many."""
+    rows = tx.execute(
+        "SELECT id FROM taskcore_task WHERE id BETWEEN ? AND ? AND finished_at IS NULL AND phase <> 'running'",
+        (first, last),
+    ).fetchall()
+    return cancel(tx, [task for (task,) in rows], now, "cancelled at shutdown")
+
+
 def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Hold what has not begun; what is running or suspended is held as soon as it comes back. → how many."""
     tasks = _pick(tx, ids, _HOLDABLE)
