@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from taskcore import verdict
+from taskcore.bell import Bell
 from taskcore.body import End, Stage, Work
 from taskcore.clock import monotonic
 from taskcore.store.liveness import Marks
@@ -44,10 +46,11 @@ class Threads:
 
     ahead = True
 
-    def __init__(self, size: int, stage: Stage, report: Report) -> None:
+    def __init__(self, size: int, stage: Stage, report: Report, broken: Callable[[str], None]) -> None:
         self.size = size
         self._stage = stage
         self._report = report
+        self._broken = broken
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self.put = self._queue.put
         self._marks: Marks | None = None
@@ -75,9 +78,9 @@ class Threads:
                 for _ in range(missing):
                     try:
                         self._start()
-                    except RuntimeError:  # the interpreter is going down, or the system has no thread left
+                    except RuntimeError as error:  # the interpreter is going down, or the system has no thread left
                         if not self._threads:
-                            raise
+                            self._broken(f"no thread can be started: {error}")
                         break
 
     def take_back(self) -> list[Work]:
@@ -101,7 +104,7 @@ class Threads:
         self._deaf.add(work.claimed.id)
         self._threads.pop()
         if self._queue.qsize():
-            self.hand(())
+            self.hand(())  # never raises: reports are being gathered
 
     def stop(self) -> bool:
         """Let every thread end after its body. → whether none is inside one that was written off."""
@@ -112,13 +115,13 @@ class Threads:
         return not self._deaf
 
     def _start(self) -> None:
-        there = threading.Event()
+        there = Bell()
         threading.Thread(target=self._serve, args=(there,), name="taskcore-worker", daemon=True).start()
-        there.wait()
+        there.wait(10)
 
-    def _serve(self, there: threading.Event) -> None:
+    def _serve(self, there: Bell) -> None:
         self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
-        there.set()
+        there.ring()
         get, perform, report = self._queue.get, self._stage.perform, self._report
         while True:
             work = get()
@@ -144,12 +147,19 @@ class Guests:
     ) -> None:
         self.size = size
         self._executor = executor
+        self._primed = False
+        self._inside: set[int] = set()
         self._stage = stage
         self._report = report
         self._broken = broken
 
     def ready(self) -> None:
-        """Nothing to start."""
+        """Have at least one thread or process of the two that start theirs late: after the script's end, 3.12 would
+        refuse."""
+        if not self._primed and type(self._executor).__module__ in _START_LATE:
+            self._primed = True
+            with contextlib.suppress(RuntimeError):  # `hand` will say so
+                self._executor.submit(_nothing)
 
     def mark(self, marks: Marks) -> None:
         """Never called: where a body runs is not known here, so all that is claimed counts as begun."""
@@ -163,12 +173,18 @@ class Guests:
             try:
                 future = self._executor.submit(_Body(self._stage, work))
             except Exception as error:
-                self._broken(f"the executor takes no more: {verdict.message_of(error)}")
+                work.stop = "refused"  # a pool that could not start another thread has it queued all the same
+                if self._inside:
+                    self.size = len(self._inside)
+                else:
+                    self._broken(f"the executor takes no more: {verdict.message_of(error)}")
                 self._report(work, Failure(work.claimed.id, work.claimed.token, "give back"))
                 continue
+            self._inside.add(work.claimed.id)
             future.add_done_callback(lambda future, work=work: self._ended(future, work))  # type: ignore[misc]
 
     def _ended(self, future: Future[Any], work: Work) -> None:
+        self._inside.discard(work.claimed.id)
         if not work.win():
             return
         claimed = work.claimed
@@ -198,6 +214,13 @@ class Guests:
 
     def stop(self) -> bool:
         return True
+
+
+_START_LATE: Final = ("concurrent.futures.thread", "concurrent.futures.process")  # not imported for the asking
+
+
+def _nothing() -> None:
+    """The first call of a pool."""
 
 
 class _Verdict:

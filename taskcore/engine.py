@@ -99,9 +99,9 @@ class Engine(Executor):
         )  # fmt: skip
         size = self._workers
         if executor is None:
-            self._scheduler.crew = Threads(size, stage, self._loop.report)
+            self._scheduler.crew = Threads(size, stage, self._loop.report, self._broke)
         else:
-            self._scheduler.crew = Guests(executor, size, stage, self._scheduler.report, self._executor_broke)
+            self._scheduler.crew = Guests(executor, size, stage, self._scheduler.report, self._broke)
         self._intake = Intake(self)
         self._file.on_commit = self._on_commit
         if hasattr(self._clock, "subscribe"):
@@ -305,7 +305,7 @@ class Engine(Executor):
             due = any(self._read(look.due_between, first, last, kinds, now) for first, last in spans)
         return due or not scheduler.quiet
 
-    def _executor_broke(self, why: str) -> None:
+    def _broke(self, why: str) -> None:
         self._loop.break_down(EngineClosed(self.path, why))
 
     # -- ending -----------------------------------------------------------------------------------------------------

@@ -29,11 +29,13 @@ def watch(engine: Engine, executor: Any) -> None:
     _engines.add(engine)
     if _registered and executor is None:
         return
+    if not _registered:
+        atexit.register(_close_what_is_left)
     register = getattr(threading, "_register_atexit", atexit.register)
     try:
         register(_end)
         _registered = True
-    except RuntimeError:  # the interpreter is going down already: whoever makes an engine now has to close it
+    except RuntimeError:  # the interpreter is going down already; what this engine does not end is in the file
         return
 
 
@@ -52,18 +54,28 @@ if hasattr(os, "register_at_fork"):
 
 def _end() -> None:
     for engine in list(_engines):
-        if engine._pid != os.getpid():
-            continue
+        if engine._pid == os.getpid():
+            _leave(engine, wait=not _by_an_error())
+
+
+def _close_what_is_left() -> None:
+    """Last of all: engines made in exit handlers, or left by a Ctrl-C that hit the first steps of `_end`."""
+    for engine in list(_engines):
+        if engine._pid == os.getpid():
+            _leave(engine, wait=False)
+
+
+def _leave(engine: Engine, wait: bool) -> None:
+    try:
         try:
-            try:
-                if not _by_an_error():
-                    engine.shutdown(wait=True)
-            finally:  # also if a Ctrl-C ended the waiting
-                engine.close()
-        except KeyboardInterrupt:  # what runs was given back, and continues at the next start
-            continue
-        except Exception:
-            log.exception("%r did not end in good order", engine)
+            if wait:
+                engine.shutdown(wait=True)
+        finally:  # also if a Ctrl-C ended the waiting
+            engine.close()
+    except KeyboardInterrupt:  # what runs was given back, and continues at the next start
+        return
+    except Exception:
+        log.exception("%r did not end in good order", engine)
 
 
 def _by_an_error() -> bool:

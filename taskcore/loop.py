@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from taskcore.bell import Bell
 from taskcore.body import End, Work
 from taskcore.clock import monotonic, pause
 from taskcore.errors import BadFile, EngineClosed
@@ -42,7 +43,7 @@ class Loop:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # over the decision to start the thread
         self._first = [None]  # whoever pops it is the thread
-        self._there = threading.Event()  # it is
+        self._there = Bell()  # rung when it is
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
         self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
         self._stopping = False
@@ -61,8 +62,9 @@ class Loop:
         if self._thread is None and self._background and not self._stopping:
             with self._starting:
                 if self._thread is None:
+                    self._there = Bell()
                     threading.Thread(target=self._run, name="taskcore-loop", daemon=True).start()
-                    self._there.wait()  # a Ctrl-C here, and another start: the thread that comes second goes again
+                    self._there.wait(10)  # a Ctrl-C here, and another start: the thread that comes second goes again
 
     @property
     def stopped(self) -> bool:
@@ -83,7 +85,7 @@ class Loop:
         """No body can run here any more. What runs is waited for, and then whoever waits is told."""
         self._scheduler.claiming = False
         self.error, self.trouble = error, f"stopped: {error}"
-        self._scheduler.wake()
+        self._scheduler.recall()
 
     def wait(self, done: Callable[[], bool], deadline: float | None, *, hurry: bool) -> bool:
         """Until `done()`, which is asked after every turn, or the deadline (monotonic). → what it said last.
@@ -163,9 +165,10 @@ class Loop:
         try:
             self._first.pop()
         except IndexError:
+            self._there.ring()
             return
         self._thread = threading.current_thread()
-        self._there.set()
+        self._there.ring()
         scheduler = self._scheduler
         before = None
         while not self._stopping:

@@ -433,6 +433,19 @@ def test_a_guard_that_was_doomed_while_running_skips_the_task_when_it_comes_back
     assert phases(b, c, d) == ["skipped", "skipped", "ready"]
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_task_that_was_paused_while_running_is_held_before_its_guard_is_asked(engine, ended):
+    a = engine.submit("a")
+    b = engine.task("b").options(after={a: "ready"}).submit()
+    work = claim(engine, "b")
+    b.pause()
+    a.cancel() if ended else a.pause()
+    work.release()
+    assert phases(b) == ["paused"]
+    b.resume()
+    assert phases(b) == ["skipped" if ended else "waiting"]
+
+
 def test_a_cancel_that_was_asked_for_wins_over_the_skip_of_a_task_that_comes_back(engine):
     a = engine.submit("a")
     b = engine.task("b").options(after={a: "ready"}).submit()
@@ -717,6 +730,16 @@ def test_what_has_begun_or_ended_gets_no_more_dependencies(engine, raw, phase):
         up.depends_on(other)
     assert (error.value.task_id, error.value.phase) == (up.id, phase)
     assert snapshot_of(raw) == before
+
+
+def test_a_task_that_is_skipped_at_birth_no_longer_has_a_key_that_is_for_unfinished_ones(engine):
+    gone = cancelled(engine)
+    name = engine.task("t").options(key="k", key_scope="unfinished")
+    with engine.transaction():
+        doomed = name.options(after=gone).submit()
+        kept = name.submit()
+        assert name.submit().id == kept.id
+    assert phases(doomed, kept) == ["skipped", "ready"]
 
 
 def test_a_verb_that_is_refused_inside_a_transaction_undoes_itself_alone(engine):

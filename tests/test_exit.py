@@ -359,9 +359,13 @@ def test_a_body_that_never_returns_keeps_the_interpreter_no_longer_than_its_time
 
         deaf.submit()
         work.submit(1)
-    """)
+    """, quiet=False)  # fmt: skip
     assert time.monotonic() - since < 10
-    assert script.counts() == {"failed": 1, "succeeded": 1}
+    if "no thread can be started" in script.errors:  # 3.12 refuses new ones at the end: what needs one stays
+        assert script.counts() == {"failed": 1, "ready": 1}
+    else:
+        assert script.errors == ""
+        assert script.counts() == {"failed": 1, "succeeded": 1}
 
 
 def test_the_executor_of_a_script_is_still_there_when_its_engine_ends(script):

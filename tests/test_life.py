@@ -458,8 +458,8 @@ FLOORS = [
 HEIGHT = {module: place for place, module in enumerate(" ".join(FLOORS).split())}
 
 THREADED = {
-    "store.file", "store.liveness", "bell", "crew", "scheduler", "loop", "future", "engine", "exits", "spans",
-    "pace", "testing",
+    "store.file", "store.liveness", "bell", "crew", "scheduler", "loop", "future", "engine", "exits", "spans", "pace",
+    "testing",
 }  # fmt: skip
 
 
