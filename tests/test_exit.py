@@ -1,4 +1,4 @@
-"""How a script ends, and what becomes of its tasks: on every supported Python that is found here."""
+"""How a script ends, and what becomes of its tasks: on the running Python, and as a storm on every other one found."""
 
 import os
 import shutil
@@ -15,13 +15,14 @@ from test_crash import PATIENCE, ROOT, wrongs
 from taskcore import Engine
 
 SUPPORTED = ("3.11", "3.12", "3.13")
+RUNNING = "%d.%d" % sys.version_info[:2]  # noqa: UP031 - short
 
 
 def interpreters():
     """Version → program, of those that start and have what taskcore needs."""
     found = {}
     for version in SUPPORTED:
-        if "%d.%d" % sys.version_info[:2] == version:  # noqa: UP031 - as in the shell script
+        if version == RUNNING:
             found[version] = sys.executable
             continue
         candidates = [shutil.which(f"python{version}")]
@@ -39,7 +40,7 @@ def interpreters():
 PYTHONS = interpreters()
 
 
-@pytest.fixture(params=SUPPORTED)
+@pytest.fixture(params=[pytest.param(each, marks=() if each == RUNNING else pytest.mark.storm) for each in SUPPORTED])
 def python(request):
     if request.param not in PYTHONS:
         pytest.skip(f"no Python {request.param} here")
