@@ -340,7 +340,7 @@ class Scheduler:
         keep = 1 if suspect == 0 and unsettled <= 0 else suspect
         moves.give_back(tx, [(other.id, other.token) for other in turn.claimed[keep:]], turn.now)
         turn.claimed = turn.claimed[:keep]
-        self._alone = True
+        turn.more = self._alone = True  # what was given back is still there to be claimed
 
     def _after(self, turn: Turn) -> None:
         """What follows from the commit. Callbacks of futures run here, outside every lock."""

@@ -97,3 +97,30 @@ def test_what_has_ended_but_is_not_yet_in_the_file_stays_small_when_bodies_are_n
     assert pace.room("render", 6, 6) == 0
     assert pace.room("noop", 6, 0) > 500
     assert pace.room("never seen", 6, 2) == 4
+
+
+def test_tasks_that_lapsed_twice_run_one_by_one_and_the_rest_goes_on_behind_them(tmp_path):
+    """Whoever gives a suspect back, because others run beside it, must come again when they have ended."""
+    path = tmp_path / "tasks.db"
+    with taskcore.Engine(path, workers=0) as engine:
+        with engine.transaction():
+            ids = [engine.submit("part", number).id for number in range(40)]
+        with engine.transaction() as db:  # as two dead processes leave them
+            db.execute("UPDATE taskcore_task SET lapses = 2 WHERE id % 3 = 0")
+    beside, running, lock = [], set(), threading.Lock()
+    with taskcore.Engine(path, workers=3) as engine:
+
+        @engine.task
+        def part(number):
+            with lock:
+                running.add(number)
+                beside.append((number, len(running)))
+            threading.Event().wait(0.002)
+            with lock:
+                running.discard(number)
+            return number
+
+        assert engine.run() == {"succeeded": 40}
+    suspects = {number for number, task_id in enumerate(ids) if task_id % 3 == 0}
+    assert [number for number, _ in beside if number in suspects] == sorted(suspects)
+    assert all(others == 1 for number, others in beside if number in suspects)
