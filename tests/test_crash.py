@@ -57,7 +57,8 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._text = b""
         self.process = subprocess.Popen(
-            [python, "-c", "\n".join(source), *map(str, args)],
+            # 3.12 warns of a fork beside threads; those that an engine has just let go may still be ending
+            [python, "-W", "ignore:This process:DeprecationWarning", "-c", "\n".join(source), *map(str, args)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0,
             start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
