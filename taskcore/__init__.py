@@ -6,7 +6,6 @@ if _sqlite3.sqlite_version_info < (3, 38, 0):
     raise ImportError(f"taskcore needs SQLite 3.38.0 or newer; this Python was built with {_sqlite3.sqlite_version}")
 
 from taskcore.backoff import constant, exponential, linear
-from taskcore.body import Run, current
 from taskcore.claim import Claim
 from taskcore.codec import JSON, Codec
 from taskcore.endings import Abort, Cancelled, Done, Retry, Snooze
@@ -19,6 +18,7 @@ from taskcore.errors import (
     KeyConflict,
     LeaseLost,
     NotInTask,
+    StepMismatch,
     TaskcoreError,
     TaskFailed,
     TaskNotFound,
@@ -27,14 +27,17 @@ from taskcore.errors import (
 )
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
-from taskcore.model import Attempt, Dependency, Handle, Task
+from taskcore.model import Attempt, Dependency, Handle, LogLine, Step, Task
+from taskcore.pipeline import Pipeline
+from taskcore.run import Run, current
 from taskcore.selection import Selection
 
 __version__ = "0.1.0"
 
 __all__ = [
     "JSON", "Abort", "Attempt", "BadFile", "Cancelled", "Claim", "Codec", "Dependency", "DependencyCycle", "Done",
-    "Engine", "EngineClosed", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "NotInTask", "Retry", "Run",
-    "Selection", "Snooze", "Task", "TaskFailed", "TaskFunction", "TaskFuture", "TaskNotFound", "TaskSkipped",
-    "TaskcoreError", "UnknownStatus", "constant", "current", "exponential", "linear",
+    "Engine", "EngineClosed", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "LogLine", "NotInTask",
+    "Pipeline", "Retry", "Run", "Selection", "Snooze", "Step", "StepMismatch", "Task", "TaskFailed", "TaskFunction",
+    "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "constant", "current", "exponential",
+    "linear",
 ]  # fmt: skip

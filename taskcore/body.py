@@ -5,29 +5,36 @@ from __future__ import annotations
 
 import contextvars
 import types
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore import verdict
 from taskcore.clock import monotonic
 from taskcore.codec import Codec
-from taskcore.endings import Cancelled
-from taskcore.errors import NotInTask
-from taskcore.model import Task
+from taskcore.course import Course, Suspend
+from taskcore.endings import Cancelled, Done
 from taskcore.options import Definition
-from taskcore.store import look
+from taskcore.store import look, steps
 from taskcore.store.file import File
+from taskcore.store.joins import Suspension
 from taskcore.store.known import Kind
 from taskcore.store.moves import Claimed, Failure, Success
+from taskcore.store.steps import Line, Notes
 
-End = Success | Failure
+if TYPE_CHECKING:
+    from taskcore.run import House
+
+End = Success | Failure | Suspension
 
 
 class Work:
     """One claimed task in this process, from the claim to its report."""
 
-    __slots__ = ("began", "claimed", "contest", "definition", "error", "kind", "since", "stop", "timeout", "took")
+    __slots__ = (
+        "began", "broken", "claimed", "contest", "course", "definition", "error", "kind", "lines", "notes", "parting",
+        "saved", "since", "stop", "timeout", "took",
+    )  # fmt: skip
 
     def __init__(self, claimed: Claimed, kind: Kind, definition: Definition) -> None:
         self.claimed = claimed
@@ -45,6 +52,42 @@ class Work:
         self.stop: str | None = None
         """Why the body should stop: "cancel", "timeout" or "close"."""
         self.error: BaseException | None = None
+        self.course: Course | None = None
+        """What the body has behind it, once it was asked for."""
+        self.parting: Suspend | None = None
+        """Set when the body is to give its thread back."""
+        self.broken: Exception | None = None
+        """Why the attempt fails, whatever the body makes of it."""
+        self.saved: dict[str, Any] | None = None
+        self.notes: dict[str, Any] | None = None
+        """What is to be shown in the row's columns, not yet written."""
+        self.lines: deque[Line] | None = None
+        """Likewise: lines of its log."""
+
+    def go_on(self) -> None:
+        """Before anything lasting is done: a body that held on to what ends it is told again."""
+        if self.parting is not None:
+            raise self.parting
+        if self.broken is not None:
+            raise self.broken
+
+    def give_up(self, error: Exception) -> Exception:
+        self.broken = error
+        return error
+
+    def take_notes(self) -> Notes | None:
+        """What there is to show since the last time."""
+        columns: dict[str, Any] = {}
+        lines: list[Line] = []
+        while self.notes:
+            column, value = self.notes.popitem()
+            columns[column] = value
+        while self.lines:
+            lines.append(self.lines.popleft())
+        kept = self.course.take() if self.course is not None else []
+        if columns or lines or kept:
+            return Notes(self.claimed.id, self.claimed.token, columns, lines, kept)
+        return None
 
     def win(self) -> bool:
         """Whether the caller is the one that reports."""
@@ -64,10 +107,16 @@ class Work:
 class Stage:
     """What bodies of one engine share: where their rows are, how values become text."""
 
-    def __init__(self, file: File, codec: Codec, duration: Callable[[], float]) -> None:
+    house: House
+    """The engine, as far as bodies need it."""
+
+    def __init__(self, file: File, codec: Codec, now: Callable[[], float], duration: Callable[[], float]) -> None:
         self.file = file
         self.codec = codec
+        self.now = now
         self.duration = duration
+        self.noted: Callable[[Work], None] = lambda _: None
+        """Called by a body that has something new to show."""
 
     @property
     def statuses(self) -> Mapping[str, str]:
@@ -81,9 +130,9 @@ class Stage:
 
         def value_of(task_id: int) -> Any:
             verdict_of, text = inputs.get(task_id, ("dropped", None))
-            if verdict_of == "dropped":
+            if verdict_of.startswith("dropped"):
                 return look.LEFT_OUT
-            return None if text is None else self.codec.decode(text)
+            return look.decoded(self.codec, text, "job" if verdict_of.endswith("job") else None)
 
         return look.arguments(self.codec, claimed.args, claimed.links, value_of)
 
@@ -98,13 +147,13 @@ class Stage:
         work.since = since
         try:
             args, kwargs = self.arguments(work.claimed)
-            value = work.definition.fn(*args, **kwargs)
-            if type(value) is types.CoroutineType:
-                import asyncio  # a third of what importing taskcore would cost, for those who have async bodies
-
-                value = asyncio.run(value)
+            value = finished(work.definition.fn(*args, **kwargs))
+            if work.parting is not None or work.broken is not None:
+                return self.held_on(work)
             if work.timeout is not None and self.late(work):
                 return verdict.timed_out(work.about(), work.timeout)
+            if work.saved is not None or work.claimed.saved:
+                value = self.merged(work, value)
             if value is None:
                 return Success(work.claimed.id, work.claimed.token, self.codec.encode(None))
             return verdict.returned(work.about(), value, self.statuses, self.codec.encode)
@@ -113,6 +162,33 @@ class Stage:
         finally:
             work.took = monotonic() - since
             _current.reset(token)
+            if work.parting is None and self.house.expecting:
+                self.house.forget(work.claimed.id)
+
+    def saved(self, work: Work) -> dict[str, Any]:
+        """What the body saved, in this attempt or before."""
+        if work.saved is None:
+            text = self.file.read(steps.saved, work.claimed.id) if work.claimed.saved else None
+            before = None if text is None else self.codec.decode(text)
+            work.saved = before if isinstance(before, dict) else {}
+        return work.saved
+
+    def merged(self, work: Work, value: Any) -> Any:
+        """What the body returned, over what it saved."""
+        saved = self.saved(work)
+        if isinstance(value, Done):
+            return Done(_over(saved, value.result), value.status)
+        return _over(saved, value)
+
+    def held_on(self, work: Work) -> End:
+        """The body went on after it was to end: what it made of that does not count."""
+        if work.broken is None:
+            text = "the body caught its own suspension (a bare except, or except BaseException): it must let that pass"
+            work.broken = RuntimeError(text)
+        work.error = work.broken
+        kind, message = type(work.broken).__qualname__, verdict.message_of(work.broken)
+        end = Failure(work.claimed.id, work.claimed.token, "fail", kind, message, verdict.traceback_of(work.broken))
+        return verdict.failed(work.about(), end)
 
     def late(self, work: Work) -> bool:
         """Whether its time is up. The loop sees to those that never return; who returns or looks first asks here."""
@@ -123,6 +199,10 @@ class Stage:
             return Failure(work.claimed.id, work.claimed.token, "give back")
         if work.timeout is not None and self.late(work):
             return verdict.timed_out(work.about(), work.timeout)
+        if work.parting is not None and _is(error, work.parting):
+            return work.parting.end
+        if (work.parting or work.broken) and not isinstance(error, Cancelled):
+            return self.held_on(work)
         try:
             end = verdict.raised(work.about(), error)
             work.error = error
@@ -132,45 +212,32 @@ class Stage:
             return verdict.failed(work.about(), end)
 
 
+def finished(value: Any) -> Any:
+    """What a function gave; of an `async def` one, what it comes to."""
+    if type(value) is not types.CoroutineType:
+        return value
+    import asyncio  # a third of what importing taskcore would cost, for those who have async bodies
+
+    return asyncio.run(value)
+
+
+def _is(error: BaseException, parting: Suspend) -> bool:
+    """Whether this is the suspension, or what a group of asyncio's tasks made of it."""
+    return error is parting or (isinstance(error, BaseExceptionGroup) and error.split(Suspend)[1] is None)
+
+
+def _over(saved: dict[str, Any], result: Any) -> Any:
+    if result is None:
+        return saved or None
+    return {**saved, **result} if isinstance(result, dict) else result
+
+
 _current: Final[contextvars.ContextVar[tuple[Stage, Work]]] = contextvars.ContextVar("taskcore.current")
 
 
-class Run:
-    """The running task, as its body sees it."""
-
-    __slots__ = ("_stage", "_work")
-
-    def __init__(self, stage: Stage, work: Work) -> None:
-        self._stage = stage
-        self._work = work
-
-    @property
-    def task(self) -> Task:
-        """The task as claimed, with the values of its arguments; read anew at every call."""
-        claimed = self._work.claimed
-        row = self._stage.file.read(look.rows, [claimed.id])[0]
-        args, kwargs = self._stage.arguments(claimed)
-        return replace(look.task_of(row, self._stage.codec), args=args, kwargs=kwargs)
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the body was asked to stop: by a cancel, its time limit, or the engine's close."""
-        return self._work.stop is not None or self._stage.late(self._work)
-
-    def check(self) -> None:
-        """Raise `Cancelled` if the body was asked to stop."""
-        if self.cancelled:
-            if self._work.stop == "cancel":
-                raise Cancelled  # without a word: the reason is what `cancel` was given
-            raise Cancelled(f"asked to stop: {self._work.stop or 'timeout'}")
-
-
-def current() -> Run:
-    """The task that the calling body belongs to. `NotInTask` outside of one."""
-    found = _current.get(None)
-    if found is None:
-        raise NotInTask
-    return Run(*found)
+def current_work() -> tuple[Stage, Work] | None:
+    """The work whose body calls."""
+    return _current.get(None)
 
 
 def current_task(file: File) -> int | None:

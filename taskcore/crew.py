@@ -15,7 +15,7 @@ from taskcore.bell import Bell
 from taskcore.body import End, Stage, Work
 from taskcore.clock import monotonic
 from taskcore.store.liveness import Marks
-from taskcore.store.moves import Failure, Success
+from taskcore.store.moves import Failure
 
 Report = Callable[[Work, End], None]
 """Called in the thread that ran the body, once for each work that was handed over and not taken back."""
@@ -228,7 +228,7 @@ class _Verdict:
 
     __slots__ = ("end",)
 
-    def __init__(self, end: Success | Failure) -> None:
+    def __init__(self, end: End) -> None:
         self.end = end
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from taskcore import exits, settings
+from taskcore import exits, logs, settings
 from taskcore.body import Stage, current_task
 from taskcore.claim import Claim, find, take
 from taskcore.clock import Clock, duration_of, monotonic
@@ -20,13 +20,17 @@ from taskcore.crew import Guests, Threads
 from taskcore.endings import seconds
 from taskcore.errors import BadFile, EngineClosed, InvalidTransition, TaskNotFound
 from taskcore.function import TaskFunction
-from taskcore.future import Register, TaskFuture
+from taskcore.future import TaskFuture
+from taskcore.home import Home
 from taskcore.intake import Intake
+from taskcore.job import JobScope
 from taskcore.loop import Loop
 from taskcore.model import Task
 from taskcore.options import Definition, Options, elsewhere
 from taskcore.options import text as checked_text
+from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
+from taskcore.register import Register
 from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
@@ -85,7 +89,7 @@ class Engine(Executor):
         self._pid = os.getpid()
         self._closed = self._closing = self._refusing = False
         self._ending = threading.RLock()  # held by whoever closes; another closer waits for it
-        stage = Stage(self._file, codec, duration_of(self._clock))
+        stage = Stage(self._file, codec, self._clock.now, duration_of(self._clock))
         self._scheduler = Scheduler(
             self._file, self._clock, stage, self._definitions, self._behaviours,
             name=self.name, lease=lease, lanes=self._lanes,
@@ -93,6 +97,8 @@ class Engine(Executor):
             anybody_listens=lambda: len(self._futures) > 0,
         )  # fmt: skip
         self._stage = stage
+        stage.house, stage.noted = Home(self), self._scheduler.display.note
+        logs.listen()
         self._loop = Loop(
             self._scheduler, background=getattr(executor, "background", True), on_stop=self._futures.give_up,
             calls_back=self._futures.calls_back,
@@ -162,13 +168,16 @@ class Engine(Executor):
         return self._submit(self._intake.function(fn), args, kwargs)
 
     def _submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
-        if self._refusing and (self._closed or self._in_body() is None):  # bodies that run go on as before
-            raise EngineClosed(self.path, "the engine takes no more tasks")
+        self._may_submit()
         future = self._intake.submit(function, args, kwargs)
         self._spans.add(future.id)
         if self._workers and self._file.current is None:
             self._go()
         return future
+
+    def _may_submit(self) -> None:
+        if self._refusing and (self._closed or self._in_body() is None):  # bodies that run go on as before
+            raise EngineClosed(self.path, "the engine takes no more tasks")
 
     def map(
         self,
@@ -187,6 +196,20 @@ class Engine(Executor):
         Also the bulk form: a thousand submits, one commit. Every other writer waits meanwhile.
         """
         return TransactionScope(self._file, self._clock, self._after_scope)
+
+    def job(self, name: str, *, key: str | None = None, failures: str = "fail", **options: Any) -> JobScope:
+        """`with engine.job("night 12") as job:` — what is submitted in the block is a child of the job, and job and
+        children are stored in one commit.
+
+        The job ends when its children, and theirs, have ended: failed if one of its own failed (`failures="ignore"`:
+        even then succeeded), cancelled if that was asked; its result is the counts by status. With the `key` of an
+        existing job the block adds to that one. `TypeError` for an option that only bodies have.
+        """
+        return JobScope(self, name, failures, {**options, "key": key})
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Tasks by subject: one job a subject, one task a step of the pipeline."""
+        return Pipeline(self, checked_text("name", name))
 
     def _after_scope(self, scope: Scope) -> None:
         if scope.rolled_back:
@@ -299,7 +322,7 @@ class Engine(Executor):
         if not scheduler.quiet:
             return True
         now = self._clock.now()
-        kinds = [kind.id for kind in list(self._file.known.kinds.values()) if kind.name in self._definitions]
+        kinds = [kind.id for kind in scheduler.kinds()]
         due = self._read(look.any_due, kinds, now)
         if due and spans is not None:
             due = any(self._read(look.due_between, first, last, kinds, now) for first, last in spans)
@@ -404,13 +427,13 @@ class Engine(Executor):
         return self._file.known.statuses
 
     def _write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._file.current is not None:
-            self._file.current.births.flush()
         return self._file.write(work, *args, **kwargs)
 
     def _read(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._file.current is not None:
             self._file.current.births.flush()
+        elif self._scheduler.display:
+            self._scheduler.display.show()
         return self._file.read(work, *args, **kwargs)
 
     def _outcomes(self, task_ids: list[int]) -> dict[int, tuple[Any, ...]]:

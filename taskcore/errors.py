@@ -109,6 +109,16 @@ class TaskSkipped(TaskcoreError):
         super().__init__(f"task #{task_id} was skipped" + (f": {reason}" if reason else ""))
 
 
+class StepMismatch(TaskcoreError):
+    """A body came to another step than the one that is kept in its place: it was changed since. The attempt fails."""
+
+    def __init__(self, task_id: int, expected: str, called: str) -> None:
+        self.task_id = task_id
+        self.expected = expected
+        self.called = called
+        super().__init__(f"task #{task_id} came to {called} where its kept steps have {expected}: its body was changed")
+
+
 class NotInTask(TaskcoreError, RuntimeError):
     """`current()` was asked for outside a body."""
 

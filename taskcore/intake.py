@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from taskcore import submission
-from taskcore.body import current_task
+from taskcore.body import current_work
 from taskcore.clock import monotonic
 from taskcore.endings import seconds
 from taskcore.errors import KeyConflict
@@ -14,6 +14,8 @@ from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
 from taskcore.options import Options
 from taskcore.options import text as checked_text
+from taskcore.run import Run
+from taskcore.spawn import Spawn
 from taskcore.store import births, look, moves
 from taskcore.store.file import Transaction
 
@@ -51,9 +53,12 @@ class Intake:
         name, options = function._name, function._options
         if options.own_behaviour:  # functions among the options are not stored: this process keeps them
             self._engine._behaviours[name, function._kind] = options
+        spawn = self._spawn(name)
+        if spawn is not None and spawn.there is not None:
+            return self._futures.handle(spawn.there)
         text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._engine._id_of)
-        now, tx, parent = self._clock.now(), self._file.current, current_task(self._file)
-        if options.plain and parent is None and not links:
+        now, tx = self._clock.now(), self._file.current
+        if options.plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
             if tx is None:
                 future = self._store(function, now, text)
             else:
@@ -61,15 +66,30 @@ class Intake:
                 future = self._futures.handle(task_id, tx.scope, new=True)
         else:
             order = submission.order(name, function._kind, options, text, links, now, self._engine._id_of, self._codec)
-            if order.parent is None:
-                order.parent = parent
-            try:
-                future = self._file.write(self._bear, order, now) if tx is None else self._add(tx, order)
-            except KeyConflict as conflict:
-                future = self._futures.handle(self._equal_or_raise(conflict, order))
+            future = self.take(order, spawn)
         if tx is not None:
             tx.scope.submitted = True
         return future
+
+    def _spawn(self, name: str) -> Spawn | None:
+        """The call as a step of the body that makes it, if it is made in a body of this file's."""
+        found = current_work()
+        return None if found is None or found[0].file is not self._file else Spawn(Run(*found), "submit", name)
+
+    def take(self, order: births.Order, spawn: Spawn | None) -> TaskFuture:
+        """Store a task that is more than a name, arguments and a priority."""
+        tx = self._file.current
+        if order.parent is None:
+            order.parent = tx.scope.jobs[-1] if tx is not None and tx.scope.jobs else spawn.parent if spawn else None
+        try:
+            if tx is not None:
+                return self._add(tx, order, spawn)
+            return self._file.write(self._bear, order, order.submitted_at, spawn)
+        except KeyConflict as conflict:
+            future = self._futures.handle(self._equal_or_raise(conflict, order))
+            if spawn is not None:
+                self._file.write(spawn.keep, future.id)
+            return future
 
     def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
@@ -88,13 +108,36 @@ class Intake:
             tx.born = moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1)
         return self._futures.handle(task_id, new=True)
 
-    def _bear(self, tx: Transaction, order: births.Order, now: float) -> TaskFuture:
+    def _bear(self, tx: Transaction, order: births.Order, now: float, spawn: Spawn | None) -> TaskFuture:
         task_id, new = births.submit(tx, order, now)
+        if spawn is not None:
+            spawn.keep(tx, task_id)
         return self._futures.handle(task_id, new=new)
 
-    def _add(self, tx: Transaction, order: births.Order) -> TaskFuture:
+    def _add(self, tx: Transaction, order: births.Order, spawn: Spawn | None) -> TaskFuture:
         task_id, new = tx.births.add(order)
+        if spawn is not None:
+            spawn.keep(tx, task_id)
         return self._futures.handle(task_id, tx.scope if new else None, new=new)
+
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> list[TaskFuture]:
+        """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again."""
+        engine, function = self._engine, self.function(fn)
+        spawn = Spawn(run, "gather", function._name)
+        ids = spawn.all_there
+        if ids is None:
+            now, orders = self._clock.now(), []
+            for args in calls:
+                text, links = submission.encode(self._codec, function._name, function._fn, args, {}, engine._id_of)
+                order = submission.order(
+                    function._name, function._kind, function._options, text, links, now, engine._id_of, self._codec
+                )
+                order.parent = spawn.parent if order.parent is None else order.parent
+                orders.append(order)
+            ids = engine._write(_bear_all, orders, now, spawn)
+            for task_id in ids:
+                engine._spans.add(task_id)
+        return [self._futures.handle(task_id) for task_id in ids]
 
     def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> int:
         """The texts of the arguments differ; whether the arguments do, the codec says."""
@@ -125,6 +168,14 @@ class Intake:
         if self._engine._workers and not inside:
             self._engine._go()
         return _results(futures, deadline)
+
+
+def _bear_all(tx: Transaction, orders: list[births.Order], now: float, spawn: Spawn) -> list[int]:
+    family = births.Births(tx, now)
+    ids = [family.add(order)[0] for order in orders]
+    family.flush()
+    spawn.keep_all(tx, ids)
+    return ids
 
 
 def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:

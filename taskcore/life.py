@@ -68,6 +68,19 @@ TABLE: Final[dict[tuple[str, str], str]] = {
     # an operator holds it
     (PAUSED, "resume"): WAITING,
     (PAUSED, "cancel"): CANCELLED,
+    # a job has no body: open, it is suspended, and its children end it
+    (WAITING, "open"): SUSPENDED,
+    (SCHEDULED, "open"): SUSPENDED,
+    (SUSPENDED, "pause"): PAUSED,
+    (SUSPENDED, "complete"): SUCCEEDED,
+    (PAUSED, "complete"): SUCCEEDED,
+    (SUSPENDED, "fall short"): FAILED,
+    (PAUSED, "fall short"): FAILED,
+    (PAUSED, "skip"): SKIPPED,  # a child of a job that is skipped
+    (SUCCEEDED, "reopen"): WAITING,
+    (FAILED, "reopen"): WAITING,
+    (CANCELLED, "reopen"): WAITING,
+    (SKIPPED, "reopen"): WAITING,
     # ended
     (SUCCEEDED, "rerun"): WAITING,
     (FAILED, "rerun"): WAITING,

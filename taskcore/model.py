@@ -51,7 +51,8 @@ class Task:
     tags: tuple[str, ...]
     hidden: bool
     waiting_for: str | None
-    """`dependencies`, `delay`, `backoff`, `snooze`, …: what a task that is not ready is held by."""
+    """What a task that is not ready is held by: dependencies, job, serial, delay, backoff, snooze; or, suspended,
+    children, tasks, sleep or "signal …"."""
     cancel_requested_at: float | None
     submitted_at: float
     first_started_at: float | None
@@ -83,3 +84,22 @@ class Dependency:
     on: str
     otherwise: str
     met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a body that need not be done again."""
+
+    name: str
+    result: Any
+    started_at: float
+    finished_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a body logged. `level` is the name that `logging` gives it."""
+
+    at: float
+    level: str
+    text: str

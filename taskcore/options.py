@@ -40,6 +40,8 @@ class Options:
     before: Any = ()
     key: str | bool | None = None
     key_scope: str | None = None
+    serial: str | None = None
+    serial_failure: str = "clear"
     failed_status: str = life.FAILED
     avoid_failed_worker: bool = False
     parent: Any = None
@@ -67,8 +69,8 @@ class Options:
             raise ValueError("delay and at exclude each other: give one of them")
         return new
 
-    def kind(self) -> str:
-        """The options that tasks of one kind share, as canonical JSON."""
+    def kind(self, job: str | None = None) -> str:
+        """The options that tasks of one kind share, as canonical JSON. `job`: what failures of its children do."""
         shared: dict[str, Any] = {"max_attempts": self.max_attempts, "max_lapses": self.max_lapses}
         if self.timeout is not None:
             shared["timeout"] = self.timeout
@@ -78,6 +80,10 @@ class Options:
             shared["retry_first"] = True
         if self.avoid_failed_worker:
             shared["avoid_failed_worker"] = True
+        if self.serial_failure != "clear":
+            shared["serial_failure"] = self.serial_failure
+        if job is not None:
+            shared["job"] = job
         if self.own_behaviour:
             shared["backoff"] = repr(self.backoff)
             shared["retry_on"] = [f"{kind.__module__}.{kind.__qualname__}" for kind in self.retry_on]
@@ -247,6 +253,16 @@ def _key_scope(name: str, value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _serial(name: str, value: Any) -> str | None:
+    return None if value is None else text(name, value)
+
+
+def _serial_failure(name: str, value: Any) -> str:
+    if value not in ("clear", "continue"):
+        raise ValueError(f'{name} is "clear" or "continue", not {value!r}')
+    return str(value)
+
+
 def _tags(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
         raise TypeError(f"{name} is a list of texts, not {value!r}")
@@ -269,6 +285,8 @@ OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "before": _before,
     "key": _key,
     "key_scope": _key_scope,
+    "serial": _serial,
+    "serial_failure": _serial_failure,
     "failed_status": text,
     "avoid_failed_worker": _flag,
     "parent": _parent,
@@ -276,7 +294,7 @@ OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "hidden": _flag,
 }
 OF_THE_KIND: Final = frozenset((
-    "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "failed_status",
+    "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "failed_status",
     "avoid_failed_worker",
 ))  # fmt: skip
 """Options that tasks of one kind share; all others are said of the one task."""

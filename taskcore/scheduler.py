@@ -10,15 +10,17 @@ import queue
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from taskcore import verdict
+from taskcore import display, verdict
 from taskcore.bell import Bell
 from taskcore.body import End, Stage, Work
 from taskcore.clock import Clock, monotonic
 from taskcore.crew import Crew
+from taskcore.display import Display
 from taskcore.options import Definition, Options
 from taskcore.pace import HORIZON, Pace, Traffic
 from taskcore.store import liveness, moves, sweep
 from taskcore.store.file import File, Transaction
+from taskcore.store.joins import Suspension
 from taskcore.store.known import Kind
 from taskcore.store.moves import Claimed, StaleReport, Success
 from taskcore.turn import Ended, Turn
@@ -74,6 +76,7 @@ class Scheduler:
         self._on_ended = on_ended
         self._on_foreign_commit = on_foreign_commit
         self.traffic = Traffic(anybody_listens)
+        self.display = Display(file, clock, self.wake)
         self._arrived: list[tuple[Work, End]] = []
         self._returning: list[Work] = []
         self._ready = True  # something may be claimable
@@ -84,6 +87,9 @@ class Scheduler:
         self._recall = False
         self._alone = False
         self._others = False
+        self._kinds: list[Kind] = []
+        self._known: dict[int, Kind] = {}
+        self._seen = 0, 0
         self._slow = 0  # threads whose bodies have run for longer than what is claimed ahead may wait
 
     # -- from any thread --------------------------------------------------------------------------------------------
@@ -186,7 +192,8 @@ class Scheduler:
         if not (turn.room or self.held):
             self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
         due = self._next_due is not None and self._next_due <= now
-        if works or turn.back or due or turn.renew or (turn.room and self._ready):
+        show = bool(self.display) and real >= self.display.due
+        if works or turn.back or due or turn.renew or show or (turn.room and self._ready):
             turn.hungry, self._ready = self._ready, False  # set again by whoever commits from now on
             turn.next_due, self._next_due = self._next_due, None  # likewise
             try:
@@ -275,23 +282,39 @@ class Scheduler:
             return [], True
         # A thread that is in something long begins nothing within the horizon, whatever its name.
         threads, held, cramped, room = self.crew.size - self._slow, held - self._slow, False, []
-        for kind in list(self.file.known.kinds.values()):
-            if kind.name in self._definitions:
-                most = self.pace.room(kind.name, threads, held) if self.crew.ahead else threads - held
-                if most > 0:
-                    avoid = self.name if kind.options.get("avoid_failed_worker") else None
-                    room.append((kind.id, 1 if self._alone else most, avoid))
-                else:
-                    cramped = True
+        for kind in self.kinds():
+            most = self.pace.room(kind.name, threads, held) if self.crew.ahead else threads - held
+            if most > 0:
+                avoid = self.name if kind.options.get("avoid_failed_worker") else None
+                room.append((kind.id, 1 if self._alone else most, avoid))
+            else:
+                cramped = True
         return room, cramped
 
+    def kinds(self) -> list[Kind]:
+        """Those of the file that can run here."""
+        known = self.file.known.kinds
+        seen = len(known), len(self._definitions)
+        if known is not self._known or seen != self._seen:  # a file may have a kind for each of its jobs
+            self._kinds = [k for k in list(known.values()) if k.job is None and k.name in self._definitions]
+            self._known, self._seen = known, seen
+        return self._kinds
+
     def _commit(self, turn: Turn) -> None:
+        ending = [work for work, _ in turn.works if work.notes or work.lines or work.course is not None]
+        if not (ending or self.display):
+            self._write(turn)
+            return
+        with self.display.taken(ending) as turn.notes:
+            self._write(turn)
+
+    def _write(self, turn: Turn) -> None:
         for work, end in turn.works:
             if isinstance(end, Success):
                 turn.successes.append(end)
             else:
                 turn.failures.append(end)
-                if work.error is not None and end.verb == "fail":
+                if work.error is not None and not isinstance(end, Suspension) and end.verb == "fail":
                     self.errors[end.id] = work.error
         try:
             self.file.write(self._step, turn, False)
@@ -301,6 +324,8 @@ class Scheduler:
     def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
         """The turn's transaction."""
         tx.of_a_turn, now = True, turn.now
+        if turn.notes:
+            display.write(tx, turn.notes, now)
         turn.stale = moves.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
         for end in turn.failures:
             if not moves.report(tx, end, now):
@@ -390,6 +415,8 @@ class Scheduler:
         if self.held or self.traffic.waiting:  # it may have been set when there was nothing
             self._look_at = min(self._look_at, real + POLL_BUSY)
         times = [self._look_at - real]
+        if self.display:
+            times.append(self.display.due - real)
         if self._next_due is not None:
             times.append(self._next_due - now)
         if self.held:
@@ -430,3 +457,4 @@ class Scheduler:
             if self.worker is not None:
                 self.lanes.give_up(self.lane)
             liveness.leave(self.lanes)
+

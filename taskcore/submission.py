@@ -116,6 +116,7 @@ def order(
     if options.key is not None:
         made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
         made.key_forever = options.key_scope is None
+    made.serial = options.serial
     if options.parent is not None:
         made.parent = id_of(options.parent)
     made.tags, made.hidden = options.tags, options.hidden

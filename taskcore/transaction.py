@@ -75,10 +75,12 @@ class Database:
 class Scope:
     """What is to be known of a block after its end, to those who hold what was submitted in it."""
 
-    __slots__ = ("rolled_back", "submitted")
+    __slots__ = ("jobs", "rolled_back", "submitted")
 
     def __init__(self) -> None:
         self.rolled_back = self.submitted = False
+        self.jobs: list[int] = []
+        """The jobs whose blocks are open, the innermost last: the parent of what is submitted."""
 
 
 class TransactionScope:

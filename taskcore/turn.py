@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from taskcore.body import End, Work
+from taskcore.store.joins import Suspension
 from taskcore.store.moves import Claimed, Failure, Success
+from taskcore.store.steps import Notes
 
 
 @dataclass(slots=True)
@@ -31,7 +33,9 @@ class Turn:
     now: float
     renew: bool
     successes: list[Success] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failure | Suspension] = field(default_factory=list)
+    notes: list[Notes] = field(default_factory=list)
+    """What running bodies have to show, those that end first."""
     stale: set[int] = field(default_factory=set)
     claimed: list[Claimed] = field(default_factory=list)
     more: bool = False

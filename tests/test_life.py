@@ -447,10 +447,12 @@ FLOORS = [
     "life backoff",
     "model options settings",
     "store.known store.schema store.patience store.file store.liveness",
-    "store.edges store.moves store.births store.operate store.look store.sweep",
+    "store.steps store.edges store.families store.serial store.joins store.follow",
+    "store.moves store.operate store.births store.look store.sweep",
     "verdict",
-    "bell body crew turn scheduler loop",
-    "spans exits progress future submission function intake transaction selection claim engine",
+    "bell course body logs command run display crew turn scheduler loop",
+    "spans exits progress future register submission spawn function intake transaction job pipeline",
+    "selection claim home engine",
     "testing",
 ]
 """A module imports from the floors below, and on its own floor from those that stand before it."""
@@ -458,8 +460,8 @@ FLOORS = [
 HEIGHT = {module: place for place, module in enumerate(" ".join(FLOORS).split())}
 
 THREADED = {
-    "store.file", "store.liveness", "bell", "crew", "scheduler", "loop", "future", "engine", "exits", "spans", "pace",
-    "testing",
+    "store.file", "store.liveness", "bell", "command", "crew", "display", "loop", "future", "register",
+    "engine", "exits", "spans", "pace", "testing",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from taskcore import life
 from taskcore.errors import KeyConflict, TaskNotFound, UnknownStatus
-from taskcore.store import edges
+from taskcore.store import edges, families, follow, joins, operate, serial
 from taskcore.store.file import Transaction
 from taskcore.store.known import Kind
 
@@ -37,14 +37,17 @@ class Order:
     """(upstream id, on, otherwise), each upstream once."""
     before: Sequence[int] = ()
     parent: int | None = None
+    job: str | None = None
+    """Of a job: what failures of its children do, "fail" or "ignore"."""
+    serial: str | None = None
     tags: Sequence[str] = ()
     hidden: bool = False
 
 
 _INSERT: Final = """
-    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, hidden, parent, submitted_at,
-        waiting_for, key, args, links)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, held, hidden, parent, job, gated,
+        behind, submitted_at, waiting_for, key, serial, args, links)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
 _INSERT_CLAIMED: Final = """
@@ -85,6 +88,10 @@ class Births:
         self._linked: list[int] = []
         self._tags: list[tuple[int, int, str]] = []
         self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
+        self._parents: dict[int, tuple[bool, bool]] = {}  # what a child of each is born into
+        self._children: dict[int, list[int]] = {}
+        self._queued: list[tuple[str, int, int]] = []
+        self._queues: set[str] = set()  # serial values that have an unfinished task
 
     def add_plain(self, name: str, kind_options: str, priority: int, now: float, args: str) -> int:
         """A task of which nothing else is said. → its id."""
@@ -111,10 +118,12 @@ class Births:
             self.flush()
             if new:
                 edges.depend(tx, order.before, task_id, life.SUCCEEDED, "skip", self._now)
+                follow.settle(tx, self._now)
         except BaseException:
-            for gathered in (self._rows, self._edges, self._linked, self._tags, self._keys):
-                gathered.clear()
-            tx.known.last_id, self._first = last, last + 1
+            tx.fresh.clear()
+            tx.opened.clear()
+            tx.known.last_id = last
+            self.forget()
             tx.execute("ROLLBACK TO birth")
             raise
         finally:
@@ -127,24 +136,33 @@ class Births:
             existing = self._keyed(order, order.key)
             if existing is not None:
                 return existing, False
-        if order.parent is not None:
-            self._must_exist(order.parent)
+        held, gated = (False, False) if order.parent is None else self._born_into(order.parent)
         watched = [edges.watch(tx.known, wants) for _, wants, _ in order.after] if order.after else []
         for task_id in (*order.before, *(upstream for upstream, _, _ in order.after)):
             self._must_exist(task_id)
         tx.known.last_id = task_id = tx.known.last_id + 1
-        phase, greenfield = life.READY, order.greenfield
+        behind = order.serial is not None and self._stands_behind(order.serial, task_id)
+        phase, greenfield, blockers = life.READY, order.greenfield, len(order.after) + gated + behind
         if order.after:
-            phase = life.WAITING
             self._linked.append(task_id)
             for (upstream, wants, otherwise), how in zip(order.after, watched, strict=True):
                 self._edges.append((upstream, task_id, wants, otherwise, how))
+        if held:
+            phase = life.PAUSED
+        elif blockers:
+            phase = life.WAITING
         elif greenfield is not None:
             phase = life.SCHEDULED
+        elif order.job is not None:
+            phase = life.SUSPENDED
+            tx.opened.append(task_id)
         row = (
-            task_id, kind, phase, order.priority, greenfield, len(order.after), order.hidden, order.parent,
-            order.submitted_at, None if greenfield is None else "delay", order.key, order.args, order.links,
+            task_id, kind, phase, order.priority, greenfield, blockers, held, order.hidden, order.parent, order.job,
+            gated, behind, order.submitted_at, None if greenfield is None else "delay", order.key, order.serial,
+            order.args, order.links,
         )  # fmt: skip
+        if order.parent is not None:
+            self._children.setdefault(order.parent, []).append(task_id)
         if order.tags:
             self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
         if order.key is not None:
@@ -155,37 +173,79 @@ class Births:
         return task_id, True
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write what was gathered, and what follows from it."""
         tx = self._tx
         if self._plain:
             tx.executemany(_INSERT_PLAIN, self._plain)
             self._plain.clear()
             tx.freed = True
         if self._rows:
-            if len(self._rows) == 1:
-                tx.execute(_INSERT, self._rows[0])
-            else:
-                tx.executemany(_INSERT, self._rows)
-            self._rows.clear()
-            tx.freed = True
+            self._flush_rows()
+        self.forget()
+
+    def _flush_rows(self) -> None:
+        tx = self._tx
+        if len(self._rows) == 1:
+            tx.execute(_INSERT, self._rows[0])
+        else:
+            tx.executemany(_INSERT, self._rows)
+        tx.freed = True
         if self._keys:
             tx.executemany(
                 "INSERT OR REPLACE INTO taskcore_key (name, key, task) VALUES (?, ?, ?)",
                 [(name, key, task_id) for (name, key), (task_id, _, _) in self._keys.items()],
             )
-            self._keys.clear()
         if self._tags:
             tx.executemany("INSERT INTO taskcore_tag (task, position, tag) VALUES (?, ?, ?)", self._tags)
-            self._tags.clear()
             tx.known.has_tags = True
+        if self._queued:
+            serial.enqueue(tx, self._queued)
         if self._edges:
             edges.add(tx, self._edges)
-            self._edges.clear()
+        if self._children:
+            self._count_children()
         if self._linked:
             edges.link(tx, self._linked, self._now)
-            self._linked.clear()
-        self._first = tx.known.last_id + 1
-        self._seen.clear()
+        follow.settle(tx, self._now)
+
+    def _count_children(self) -> None:
+        """For their parents. First of all: what follows may end them again."""
+        tx = self._tx
+        tx.known.has_families = True
+        more = {parent: len(children) for parent, children in self._children.items()}
+        reopened = families.unfinish(tx, more, born=True)
+        if reopened:
+            operate.reopen(tx, reopened, self._now)
+        for children in self._children.values():
+            joins.born(tx, children)
+
+    def forget(self) -> None:
+        """What was gathered is not to be written, or is."""
+        for gathered in (
+            self._rows, self._edges, self._linked, self._tags, self._keys, self._parents, self._children, self._queued,
+            self._queues, self._plain, self._seen,
+        ):  # fmt: skip
+            gathered.clear()
+        self._first = self._tx.known.last_id + 1
+
+    def _born_into(self, parent: int) -> tuple[bool, bool]:
+        """(held, gated) of a child of this one. `TaskNotFound`."""
+        if self._first <= parent <= self._tx.known.last_id:
+            self.flush()  # a job of this transaction, say
+        found = self._parents.get(parent)
+        if found is None:
+            found = families.above(self._tx, parent)
+            if found is None:
+                raise TaskNotFound(parent)
+            self._parents[parent] = found
+        return found
+
+    def _stands_behind(self, value: str, task_id: int) -> bool:
+        """Whether a task of this serial value is there already; from now on one is."""
+        behind = value in self._queues or serial.occupied(self._tx, value)
+        self._queues.add(value)
+        self._queued.append((value, task_id, task_id))
+        return behind
 
     def _must_exist(self, task_id: int) -> None:
         if self._first <= task_id <= self._tx.known.last_id or task_id in self._seen:

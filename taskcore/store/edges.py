@@ -64,9 +64,11 @@ _ENTERING_RECORD: Final = f"""
         SELECT f.upstream, f.task FROM json_each(:ids) AS moved CROSS JOIN taskcore_edge AS f ON f.task = moved.value
     )"""
 
-# The release rule. What is held is paused; what has a time to come is scheduled; everything else may be claimed.
+# The release rule. What is held is paused; what has a time to come is scheduled; a job waits for its children;
+# everything else may be claimed.
 _FREED: Final = """
-    CASE WHEN held = 1 THEN 'paused' WHEN greenfield > :now THEN 'scheduled' ELSE 'ready' END"""
+    CASE WHEN held = 1 THEN 'paused' WHEN greenfield > :now THEN 'scheduled' WHEN job IS NOT NULL THEN 'suspended'
+    ELSE 'ready' END"""
 _FREED_GREENFIELD: Final = "CASE WHEN held = 1 OR greenfield > :now THEN greenfield END"
 
 _APPLY: Final = f"""
@@ -85,22 +87,33 @@ _RELEASE: Final = f"""
     UPDATE taskcore_task SET phase = {_FREED}, greenfield = {_FREED_GREENFIELD}
     WHERE id IN (SELECT value FROM json_each(:ids)) AND +phase = 'waiting' AND (blockers = 0 OR held = 1)"""
 
-# The whole fall at once: who is skipped dooms those that wanted anything of it but to be skipped or ended.
-_FALLING: Final = """
-    WITH RECURSIVE fall (id, cause) AS (
-        SELECT e.task, min(e.upstream)
+_DOOMED: Final = """
+    SELECT json_group_array(json_array(task, cause)) FROM (
+        SELECT e.task AS task, min(e.upstream) AS cause
         FROM json_each(:ids) AS doomed
         CROSS JOIN taskcore_edge AS e ON e.task = doomed.value AND e.verdict = 'doomed'
         CROSS JOIN taskcore_task AS t ON t.id = e.task AND +t.phase IN ('waiting', 'scheduled', 'ready')
         GROUP BY e.task
+    )"""
+# The whole fall at once: who is skipped dooms those that wanted anything of it but to be skipped or ended, and the
+# children of a job that never opened.
+_FALL: Final = """
+    WITH RECURSIVE fall (id, cause) AS (
+        SELECT value->>0, value->>1 FROM json_each(:seeds)
         UNION
         SELECT e.task, e.upstream
         FROM fall
         CROSS JOIN taskcore_edge AS e
             ON e.upstream = fall.id AND e.otherwise = 'skip' AND e.wants NOT IN ('skipped', 'finished')
         CROSS JOIN taskcore_task AS t ON t.id = e.task AND +t.phase IN ('waiting', 'scheduled', 'ready')
+        UNION
+        SELECT c.id, c.parent
+        FROM fall
+        CROSS JOIN taskcore_task AS j ON j.id = fall.id AND j.job IS NOT NULL
+        CROSS JOIN taskcore_task AS c
+            ON c.parent = j.id AND +c.phase IN ('waiting', 'scheduled', 'ready', 'paused')
     )
-    SELECT json_group_array(json_array(id, cause)), json_group_array(id), count(*)
+    SELECT json_group_array(json_array(id, cause)), json_group_array(id)
     FROM (SELECT id, min(cause) AS cause FROM fall GROUP BY id)"""
 
 _SKIP: Final = """
@@ -109,9 +122,10 @@ _SKIP: Final = """
         last_error = '#' || fallen.cause || ' ' || (
             SELECT 'is ' || CASE WHEN u.finished_at IS NULL THEN 'skipped' ELSE ifnull(u.label, u.phase) END
             FROM taskcore_task AS u WHERE u.id = fallen.cause
-        ) || ', not ' || (
-            SELECT e.wants FROM taskcore_edge AS e WHERE e.upstream = fallen.cause AND e.task = taskcore_task.id
         ) || ifnull((
+            SELECT ', not ' || e.wants FROM taskcore_edge AS e
+            WHERE e.upstream = fallen.cause AND e.task = taskcore_task.id
+        ), '') || ifnull((
             SELECT ' (' || substr(u.last_error, 1, 200) || ')'
             FROM taskcore_task AS u WHERE u.id = fallen.cause AND u.phase IN ('failed', 'cancelled')
         ), '')
@@ -140,7 +154,7 @@ _SUCCESS_RECORD: Final = """
 
 def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
     """`propagate` for tasks that have just succeeded."""
-    if tx.known.has_unusual:
+    if tx.known.has_unusual or tx.known.has_jobs:
         propagate(tx, tasks, now)
     elif tx.known.has_edges and tasks:
         ids = json.dumps(list(tasks))
@@ -160,8 +174,10 @@ def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
     ids = json.dumps(list(tasks))
     tx.execute(_RELEASE, {"ids": ids, "now": now})
     tx.freed = True
+    if tx.known.has_jobs:
+        tx.opened.extend(tasks)
     if tx.known.has_edges:
-        fallen = _skip(tx, ids, now)
+        fallen = skip_doomed(tx, ids, now)
         propagate(tx, {*fallen, *tasks} if tx.known.has_guards else fallen, now)
 
 
@@ -174,24 +190,33 @@ def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) ->
         tx.execute(record, {"ids": ids})  # first: it shall note what was counted, and the next may move upstreams too
         tx.execute(_APPLY, {"changes": text, "now": now})
         tx.freed = True
-        if not (doomed or tx.known.has_guards):
+        if not (doomed or tx.known.has_guards or tx.known.has_jobs):
             return
         tasks = [task for task, _ in json.loads(text)]
-        moved = set(_skip(tx, json.dumps(tasks), now)) if doomed else set()
+        if tx.known.has_jobs:
+            tx.opened.extend(tasks)
+        moved = set(skip_doomed(tx, json.dumps(tasks), now)) if doomed else set()
         if tx.known.has_guards:
             moved.update(tasks)
+        if not moved:
+            return
         ids, changes, record = json.dumps(list(moved)), _LEAVING_CHANGES, _LEAVING_RECORD
 
 
-def _skip(tx: Transaction, candidates: str, now: float) -> list[int]:
-    """End those of the candidates that an edge dooms, and whatever falls with them, in one step however deep. → who
-    ended."""
-    fallen, ids, count = tx.execute(_FALLING, {"ids": candidates}).fetchall()[0]
-    if not count:
-        return []
+def skip_doomed(tx: Transaction, candidates: str, now: float) -> list[int]:
+    """End those of the candidates that an edge dooms, and whatever falls with them. → who ended."""
+    seeds = tx.execute(_DOOMED, {"ids": candidates}).fetchall()[0][0]
+    return [] if seeds == "[]" else skip(tx, seeds, now)
+
+
+def skip(tx: Transaction, seeds: str, now: float) -> list[int]:
+    """End these, JSON `[[task, who caused it], …]`, as skipped, and whatever falls with them, in one step however deep.
+    → who ended."""
+    fallen, ids = tx.execute(_FALL, {"seeds": seeds}).fetchall()[0]
     tx.execute(_SKIP, {"fallen": fallen, "now": now})
     skipped: list[int] = json.loads(ids)
     tx.ended.extend(skipped)
+    tx.fresh.extend(skipped)
     return skipped
 
 

@@ -32,8 +32,8 @@ class Transaction:
     """One open write, and what it gathers for those who look after its commit."""
 
     __slots__ = (
-        "births", "born", "committed", "doomed", "ended", "execute", "executemany", "freed", "known", "of_a_turn",
-        "requested", "scope",
+        "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
+        "known", "of_a_turn", "opened", "requested", "scope",
     )  # fmt: skip
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
@@ -42,6 +42,12 @@ class Transaction:
         self.known = known
         self.ended: list[int] = []
         """Tasks that ended here and are not the scheduler's own report."""
+        self.fresh: list[int] = []
+        """Tasks that ended here, whatever follows from it for others still to be done (`follow.settle`)."""
+        self.opened: list[int] = []
+        """Likewise: tasks among which may be jobs that now open, or end."""
+        self.building: set[int] = set()
+        """Jobs that must not end yet: their blocks are open."""
         self.freed = False
         """Whether a task may have become ready, or a time may have come nearer."""
         self.requested: list[int] = []
@@ -375,20 +381,41 @@ class File:
         self, tx: Transaction, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """A verb inside the caller's transaction is all or nothing too."""
-        tx.execute("SAVEPOINT verb")
+        self.mark()
         try:
             result = work(tx, *args, **kwargs)
-            tx.execute("RELEASE verb")
-            return result
         except BaseException:
-            assert self._connection is not None
-            if self._connection.in_transaction:
-                tx.execute("ROLLBACK TO verb")
-                tx.execute("RELEASE verb")
-            version = self.known.version
-            self.known.forget()
-            self.known.learn(self._connection, version)
+            self.unmark(keep=False)
             raise
+        self.unmark(keep=True)
+        return result
+
+    def mark(self) -> None:
+        """Begin a part of the transaction that the calling thread has entered; `unmark` ends it."""
+        tx = self._transaction
+        assert tx is not None
+        if tx.births is not None:
+            tx.births.flush()
+        tx.execute("SAVEPOINT part")
+
+    def unmark(self, keep: bool) -> None:
+        """End the newest part: what it brought stays in the transaction, or was never there."""
+        tx, connection = self._transaction, self._connection
+        assert tx is not None and connection is not None
+        if keep:
+            tx.execute("RELEASE part")
+            return
+        if connection.in_transaction:
+            tx.execute("ROLLBACK TO part")
+            tx.execute("RELEASE part")
+        if tx.births is not None:
+            tx.births.forget()
+        tx.fresh.clear()
+        tx.opened.clear()
+        version, last_id = self.known.version, self.known.last_id
+        self.known.forget()
+        self.known.learn(connection, version)
+        self.known.last_id = max(last_id, self.known.last_id)  # a handle of what never was must be no other task's
 
 
 def _before_fork() -> None:

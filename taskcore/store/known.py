@@ -23,6 +23,12 @@ class Kind:
     text: str
     """The options as they are stored."""
 
+    @property
+    def job(self) -> str | None:
+        """Of a job, what failures of its children do: "fail" or "ignore"."""
+        found: str | None = self.options.get("job")
+        return found
+
 
 @dataclass(slots=True)
 class Known:
@@ -39,6 +45,13 @@ class Known:
     has_guards: bool = False
     """Edges that may cease to be met."""
     has_tags: bool = False
+    has_families: bool = False
+    """Tasks with a parent."""
+    has_jobs: bool = False
+    has_joins: bool = False
+    """Tasks that sleep until others end."""
+    has_queues: bool = False
+    """Tasks that run one at a time."""
 
     def forget(self) -> None:
         """After a rollback: what was learnt inside it never was. Everything is read again before the next write."""
@@ -52,13 +65,17 @@ class Known:
                       EXISTS (SELECT 1 FROM taskcore_edge),
                       EXISTS (SELECT 1 FROM taskcore_edge WHERE watch > 0),
                       EXISTS (SELECT 1 FROM taskcore_edge WHERE watch = 2 AND watch > 0),
-                      EXISTS (SELECT 1 FROM taskcore_tag)"""
+                      EXISTS (SELECT 1 FROM taskcore_tag),
+                      EXISTS (SELECT 1 FROM taskcore_task WHERE parent IS NOT NULL),
+                      EXISTS (SELECT 1 FROM taskcore_join),
+                      EXISTS (SELECT 1 FROM taskcore_queue)"""
         ).fetchone()
         self.format, self.last_id = row[0], row[1]
-        self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:])
+        self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:6])
+        self.has_families, self.has_joins, self.has_queues = map(bool, row[6:])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
         if self.version is None:  # new dictionaries: another thread may be reading the old ones
-            self.kinds, self.kind_ids = {}, {}
+            self.kinds, self.kind_ids, self.has_jobs = {}, {}, False
         for kind_id, name, attempts, lapses, text in connection.execute(
             "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE id > ?",
             (max(self.kinds, default=0),),
@@ -69,3 +86,4 @@ class Known:
     def add(self, kind: Kind) -> None:
         self.kinds[kind.id] = kind
         self.kind_ids[kind.name, kind.text] = kind.id
+        self.has_jobs = self.has_jobs or kind.job is not None

@@ -111,8 +111,8 @@ def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
 _COLUMNS: Final = """
     SELECT t.id, k.name, t.key, t.parent, t.phase, ifnull(t.label, t.phase), t.args, t.links, t.priority, t.greenfield,
         t.attempts, t.failures, t.lapses, k.max_attempts, t.step, t.progress, t.message, t.result, t.last_error, w.name,
-        t.hidden, t.waiting_for, t.blockers, t.cancel_requested_at, t.submitted_at, t.first_started_at, t.started_at,
-        t.finished_at
+        t.hidden, t.waiting_for, t.blockers, t.gated, t.behind, t.job, t.children, t.open, t.cancel_requested_at,
+        t.submitted_at, t.first_started_at, t.started_at, t.finished_at
     FROM taskcore_task AS t
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
@@ -155,22 +155,33 @@ def task_of(row: Row, codec: Codec) -> Task:
     columns, tags = row
     (
         task_id, name, key, parent, phase, status, args_text, links, priority, greenfield, attempts, failures, lapses,
-        max_attempts, step, progress, message, result, last_error, worker, hidden, waiting_for, blockers, cancel_at,
-        submitted_at, first_started_at, started_at, finished_at,
+        max_attempts, step, progress, message, result, last_error, worker, hidden, waiting_for, blockers, gated, behind,
+        job, children, unfinished, cancel_at, submitted_at, first_started_at, started_at, finished_at,
     ) = columns  # fmt: skip
     args, kwargs = arguments(codec, args_text, links, Handle)
+    if job is not None and finished_at is None:
+        progress = (children - unfinished) / children if children else 0.0
     if phase == life.WAITING and blockers:
-        waiting_for = "dependencies"
+        waiting_for = "dependencies" if blockers > gated + behind else "job" if gated else "serial"
+    elif job is not None and phase == life.SUSPENDED:
+        waiting_for = "children"
     elif phase not in (life.SCHEDULED, life.SUSPENDED, life.PAUSED):
         waiting_for = None
     return Task(
         id=task_id, name=name, key=key, parent_id=parent, phase=phase, status=status, args=args, kwargs=kwargs,
         priority=priority, greenfield=greenfield, attempts=attempts, failures=failures, lapses=lapses,
         max_attempts=max_attempts, step=step, progress=progress, message=message,
-        result=None if result is None else codec.decode(result), last_error=last_error, worker=worker, tags=tags,
+        result=decoded(codec, result, job), last_error=last_error, worker=worker, tags=tags,
         hidden=bool(hidden), waiting_for=waiting_for, cancel_requested_at=cancel_at, submitted_at=submitted_at,
         first_started_at=first_started_at, started_at=started_at, finished_at=finished_at,
     )  # fmt: skip
+
+
+def decoded(codec: Codec, result: str | None, job: str | None) -> Any:
+    """A result's text as its value. Of a job it is the counts, and always JSON, whatever the codec."""
+    if result is None:
+        return None
+    return codec.decode(result) if job is None else json.loads(result)
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------
@@ -258,12 +269,12 @@ def dependencies(connection: sqlite3.Connection, task_id: int) -> list[Dependenc
 
 
 def outcomes(connection: Any, task_ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
-    """Those of the tasks that have ended: id → (phase, status, result, last_error, attempts, error_type, error,
+    """Those of the tasks that have ended: id → (phase, status, result, job, last_error, attempts, error_type, error,
     traceback); all `None` for one that is no longer there."""
     return {
         row[0]: row[1:]
         for row in connection.execute(
-            """SELECT wanted.value, t.phase, ifnull(t.label, t.phase), t.result, t.last_error, t.attempts,
+            """SELECT wanted.value, t.phase, ifnull(t.label, t.phase), t.result, t.job, t.last_error, t.attempts,
                    a.error_type, a.error, a.traceback
                FROM json_each(?) AS wanted
                LEFT JOIN taskcore_task AS t ON t.id = wanted.value
@@ -279,10 +290,20 @@ def short_results(connection: Any, first: int, last: int) -> list[tuple[int, str
     """(id, result text) of the tasks of a span that succeeded, but for those with long results."""
     found: list[tuple[int, str]] = connection.execute(
         """SELECT id, result FROM taskcore_task
-           WHERE id BETWEEN ? AND ? AND phase = 'succeeded' AND length(result) < 1000""",
+           WHERE id BETWEEN ? AND ? AND phase = 'succeeded' AND job IS NULL AND length(result) < 1000""",
         (first, last),
     ).fetchall()
     return found
+
+
+def are_children(connection: Any, task_ids: Collection[int], parent: int) -> bool:
+    """Whether all of these are children of this one."""
+    row = connection.execute(
+        """SELECT 1 FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
+           WHERE t.parent IS NOT ? LIMIT 1""",
+        (json.dumps(list(task_ids)), parent),
+    ).fetchone()
+    return row is None
 
 
 # -- what is left to do --------------------------------------------------------------------------------------------

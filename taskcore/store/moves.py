@@ -10,8 +10,9 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskcore.store import edges
+from taskcore.store import follow, joins
 from taskcore.store.file import Transaction
+from taskcore.store.joins import Suspension
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 
@@ -19,9 +20,10 @@ _ORDER: Final = "ORDER BY priority DESC, ahead DESC, id"
 # One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
 _DETAILS: Final = """
     SELECT json_group_array(json_array(
-        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts
+        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts,
+        result IS NOT NULL
     )) FROM (
-        SELECT id, token, kind, args, links, failures, lapses, attempts FROM taskcore_task """
+        SELECT id, token, kind, args, links, failures, lapses, attempts, result FROM taskcore_task """
 _NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n)"
 _THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_ORDER})"
 # One seek a kind, however many tasks of a kind that may not run stand in front.
@@ -84,6 +86,8 @@ class Claimed(NamedTuple):
     failures: int
     lapses: int
     attempts: int
+    saved: Any = False
+    """Whether a body saved something before."""
     inputs: dict[int, tuple[str, str | None]] | None = None
 
 
@@ -107,9 +111,9 @@ def claim(
     rows = json.loads(text)
     ids = json.dumps([row[0] for row in rows])
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
-    claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1)) for i, t, k, a, ln, f, ls, n in rows]
+    claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
     if tx.known.has_guards:
-        edges.propagate(tx, [task.id for task in claimed], now)
+        follow.moved(tx, [task.id for task in claimed], now)
         claimed = _without_guarded(tx, claimed, ids, now)
     return claimed
 
@@ -133,7 +137,8 @@ def holding(tx: Transaction, task_id: int, token: int) -> Claimed | None:
 def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:
     """What this task's dependencies gave: upstream id → (verdict, result text)."""
     rows = execute(
-        """SELECT e.upstream, e.verdict, u.result FROM taskcore_edge AS e
+        """SELECT e.upstream, CASE WHEN u.job IS NULL THEN e.verdict ELSE e.verdict || ' job' END, u.result
+           FROM taskcore_edge AS e
            CROSS JOIN taskcore_task AS u ON u.id = e.upstream WHERE e.task = ?""",
         (task_id,),
     ).fetchall()
@@ -172,9 +177,10 @@ def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) 
            WHERE id IN (SELECT value FROM json_each(?))""",
         (now, json.dumps(tasks)),
     )
-    tx.ended.extend(task for task, cancel_requested in held if cancel_requested)
-    edges.release(tx, tasks, now)
-    edges.propagate(tx, tasks, now)
+    cancelled = [task for task, cancel_requested in held if cancel_requested]
+    tx.ended.extend(cancelled)
+    tx.fresh.extend(cancelled)
+    follow.released(tx, tasks, now)
     return tasks
 
 
@@ -237,7 +243,7 @@ def succeed(tx: Transaction, batch: Sequence[Success], now: float, *, look_first
         values += _NO_TASK * (rows - len(part))
         if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):
             raise StaleReport
-    edges.succeeded(tx, [done.id for done in batch], now)
+    follow.succeeded(tx, [done.id for done in batch], now)
     return stale
 
 
@@ -281,7 +287,7 @@ _SNOOZE: Final = """
     WHERE id = :id"""
 
 
-def report(tx: Transaction, end: Failure, now: float) -> bool:
+def report(tx: Transaction, end: Failure | Suspension, now: float) -> bool:
     """Any end but success. → False, and nothing changed, if the claim is no longer held.
 
     A request to cancel wins over all of these but a result that was returned under a label of phase failed.
@@ -289,12 +295,18 @@ def report(tx: Transaction, end: Failure, now: float) -> bool:
     row = tx.execute(_HOLDS, (end.id, end.token)).fetchone()
     if row is None:
         return False
+    attempts, worker, started_at, cancel_requested = row
+    if isinstance(end, Suspension):
+        if not cancel_requested:
+            joins.suspend(tx, end, now)
+            follow.moved(tx, [end.id], now)
+            return True
+        end = Failure(end.id, end.token, "obey")
     if end.verb == "lapse":
         lapse(tx, [end.id], now, end.error or "its process died")
         return True
     if end.verb == "give back":
         return bool(give_back(tx, [(end.id, end.token)], now))
-    attempts, worker, started_at, cancel_requested = row
     verb = "obey" if cancel_requested and end.result is None else end.verb
     text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
     values = {
@@ -311,10 +323,11 @@ def report(tx: Transaction, end: Failure, now: float) -> bool:
         )
         tx.execute({"obey": _OBEY, "fail": _FAIL, "retry": _RETRY}[verb], values)
     if verb in ("retry", "snooze"):
-        edges.release(tx, [end.id], now)
+        follow.released(tx, [end.id], now)
     else:
         tx.ended.append(end.id)
-    edges.propagate(tx, [end.id], now)
+        tx.fresh.append(end.id)
+        follow.moved(tx, [end.id], now)
     return True
 
 
@@ -359,13 +372,11 @@ def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None
            WHERE id IN (SELECT value FROM json_each(:ids))""",
         {"ids": ids, "now": now, "why": why},
     )
-    tx.ended.extend(
-        task
-        for (task,) in tx.execute(
-            """SELECT t.id FROM json_each(?) AS dead
-               CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE t.finished_at IS NOT NULL""",
-            (ids,),
-        ).fetchall()
-    )
-    edges.release(tx, tasks, now)
-    edges.propagate(tx, tasks, now)
+    over = tx.execute(
+        """SELECT t.id FROM json_each(?) AS dead
+           CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE t.finished_at IS NOT NULL""",
+        (ids,),
+    ).fetchall()
+    tx.ended.extend(task for (task,) in over)
+    tx.fresh.extend(task for (task,) in over)
+    follow.released(tx, tasks, now)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection
 from typing import Final
 
-from taskcore.store import edges
+from taskcore.store import edges, families, follow, joins, serial, steps
 from taskcore.store.file import Transaction
 
 _AMONG: Final = "FROM json_each(:ids) AS wanted CROSS JOIN taskcore_task AS t ON t.id = wanted.value"
@@ -23,32 +23,14 @@ def _pick(tx: Transaction, ids: Collection[int], phases: str) -> list[int]:
     return [task for (task,) in rows]
 
 
-_CANCELLABLE: Final = json.dumps(("waiting", "scheduled", "ready", "suspended", "paused"))
 _HOLDABLE: Final = json.dumps(("waiting", "scheduled", "ready"))
 _BUSY: Final = json.dumps(("running", "suspended"))
 _ENDED: Final = json.dumps(("succeeded", "failed", "cancelled", "skipped"))
 
 
 def cancel(tx: Transaction, ids: Collection[int], now: float, reason: str | None) -> int:
-    """End what is not running; ask what is running to stop. → how many ended."""
-    tasks = _pick(tx, ids, _CANCELLABLE)
-    tx.execute(
-        """UPDATE taskcore_task SET phase = 'cancelled', finished_at = :now, greenfield = NULL, label = NULL,
-               cancel_requested_at = :now, last_error = ifnull(:reason, last_error)
-           WHERE id IN (SELECT value FROM json_each(:ids))""",
-        {"now": now, "reason": reason, "ids": json.dumps(tasks)},
-    )
-    tx.ended.extend(tasks)
-    running = _pick(tx, ids, json.dumps(["running"]))
-    tx.execute(
-        """UPDATE taskcore_task SET cancel_requested_at = ifnull(cancel_requested_at, :now),
-               last_error = ifnull(:reason, last_error)
-           WHERE id IN (SELECT value FROM json_each(:ids))""",
-        {"now": now, "reason": reason, "ids": json.dumps(running)},
-    )
-    tx.requested.extend(running)
-    edges.propagate(tx, tasks, now)
-    return len(tasks)
+    """End what is not running, and everything below; ask what is running to stop. → how many ended."""
+    return follow.cancel(tx, families.below(tx, ids), now, reason)
 
 
 def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
@@ -61,8 +43,10 @@ def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
 
 
 def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
-    """Hold what has not begun; what is running or suspended is held as soon as it comes back. → how many."""
-    tasks = _pick(tx, ids, _HOLDABLE)
+    """Hold what has not begun, and jobs with all below them; what is running or suspended is held as soon as it comes
+    back. → how many."""
+    ids = families.below_jobs(tx, ids)
+    tasks = [*_pick(tx, ids, _HOLDABLE), *_open_jobs(tx, ids)]
     tx.execute(
         "UPDATE taskcore_task SET phase = 'paused', held = 1 WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(tasks),),
@@ -73,12 +57,20 @@ def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
         (json.dumps(busy),),
     ).rowcount
     tx.requested.extend(busy)
-    edges.propagate(tx, tasks, now)
+    follow.moved(tx, tasks, now)
     return len(tasks) + later
 
 
+def _open_jobs(tx: Transaction, ids: Collection[int]) -> list[int]:
+    rows = tx.execute(
+        f"SELECT t.id {_AMONG} WHERE +t.phase = 'suspended' AND t.job IS NOT NULL", {"ids": json.dumps(list(ids))}
+    ).fetchall()
+    return [task for (task,) in rows]
+
+
 def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
-    """Let go what is held. → how many."""
+    """Let go what is held, and with a job all below it. → how many."""
+    ids = families.below_jobs(tx, ids)
     tasks = _pick(tx, ids, json.dumps(["paused"]))
     tx.execute(
         "UPDATE taskcore_task SET phase = 'waiting', held = 0 WHERE id IN (SELECT value FROM json_each(?))",
@@ -88,19 +80,22 @@ def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
         """UPDATE taskcore_task SET held = 0 WHERE held = 1 AND id IN (SELECT value FROM json_each(?))""",
         (json.dumps(_pick(tx, ids, _BUSY)),),
     ).rowcount
-    edges.release(tx, tasks, now)
-    edges.propagate(tx, tasks, now)
+    follow.released(tx, tasks, now)
     return len(tasks) + freed
 
 
-_BELOW: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT value FROM json_each(:ids)
+# Below in the graph: what depends on one of them, or on a job that is opened again since it has one of them below it.
+_DOWNSTREAM: Final = """
+    WITH RECURSIVE below (id, anew) AS (
+        SELECT value, 1 FROM json_each(:ids)
         UNION
-        SELECT e.task FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id
+        SELECT e.task, 1 FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id
+        UNION
+        SELECT p.id, 0 FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
+        CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.job IS NOT NULL
     )
-    SELECT json_group_array(t.id)
-    FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id WHERE t.finished_at IS NOT NULL"""
+    SELECT json_group_array(DISTINCT t.id) FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
+    WHERE t.finished_at IS NOT NULL AND below.anew"""
 _KEEP_SUCCESS: Final = f"""
     INSERT OR IGNORE INTO taskcore_attempt (task, number, worker, started_at, finished_at, outcome)
     SELECT t.id, t.attempts, t.worker, t.started_at, t.finished_at, 'succeeded' {_AMONG}
@@ -126,28 +121,66 @@ _TAKE_KEY: Final = f"""
 _RERUN: Final = """
     UPDATE taskcore_task SET phase = 'waiting', label = NULL, finished_at = NULL, greenfield = NULL, failures = 0,
         lapses = 0, ahead = 0, held = 0, worker = NULL, cancel_requested_at = NULL, progress = NULL, waiting_for = NULL,
-        result = CASE WHEN phase = 'succeeded' THEN NULL ELSE result END
+        result = CASE WHEN phase = 'succeeded' OR job IS NOT NULL THEN NULL ELSE result END,
+        last_error = CASE WHEN job IS NULL THEN last_error END
     WHERE id IN (SELECT value FROM json_each(:ids))"""
 
 
 def rerun(tx: Transaction, ids: Collection[int], now: float, *, downstream: bool = False) -> int:
-    """Ended tasks wait again, for a new life. `downstream`: every ended task below them too. → how many.
+    """Ended tasks wait again, for a new life, and with a job its children. `downstream`: every ended task below them in
+    the graph too. → how many, but for jobs that are only opened again.
 
     First all rows, then the edges that leave them, then those that enter, then one release for all.
     """
-    tasks = _pick(tx, ids, _ENDED)
+    tasks = _pick(tx, families.made_of(tx, _pick(tx, ids, _ENDED)), _ENDED)
     if downstream and tx.known.has_edges:
-        tasks = json.loads(tx.execute(_BELOW, {"ids": json.dumps(tasks)}).fetchall()[0][0])
+        tasks = json.loads(tx.execute(_DOWNSTREAM, {"ids": json.dumps(tasks)}).fetchall()[0][0])
+        tasks = _pick(tx, families.made_of(tx, tasks), _ENDED)
     replaced = {task for (task,) in tx.execute(_REPLACED, {"ids": json.dumps(tasks)}).fetchall()}
     tasks = [task for task in tasks if task not in replaced]
-    text = json.dumps(tasks)
+    _anew(tx, tasks, _count_up(tx, tasks), now)
+    return len(tasks)
+
+
+def reopen(tx: Transaction, jobs: Collection[int], now: float) -> None:
+    """Ended jobs that have something unfinished below them, which is counted already."""
+    _anew(tx, [], jobs, now)
+
+
+def _count_up(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """For those above, what is in these finished subtrees is unfinished again. → the jobs to be opened again."""
+    if not tx.known.has_families:
+        return []
+    parents = tx.execute(_ROOTS, {"ids": json.dumps(list(tasks))}).fetchall()
+    return families.unfinish(tx, dict(parents), born=False, spared=tasks)
+
+
+_ROOTS: Final = f"SELECT t.parent, count(*) {_AMONG} WHERE t.open = 0 AND t.parent IS NOT NULL GROUP BY t.parent"
+
+
+def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: float) -> None:
+    """A new life for these tasks, and for these jobs as they are, above the former."""
+    both = [*tasks, *jobs]
+    text = json.dumps(both)
+    families.tally(tx, both, -1)
     tx.execute(_KEEP_SUCCESS, {"ids": text})
+    succeeded = json.dumps(_pick(tx, tasks, json.dumps(["succeeded"])))
+    for statement in steps.FORGET:
+        tx.execute(statement, {"ids": succeeded})
     tx.execute(_RERUN, {"ids": text})
     tx.execute(_TAKE_KEY, {"ids": text})
-    edges.propagate(tx, tasks, now)
-    edges.link(tx, tasks, now)
-    edges.release(tx, tasks, now)
-    return len(tasks)
+    families.gate(tx, both)
+    serial.again(tx, both)
+    edges.propagate(tx, both, now)
+    edges.link(tx, both, now)
+    follow.released(tx, both, now)
+
+
+def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:
+    """Tell a task something that its body waits for, or will. → whether it was stored: it has not ended."""
+    stored = joins.signal(tx, task, name, payload, now)
+    follow.settle(tx, now)
+    return stored
 
 
 def set_priority(tx: Transaction, ids: Collection[int], priority: int) -> int:
@@ -175,6 +208,9 @@ _DELETABLE: Final = f"""
     AND NOT EXISTS (
         SELECT 1 FROM taskcore_edge AS e CROSS JOIN taskcore_task AS below ON below.id = e.task
         WHERE e.upstream = t.id AND below.finished_at IS NULL
+    )
+    AND t.open = 0 AND NOT EXISTS (
+        SELECT 1 FROM taskcore_task AS p WHERE p.id = t.parent AND p.finished_at IS NULL
     )"""
 _WITH_CHILDREN: Final = f"""
     SELECT DISTINCT t.id {_AMONG} CROSS JOIN taskcore_task AS child ON child.parent = t.id
@@ -192,13 +228,17 @@ _FORGET: Final = (
     "DELETE FROM taskcore_key WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tag WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
+    "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
+    "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
+    *steps.FORGET,
     "UPDATE taskcore_task SET parent = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND parent IS NOT NULL",
     "DELETE FROM taskcore_task WHERE id IN (SELECT value FROM json_each(:ids))",
 )
 
 
 def delete(tx: Transaction, ids: Collection[int]) -> int:
-    """Remove ended tasks, but those that something unfinished depends on, and parents of what stays. → how many.
+    """Remove ended tasks, but those that something unfinished depends on or is the parent of, and parents of what
+    stays. → how many.
 
     Their ids are not given again.
     """

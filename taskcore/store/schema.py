@@ -56,6 +56,9 @@ WORKER_NAME = "CREATE UNIQUE INDEX taskcore_worker_name ON taskcore_worker (name
 WORKER_ALIVE = "CREATE UNIQUE INDEX taskcore_worker_alive ON taskcore_worker (lane) WHERE ended_at IS NULL"
 
 # Small and often read columns first, texts last: a reader of the former never touches overflow pages of the latter.
+# `blockers` counts all that keeps a task from being released: its unmet edges, `gated` (the job it is a child of is not
+# open) and `behind` (an earlier task of its serial value has not ended). `children` are the direct ones that ever were,
+# `open` those of them of which something, they or whatever is below them, has not ended.
 TASK = """CREATE TABLE taskcore_task (
     id INTEGER PRIMARY KEY,
     kind INTEGER NOT NULL REFERENCES taskcore_kind (id),
@@ -73,6 +76,11 @@ TASK = """CREATE TABLE taskcore_task (
     held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
     hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1)),
     parent INTEGER REFERENCES taskcore_task (id),
+    job TEXT CHECK (job = 'fail' OR job = 'ignore'),
+    gated INTEGER NOT NULL DEFAULT 0,
+    behind INTEGER NOT NULL DEFAULT 0,
+    children INTEGER NOT NULL DEFAULT 0,
+    open INTEGER NOT NULL DEFAULT 0 CHECK (open >= 0),
     submitted_at REAL NOT NULL,
     first_started_at REAL,
     started_at REAL,
@@ -81,6 +89,7 @@ TASK = """CREATE TABLE taskcore_task (
     progress REAL CHECK (progress BETWEEN 0 AND 1),
     waiting_for TEXT,
     key TEXT,
+    serial TEXT,
     step TEXT,
     message TEXT,
     args TEXT NOT NULL,
@@ -110,6 +119,7 @@ TASK_READY = """CREATE INDEX taskcore_task_ready
 TASK_PHASE = """CREATE INDEX taskcore_task_phase
     ON taskcore_task (phase, greenfield) WHERE phase NOT IN ('ready', 'succeeded')"""
 TASK_PARENT = "CREATE INDEX taskcore_task_parent ON taskcore_task (parent) WHERE parent IS NOT NULL"
+TASK_GATED = "CREATE INDEX taskcore_task_gated ON taskcore_task (parent) WHERE gated = 1"
 
 # Clustered by upstream: an end touches one run of pages, however many depend on it. `watch`: 0 the upstream's success
 # meets it (and nothing else is asked), 1 some other end is asked for, 2 what is asked for may cease to hold. The checks
@@ -161,9 +171,73 @@ ATTEMPT = """CREATE TABLE taskcore_attempt (
     PRIMARY KEY (task, number)
 ) STRICT, WITHOUT ROWID"""
 
+# What a body has behind it: steps whose results are kept, submits, sleeps, signals taken. `within` is the step that the
+# call was made in, `n` the how many-th call of its kind and name there. "waiting" has begun and has its deadline as
+# result; "failed" has its place, but runs again; "loose" was passed over when what had failed took another course.
+STEP = """CREATE TABLE taskcore_step (
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    place INTEGER NOT NULL,
+    within TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state = 'kept' OR state = 'waiting' OR state = 'failed' OR state = 'loose'),
+    child INTEGER,
+    attempt INTEGER NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL,
+    result TEXT,
+    PRIMARY KEY (task, place)
+) STRICT, WITHOUT ROWID"""
+
+# Who sleeps until whom has ended: one row a suspension and upstream, gone at the wake.
+JOIN = """CREATE TABLE taskcore_join (
+    upstream INTEGER NOT NULL REFERENCES taskcore_task (id),
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    PRIMARY KEY (upstream, task)
+) STRICT, WITHOUT ROWID"""
+JOIN_TASK = "CREATE INDEX taskcore_join_task ON taskcore_join (task)"
+
+SIGNAL = """CREATE TABLE taskcore_signal (
+    id INTEGER PRIMARY KEY,
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    name TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    sent_at REAL NOT NULL
+) STRICT"""
+SIGNAL_TASK = "CREATE INDEX taskcore_signal_task ON taskcore_signal (task, name)"
+
+# How a job's children ended: what its own end and result are read from, however many they are.
+TALLY = """CREATE TABLE taskcore_tally (
+    job INTEGER NOT NULL REFERENCES taskcore_task (id),
+    status TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (job, status)
+) STRICT, WITHOUT ROWID"""
+
+# The tasks of each serial value that have not ended. The first may run.
+QUEUE = """CREATE TABLE taskcore_queue (
+    serial TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    PRIMARY KEY (serial, place)
+) STRICT, WITHOUT ROWID"""
+QUEUE_TASK = "CREATE UNIQUE INDEX taskcore_queue_task ON taskcore_queue (task)"
+
+LOG = """CREATE TABLE taskcore_log (
+    task INTEGER NOT NULL REFERENCES taskcore_task (id),
+    line INTEGER NOT NULL,
+    at REAL NOT NULL,
+    level TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (task, line)
+) STRICT, WITHOUT ROWID"""
+
 STATEMENTS: Final = (
-    META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_KEY,
-    EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT,
+    META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_GATED,
+    TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK, SIGNAL,
+    SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG,
 )  # fmt: skip
 
 FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"))

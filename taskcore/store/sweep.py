@@ -7,24 +7,31 @@ import sqlite3
 from collections.abc import Collection
 from typing import Final
 
-from taskcore.store import edges, moves
+from taskcore.store import follow, joins, moves
 from taskcore.store.file import Transaction
 from taskcore.store.liveness import Lanes
 
 _DUE: Final = """
     SELECT id FROM taskcore_task
     WHERE phase = 'scheduled' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
+_ASLEEP: Final = """
+    SELECT id FROM taskcore_task
+    WHERE phase = 'suspended' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
 _SILENT: Final = """
     SELECT t.id FROM taskcore_task AS t
     CROSS JOIN taskcore_worker AS w ON w.id = t.worker
     WHERE t.phase = 'running' AND t.greenfield <= ? AND t.phase NOT IN ('ready', 'succeeded') AND w.lane IS NULL"""
 _PROMOTE: Final = """
-    UPDATE taskcore_task SET phase = 'ready', greenfield = NULL, waiting_for = NULL
+    UPDATE taskcore_task SET phase = CASE WHEN job IS NULL THEN 'ready' ELSE 'suspended' END, greenfield = NULL,
+        waiting_for = NULL
     WHERE id IN (SELECT value FROM json_each(?))"""
 _NEXT: Final = """
     SELECT min(greenfield) FROM (
         SELECT min(greenfield) AS greenfield FROM taskcore_task
         WHERE phase = 'scheduled' AND phase NOT IN ('ready', 'succeeded')
+        UNION ALL
+        SELECT min(greenfield) FROM taskcore_task
+        WHERE phase = 'suspended' AND phase NOT IN ('ready', 'succeeded')
         UNION ALL
         SELECT min(t.greenfield) FROM taskcore_task AS t CROSS JOIN taskcore_worker AS w ON w.id = t.worker
         WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') AND w.lane IS NULL
@@ -41,7 +48,13 @@ def sweep(tx: Transaction, now: float) -> float | None:
     if due:
         tx.execute(_PROMOTE, (json.dumps(due),))
         tx.freed = True
-        edges.propagate(tx, due, now)
+        if tx.known.has_jobs:
+            tx.opened.extend(due)
+        follow.moved(tx, due, now)
+    asleep = [task for (task,) in tx.execute(_ASLEEP, (now,)).fetchall()]
+    if asleep:
+        joins.wake(tx, asleep, now)
+        follow.settle(tx, now)
     silent = [task for (task,) in tx.execute(_SILENT, (now,)).fetchall()]
     if silent:
         moves.lapse(tx, silent, now, "its lease ran out")

@@ -1,0 +1,144 @@
+"""The course of one body: what it has behind it from earlier runs, and where in that it is now.
+
+A body that runs again comes to the same calls in the same order, and is given what it got before. Calls are told apart
+by their kind and name, and by how many of these there were in the same enclosing step. A step that failed keeps its
+place, but runs again; from there on the body may take another course than last time, so what was kept behind it need
+not come in its order any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from taskcore.errors import StepMismatch
+from taskcore.store import steps
+from taskcore.store.joins import Suspension
+from taskcore.store.steps import Step
+
+if TYPE_CHECKING:
+    from taskcore.body import Stage, Work
+
+NEW: Final = "new"
+KEPT: Final = "kept"
+FAILED: Final = "failed"
+WAITING: Final = "waiting"
+
+
+class Suspend(BaseException):
+    """Raised through a body to give its thread back. Not an `Exception`: an `except Exception` lets it pass."""
+
+    def __init__(self, end: Suspension) -> None:
+        self.end = end
+        super().__init__("the task is suspended; its body must let this pass")
+
+
+class _Scope:
+    """The calls made in one enclosing step."""
+
+    __slots__ = ("at", "counts", "firm", "loose")
+
+    def __init__(self) -> None:
+        self.firm: list[Step] = []  # to come in this order
+        self.at = 0
+        self.loose: dict[tuple[str, str, int], Step] = {}
+        self.counts: dict[tuple[str, str], int] = {}
+
+
+class Course:
+    def __init__(self, stage: Stage, work: Work) -> None:
+        self._stage = stage
+        self._work = work
+        self._scopes: dict[str, _Scope] = {}
+        self._within = ""
+        self._last = 0
+        self.made = 0
+        """Calls so far, whatever became of them."""
+        self.pending: dict[int, Step] = {}
+        """By place, what is to be written with whatever this body writes next, or with what is shown of it."""
+        for step in stage.file.read(steps.load, work.claimed.id):
+            scope = self._scopes.setdefault(step.within, _Scope())
+            if step.state == "loose":
+                scope.loose[step.kind, step.name, step.n] = step
+            else:
+                scope.firm.append(step)
+            self._last = step.place
+
+    def come_to(self, kind: str, name: str) -> Step:
+        """The next call of the body: what is kept of it, or a `NEW` step. `StepMismatch` if another one is next."""
+        self._work.go_on()
+        self.made += 1
+        scope = self._scopes.setdefault(self._within, _Scope())
+        n = scope.counts[kind, name] = scope.counts.get((kind, name), 0) + 1
+        if scope.at < len(scope.firm):
+            found = scope.firm[scope.at]
+            if (found.kind, found.name, found.n) != (kind, name, n):
+                raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
+            scope.at += 1
+            return found
+        self._last += 1
+        passed = scope.loose.pop((kind, name, n), None)
+        if passed is None:
+            attempt = self._work.claimed.attempts
+            return Step(self._last, self._within, kind, name, n, NEW, attempt, self._stage.now())
+        moved = passed._replace(place=self._last, state=KEPT)
+        self._stage.file.write(steps.move, *self._claim, passed.place, moved)
+        return moved
+
+    def diverge(self) -> None:
+        """What failed the last time is done again: the body need not come by what followed then."""
+        scope = self._scopes[self._within]
+        passed = scope.firm[scope.at :]
+        if passed:
+            self._stage.file.write(steps.loosen, *self._claim, [step.place for step in passed])
+            scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
+            del scope.firm[scope.at :]
+
+    @contextlib.contextmanager
+    def inside(self, step: Step, item: int | None = None) -> Iterator[str]:
+        """Calls are made in this step from now on, or in one item of it. → how the scope is called in the file."""
+        before = self._within
+        self._within = scope = scope_of(step) + ("" if item is None else f"{item}/")
+        try:
+            yield scope
+        finally:
+            self._within = before
+
+    def fail(self, step: Step) -> None:
+        """It keeps its place, and is run again the next time. If nothing follows, nobody needs to know."""
+        self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
+
+    def keep(self, step: Step, drop: str | None = None) -> None:
+        """In the file when this returns. `drop`: the scope of what need no longer be known. `LeaseLost`."""
+        taken = self.take()
+        try:
+            self._stage.file.write(steps.keep, *self._claim, [*taken, step], drop)
+        except BaseException:
+            self.pending.update({other.place: other for other in taken})
+            raise
+
+    def take(self) -> list[Step]:
+        """All that is pending, for whoever writes it."""
+        taken = []
+        while self.pending:
+            with contextlib.suppress(KeyError):  # two may take at a time
+                taken.append(self.pending.popitem()[1])
+        return taken
+
+    @property
+    def _claim(self) -> tuple[int, int]:
+        return self._work.claimed.id, self._work.claimed.token
+
+
+def scope_of(step: Step) -> str:
+    """What is kept inside this step has a scope that begins so."""
+    name = step.name.replace("%", "%25").replace("/", "%2F")
+    return f"{step.within}{step.kind}:{name}:{step.n}/"
+
+
+def told(step: Step | tuple[str, str, int]) -> str:
+    """A call, in words."""
+    kind, name, n = (step.kind, step.name, step.n) if isinstance(step, Step) else step
+    what = f"{kind} {name!r}" if name else kind
+    return what if n == 1 else f"{what} number {n}"

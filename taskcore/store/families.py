@@ -1,0 +1,229 @@
+"""Parents: what is counted of the tasks below one, and how a job, which has no body, opens, ends and is opened again.
+
+A subtree is finished when its root has ended and nothing below it is unfinished. `open` counts a task's direct children
+whose subtrees are not: every end and every new life changes the counts of those above it, as far up as one of them
+becomes finished, or ceases to be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from taskcore.store import edges
+from taskcore.store.file import Transaction
+
+# -- down ----------------------------------------------------------------------------------------------------------
+
+_BELOW: Final = """
+    WITH RECURSIVE below (id) AS (
+        SELECT value FROM json_each(:ids)
+        UNION
+        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+    )
+    SELECT json_group_array(id) FROM below"""
+_OF_JOBS: Final = """
+    WITH RECURSIVE below (id) AS (
+        SELECT t.id FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
+        WHERE t.job IS NOT NULL
+        UNION
+        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+    )
+    SELECT json_group_array(id) FROM (SELECT value AS id FROM json_each(:ids) UNION SELECT id FROM below)"""
+_MADE_OF: Final = """
+    WITH RECURSIVE below (id, job) AS (
+        SELECT t.id, t.job FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
+        UNION
+        SELECT c.id, c.job FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+        WHERE below.job IS NOT NULL
+    )
+    SELECT json_group_array(id) FROM below"""
+
+
+def _all(tx: Transaction, statement: str, tasks: Collection[int]) -> list[int]:
+    if not tx.known.has_families:
+        return list(tasks)
+    found: list[int] = json.loads(tx.execute(statement, {"ids": json.dumps(list(tasks))}).fetchall()[0][0])
+    return found
+
+
+def below(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """These and everything below them: what a cancel reaches."""
+    return _all(tx, _BELOW, tasks)
+
+
+def below_jobs(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """These, and everything below those of them that are jobs: what a pause reaches."""
+    return _all(tx, _OF_JOBS, tasks)
+
+
+def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """These, and the children of jobs among them, and so on: what a rerun reaches. Children of a body are that body's
+    to call for again."""
+    return _all(tx, _MADE_OF, tasks)
+
+
+# -- up ------------------------------------------------------------------------------------------------------------
+
+_ABOVE: Final = """
+    WITH RECURSIVE above (id, parent, job, phase, held, depth) AS (
+        SELECT id, parent, job, phase, held AND finished_at IS NULL, 0 FROM taskcore_task WHERE id = :id
+        UNION ALL
+        SELECT p.id, p.parent, p.job, p.phase, p.held AND p.finished_at IS NULL, above.depth + 1
+        FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
+    )
+    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0),
+        ifnull(max(depth = 0 AND job IS NOT NULL AND phase <> 'suspended'), 0)
+    FROM above"""
+
+
+def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
+    """What a child of this one is born into: (held: a job above it is paused, gated: its job is not open). `None` if
+    there is no such parent."""
+    there, held, gated = tx.execute(_ABOVE, {"id": parent}).fetchall()[0]
+    return (bool(held), bool(gated)) if there else None
+
+
+_PARENTS: Final = """
+    SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL AND t.open = 0
+    FROM json_each(?) AS grows CROSS JOIN taskcore_task AS t ON t.id = grows.value->>0"""
+_MORE: Final = """
+    UPDATE taskcore_task SET open = open + grows.n, children = children + grows.born
+    FROM (SELECT value->>0 AS id, value->>1 AS n, value->>2 AS born FROM json_each(?)) AS grows
+    WHERE taskcore_task.id = grows.id"""
+
+
+def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Collection[int] = ()) -> list[int]:
+    """So many more children's subtrees are unfinished; `born`: for the first time. → the jobs above that had ended and
+    are to be opened again. `spared`: those that run again anyway, and are counted by the caller."""
+    reopen, seen = [], set(spared)
+    while more:
+        grows = json.dumps([(task, n, n if born else 0) for task, n in more.items()])
+        rows = tx.execute(_PARENTS, (grows,)).fetchall()
+        tx.execute(_MORE, (grows,))
+        more, born = {}, False
+        for task, parent, job, was_finished in rows:
+            if not was_finished or task in seen:
+                continue
+            seen.add(task)
+            if job:
+                reopen.append(task)
+            if parent is not None:
+                more[parent] = more.get(parent, 0) + 1
+    return reopen
+
+
+_TALLY: Final = """
+    INSERT INTO taskcore_tally (job, status, phase, n)
+    SELECT p.id, ifnull(t.label, t.phase), t.phase, :by * count(*)
+    FROM json_each(:ids) AS ended
+    CROSS JOIN taskcore_task AS t ON t.id = ended.value
+    CROSS JOIN taskcore_task AS p ON p.id = t.parent
+    WHERE p.job IS NOT NULL GROUP BY 1, 2, 3
+    ON CONFLICT (job, status) DO UPDATE SET n = n + excluded.n"""
+
+
+def tally(tx: Transaction, tasks: Collection[int], by: int) -> None:
+    """Count how these children of jobs ended (`by` 1), or that they no longer have (−1)."""
+    if tx.known.has_jobs:
+        tx.execute(_TALLY, {"ids": json.dumps(list(tasks)), "by": by})
+
+
+_FINISHED: Final = """
+    SELECT json_group_array(json_array(parent, n)) FROM (
+        SELECT t.parent AS parent, count(*) AS n
+        FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
+        WHERE t.parent IS NOT NULL AND t.open = 0 GROUP BY t.parent
+    )"""
+_FEWER: Final = """
+    UPDATE taskcore_task SET open = open - fewer.n
+    FROM (SELECT value->>0 AS id, value->>1 AS n FROM json_each(?)) AS fewer
+    WHERE taskcore_task.id = fewer.id"""
+_DONE: Final = """
+    SELECT t.id, t.finished_at IS NOT NULL, t.job IS NOT NULL
+    FROM json_each(?) AS fewer CROSS JOIN taskcore_task AS t ON t.id = fewer.value->>0 WHERE t.open = 0"""
+
+
+def ended(tx: Transaction, tasks: Collection[int]) -> None:
+    """These ended: whatever is above them has as many fewer to wait for. Jobs that may end come to `tx.opened`."""
+    tally(tx, tasks, 1)
+    ids = json.dumps(list(tasks))
+    while True:
+        fewer = tx.execute(_FINISHED, (ids,)).fetchall()[0][0]
+        if fewer == "[]":
+            return
+        tx.execute(_FEWER, (fewer,))
+        done = tx.execute(_DONE, (fewer,)).fetchall()
+        tx.opened.extend(task for task, over, job in done if job and not over)
+        ids = json.dumps([task for task, over, _ in done if over])
+
+
+_ABANDONED: Final = """
+    SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
+    WHERE t.phase = 'cancelled' AND t.open > 0"""
+
+
+def abandoned(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """Those of them that were cancelled and have unfinished children."""
+    return [task for (task,) in tx.execute(_ABANDONED, (json.dumps(list(tasks)),)).fetchall()]
+
+
+# -- jobs ----------------------------------------------------------------------------------------------------------
+
+_GATED: Final = """
+    SELECT json_group_array(c.id) FROM json_each(?) AS opened
+    CROSS JOIN taskcore_task AS j ON j.id = opened.value AND j.job IS NOT NULL AND +j.phase = 'suspended'
+    CROSS JOIN taskcore_task AS c ON c.parent = j.id AND c.gated = 1"""
+_LET_THROUGH: Final = """
+    UPDATE taskcore_task SET gated = 0, blockers = blockers - 1 WHERE id IN (SELECT value FROM json_each(?))"""
+_COMPLETE: Final = """
+    SELECT j.id FROM json_each(?) AS opened CROSS JOIN taskcore_task AS j ON j.id = opened.value
+    WHERE j.job IS NOT NULL AND j.open = 0 AND j.finished_at IS NULL AND (
+        +j.phase = 'suspended' OR j.cancel_requested_at IS NOT NULL
+        OR (+j.phase = 'paused' AND j.blockers = 0 AND j.greenfield IS NULL)
+    )"""
+_FAILURES: Final = "(SELECT sum(n) FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND y.phase = 'failed')"
+_END: Final = f"""
+    UPDATE taskcore_task SET
+        phase = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+            WHEN job = 'fail' AND {_FAILURES} > 0 THEN 'failed' ELSE 'succeeded' END,
+        last_error = CASE WHEN cancel_requested_at IS NOT NULL THEN last_error
+            WHEN job = 'fail' AND {_FAILURES} > 0 THEN {_FAILURES} || ' of ' || children || ' children failed' END,
+        finished_at = :now, greenfield = NULL, held = 0, progress = 1.0,
+        result = (SELECT json_group_object(status, n) FROM (
+            SELECT status, n FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND n > 0 ORDER BY status
+        ))
+    WHERE id IN (SELECT value FROM json_each(:ids))"""
+
+
+def opened(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """Of these, the jobs that nothing holds back: let their children through, and end those with no unfinished one."""
+    ids = json.dumps(list(tasks))
+    children = tx.execute(_GATED, (ids,)).fetchall()[0][0]
+    if children != "[]":
+        tx.execute(_LET_THROUGH, (children,))
+        edges.release(tx, json.loads(children), now)
+    over = [job for (job,) in tx.execute(_COMPLETE, (ids,)).fetchall() if job not in tx.building]
+    if over:
+        tx.execute(_END, {"ids": json.dumps(over), "now": now})
+        tx.ended.extend(over)
+        tx.fresh.extend(over)
+        edges.propagate(tx, over, now)
+
+
+_ANEW: Final = """
+    FROM (
+        SELECT t.id AS id, p.phase <> 'suspended' AS shut, p.held AS held FROM json_each(?) AS anew
+        CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.job IS NOT NULL AND p.finished_at IS NULL
+    ) AS its WHERE taskcore_task.id = its.id"""
+_GATE: Final = f"UPDATE taskcore_task SET gated = 1, blockers = blockers + 1 {_ANEW} AND its.shut AND gated = 0"
+_HOLD: Final = f"UPDATE taskcore_task SET held = 1 {_ANEW} AND its.held"
+
+
+def gate(tx: Transaction, tasks: Collection[int]) -> None:
+    """These wait for a new life: as children of a job that is not open they wait for it, or are held with it."""
+    if tx.known.has_jobs:
+        tx.execute(_GATE, (json.dumps(list(tasks)),))
+        tx.execute(_HOLD, (json.dumps(list(tasks)),))

@@ -1,0 +1,214 @@
+"""What a body has behind it, kept so that it need not be done again: steps, submits, sleeps and signals taken.
+
+All of it is written under the lease token of the running task: a body that lost its lease leaves no trace.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+from taskcore import model
+from taskcore.errors import LeaseLost
+from taskcore.store.file import Transaction
+
+
+class Step(NamedTuple):
+    """One row: the `n`-th call of this kind and name in the step `within`."""
+
+    place: int
+    within: str
+    kind: str
+    """step, submit, gather, sleep, signal or track."""
+    name: str
+    n: int
+    state: str
+    """kept, waiting (its result is the deadline), failed or loose."""
+    attempt: int
+    """Of the task, when it was done last."""
+    started_at: float
+    finished_at: float | None = None
+    result: str | None = None
+    child: int | None = None
+    child_phase: str | None = None
+    """As it was when the steps were read; `None` for a child that is no longer there."""
+
+
+_LOAD: Final = """
+    SELECT s.place, s.within, s.kind, s.name, s.n, s.state, s.attempt, s.started_at, s.finished_at, s.result, s.child,
+        c.phase
+    FROM taskcore_step AS s LEFT JOIN taskcore_task AS c ON c.id = s.child WHERE s.task = ? ORDER BY s.place"""
+
+
+def load(connection: sqlite3.Connection, task: int) -> list[Step]:
+    """All that is kept of a task, in order."""
+    return [Step(*row) for row in connection.execute(_LOAD, (task,)).fetchall()]
+
+
+def shown(connection: sqlite3.Connection, task: int) -> list[tuple[str, str, float, float]]:
+    """(name, result text, started_at, finished_at) of the steps proper."""
+    return connection.execute(
+        """SELECT name, result, started_at, finished_at FROM taskcore_step
+           WHERE task = ? AND kind = 'step' AND (state = 'kept' OR state = 'loose') ORDER BY place""",
+        (task,),
+    ).fetchall()
+
+
+_PUT: Final = """
+    INSERT OR REPLACE INTO taskcore_step
+        (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+def put(tx: Transaction, task: int, step: Step) -> None:
+    """Write this step, for whoever holds the task's claim."""
+    tx.execute(_PUT, (task, *step[:11]))
+
+
+_HOLDS: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"
+
+
+def must_hold(tx: Transaction, task: int, token: int) -> None:
+    """`LeaseLost` if the claim is no longer held: nothing may be written for it."""
+    if tx.execute(_HOLDS, (task, token)).fetchone() is None:
+        raise LeaseLost(task, token)
+
+
+def keep(tx: Transaction, task: int, token: int, steps: Sequence[Step], drop: str | None = None) -> None:
+    """Write these steps, and forget what was kept in the scope `drop`. `LeaseLost`."""
+    must_hold(tx, task, token)
+    for step in steps:
+        put(tx, task, step)
+    if drop is not None:
+        tx.execute("DELETE FROM taskcore_step WHERE task = ? AND substr(within, 1, ?) = ?", (task, len(drop), drop))
+
+
+def loosen(tx: Transaction, task: int, token: int, places: Collection[int]) -> None:
+    """Another course was taken: these steps need not come in their order any more; failed ones are forgotten."""
+    must_hold(tx, task, token)
+    ids = json.dumps(list(places))
+    tx.execute(
+        """DELETE FROM taskcore_step
+           WHERE task = ? AND state <> 'kept' AND place IN (SELECT value FROM json_each(?))""",
+        (task, ids),
+    )
+    tx.execute(
+        """UPDATE taskcore_step SET state = 'loose'
+           WHERE task = ? AND state = 'kept' AND place IN (SELECT value FROM json_each(?))""",
+        (task, ids),
+    )
+
+
+def move(tx: Transaction, task: int, token: int, before: int, step: Step) -> None:
+    """A loose step was come to after all: it takes its new place."""
+    must_hold(tx, task, token)
+    tx.execute("DELETE FROM taskcore_step WHERE task = ? AND place = ?", (task, before))
+    put(tx, task, step)
+
+
+def take_signal(tx: Transaction, task: int, token: int, name: str, step: Step) -> str | None:
+    """The oldest signal of this name, taken: it is this step's result from now on, and nobody else's. → its payload, or
+    `None`."""
+    must_hold(tx, task, token)
+    row = tx.execute(
+        "SELECT id, payload FROM taskcore_signal WHERE task = ? AND name = ? ORDER BY id LIMIT 1", (task, name)
+    ).fetchone()
+    if row is None:
+        return None
+    tx.execute("DELETE FROM taskcore_signal WHERE id = ?", (row[0],))
+    put(tx, task, step._replace(result=row[1]))
+    payload: str = row[1]
+    return payload
+
+
+_NOT_WELL: Final = """
+    SELECT t.id FROM json_each(?) AS child CROSS JOIN taskcore_task AS t ON t.id = child.value
+    WHERE t.phase IN ('failed', 'cancelled', 'skipped')"""
+
+
+def not_well(tx: Transaction, children: Collection[int]) -> list[int]:
+    """Those of the children that ended, but did not succeed."""
+    return [task for (task,) in tx.execute(_NOT_WELL, (json.dumps(list(children)),)).fetchall()]
+
+
+FORGET: Final = (
+    "DELETE FROM taskcore_step WHERE task IN (SELECT value FROM json_each(:ids))",
+    "DELETE FROM taskcore_signal WHERE task IN (SELECT value FROM json_each(:ids))",
+)
+"""What a task forgets that runs again after it succeeded."""
+
+
+# -- what is shown of a running body -------------------------------------------------------------------------------
+
+LINES: Final = 200
+"""Lines of a task's log that are kept, the newest."""
+
+Line = tuple[float, str, str]
+"""(at, level, text)"""
+
+
+class Notes(NamedTuple):
+    """What one running body has to show since the last time."""
+
+    id: int
+    token: int
+    columns: dict[str, Any]
+    """progress, message, label, step, result: column → new value."""
+    lines: list[Line]
+    steps: list[Step]
+
+
+_SHOW: Final = {
+    "progress": "UPDATE taskcore_task SET progress = ? WHERE id = ?",
+    "message": "UPDATE taskcore_task SET message = ? WHERE id = ?",
+    "label": "UPDATE taskcore_task SET label = ? WHERE id = ?",
+    "step": "UPDATE taskcore_task SET step = ? WHERE id = ?",
+    "result": "UPDATE taskcore_task SET result = ? WHERE id = ?",
+}
+
+
+def note(tx: Transaction, notes: Sequence[Notes]) -> list[int]:
+    """Write them, but for those whose claim is no longer held. → the tasks whose label changed."""
+    relabelled = []
+    for each in notes:
+        if tx.execute(_HOLDS, (each.id, each.token)).fetchone() is None:
+            continue
+        for column, value in each.columns.items():
+            tx.execute(_SHOW[column], (value, each.id))
+        if "label" in each.columns:
+            relabelled.append(each.id)
+        for line in each.lines:
+            tx.execute(
+                """INSERT INTO taskcore_log (task, line, at, level, text)
+                   SELECT :task, ifnull(max(line), 0) + 1, :at, :level, :text FROM taskcore_log WHERE task = :task""",
+                {"task": each.id, "at": line[0], "level": line[1], "text": line[2]},
+            )
+        if each.lines:
+            tx.execute(
+                """DELETE FROM taskcore_log WHERE task = :task
+                   AND line <= (SELECT max(line) FROM taskcore_log WHERE task = :task) - :lines""",
+                {"task": each.id, "lines": LINES},
+            )
+        for step in each.steps:
+            put(tx, each.id, step)
+    return relabelled
+
+
+def log(connection: sqlite3.Connection, task: int) -> list[model.LogLine]:
+    """The lines that are kept, oldest first."""
+    return [
+        model.LogLine(*row)
+        for row in connection.execute(
+            "SELECT at, level, text FROM taskcore_log WHERE task = ? ORDER BY line", (task,)
+        ).fetchall()
+    ]
+
+
+def saved(connection: sqlite3.Connection, task: int) -> str | None:
+    """What the body saved before, as text."""
+    row = connection.execute("SELECT result FROM taskcore_task WHERE id = ?", (task,)).fetchone()
+    return None if row is None else row[0]
+
+
