@@ -147,7 +147,7 @@ def _attend(command: _Child | _Ward, outputs: list[_Output], stop: Callable[[], 
     """Hand on what it says until it has ended. → its return code."""
     with contextlib.closing(_Reading(command, outputs)) as reading:
         look, deadline = monotonic() + PAUSE, None
-        while (code := command.code()) is None:
+        while (code := command.code(deadline is not None and bool(outputs) and not reading.open)) is None:
             for output, chunk in reading.take(PAUSE):
                 if deadline is None:
                     output.feed(chunk)  # else lost: it must not wait with a full pipe, and we call nobody any more
@@ -166,9 +166,6 @@ def _attend(command: _Child | _Ward, outputs: list[_Output], stop: Callable[[], 
         for output in outputs:
             output.feed(b"", end=True)
     return code
-
-
-# -- its processes -----------------------------------------------------------------------------------------------------
 
 
 def _start(words: list[str], popen: dict[str, Any]) -> _Child | _Ward:
@@ -197,8 +194,8 @@ class _Child:
             self._process.wait(PAUSE)
         return False
 
-    def code(self) -> int | None:
-        """Its return code, once it has ended, and where there is a guardian, has killed what was left."""
+    def code(self, silent: bool = False) -> int | None:
+        """Its return code, once it has ended and the guardian has seen to the rest; or, `silent`, once it has ended."""
         return self._process.poll()
 
     def ask(self) -> None:
@@ -243,13 +240,15 @@ class _Ward:
         self._over = not said
         return bool(said)
 
-    def code(self) -> int | None:
+    def code(self, silent: bool = False) -> int | None:
         numbers = self._numbers()
         if numbers and numbers[0] < 0:
             raise OSError(-numbers[0], os.strerror(-numbers[0]), self._program)
         if self._over and not numbers:
             raise ChildProcessError(f"the guardian, a {sys.executable}, ended with {self._process.wait()}")
-        return None if not self._over else numbers[1] if len(numbers) == 2 else -_KILL
+        if len(numbers) == 2 and (self._over or silent):
+            return numbers[1]
+        return -_KILL if self._over else None  # somebody killed the guardian alone
 
     def ask(self) -> None:
         if numbers := self._numbers():
@@ -271,7 +270,7 @@ class _Ward:
         finally:
             self.line.close()
         if len(numbers := self._numbers()) == 1:
-            _signal_group(numbers[0], _KILL)  # somebody killed the guardian alone
+            _signal_group(numbers[0], _KILL)
         if self._over:
             self._process.wait()
 
@@ -323,7 +322,7 @@ if hasattr(os, "register_at_fork"):
 # there before the command is, and listens once there is something to kill. What a Python ignores, the command shall
 # not; descriptors 0 to 2 are the command's alone. `_signal` is `signal` without enums, which would take 5 of 16 ms.
 _GUARDIAN: Final = """\
-import _signal as signal, _thread, os, sys, time
+import _signal as signal, _thread, os, sys
 line, program, argv = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 os.set_inheritable(line, False)
 mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -336,9 +335,11 @@ def listen():
     try:
         os.read(line, 1)
     finally:
+        over.release()
         os.killpg(pid, signal.SIGKILL)
-born = _thread.allocate_lock()
-born.acquire()
+born, over = _thread.allocate_lock(), _thread.allocate_lock()
+for lock in born, over:
+    lock.acquire()
 _thread.start_new_thread(listen, ())
 try:
     ignored = signal.SIGPIPE, signal.SIGXFSZ
@@ -350,18 +351,16 @@ born.release()
 os.closerange(0, 3)
 os.write(line, b"%d\\n" % pid)
 status = os.waitpid(pid, 0)[1]
+os.write(line, b"%d\\n" % os.waitstatus_to_exitcode(status))
 try:
     for _ in range(100 if signal.SIGTERM in signal.sigpending() else 0):
         os.killpg(pid, 0)
-        time.sleep(0.02)
+        if over.acquire(True, 0.02):
+            break
     os.killpg(pid, signal.SIGKILL)
 finally:
-    os.write(line, b"%d\\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 """
-
-
-# -- what it says ------------------------------------------------------------------------------------------------------
 
 
 class _Output:

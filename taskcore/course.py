@@ -9,10 +9,9 @@ not come in its order any more.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from taskcore.errors import StepMismatch
+from taskcore.errors import LeaseLost, StepMismatch
 from taskcore.store import steps
 from taskcore.store.joins import Suspension
 from taskcore.store.steps import Step
@@ -51,7 +50,7 @@ class Course:
         self._stage = stage
         self._work = work
         self._scopes: dict[str, _Scope] = {}
-        self._within = ""
+        self._within: str | Step = ""
         self._last = 0
         self.made = 0
         """Calls so far, whatever became of them."""
@@ -69,7 +68,12 @@ class Course:
         """The next call of the body: what is kept of it, or a `NEW` step. `StepMismatch` if another one is next."""
         self._work.go_on()
         self.made += 1
-        scope = self._scopes.setdefault(self._within, _Scope())
+        within = self._within
+        if type(within) is not str:  # few steps have any in them
+            within = self._within = scope_of(within)  # type: ignore[arg-type]
+        scope = self._scopes.get(within)
+        if scope is None:
+            scope = self._scopes[within] = _Scope()
         n = scope.counts[kind, name] = scope.counts.get((kind, name), 0) + 1
         if scope.at < len(scope.firm):
             found = scope.firm[scope.at]
@@ -81,29 +85,25 @@ class Course:
         passed = scope.loose.pop((kind, name, n), None)
         if passed is None:
             attempt = self._work.claimed.attempts
-            return Step(self._last, self._within, kind, name, n, NEW, attempt, self._stage.now())
+            return Step(self._last, within, kind, name, n, NEW, attempt, self._stage.now())
         moved = passed._replace(place=self._last, state=KEPT)
         self._stage.file.write(steps.move, *self._claim, passed.place, moved)
         return moved
 
     def diverge(self) -> None:
         """What failed the last time is done again: the body need not come by what followed then."""
-        scope = self._scopes[self._within]
+        within = self._within
+        scope = self._scopes[within if isinstance(within, str) else scope_of(within)]
         passed = scope.firm[scope.at :]
         if passed:
             self._stage.file.write(steps.loosen, *self._claim, [step.place for step in passed])
             scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
             del scope.firm[scope.at :]
 
-    @contextlib.contextmanager
-    def inside(self, step: Step, item: int | None = None) -> Iterator[str]:
-        """Calls are made in this step from now on, or in one item of it. → how the scope is called in the file."""
-        before = self._within
-        self._within = scope = scope_of(step) + ("" if item is None else f"{item}/")
-        try:
-            yield scope
-        finally:
-            self._within = before
+    def enter(self, scope: str | Step) -> str | Step:
+        """Calls are made in this step from now on. → where they were made before, to enter again."""
+        before, self._within = self._within, scope
+        return before
 
     def fail(self, step: Step) -> None:
         """It keeps its place, and is run again the next time. If nothing follows, nobody needs to know."""
@@ -111,6 +111,10 @@ class Course:
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file when this returns. `drop`: the scope of what need no longer be known. `LeaseLost`."""
+        if not self.pending and drop is None:
+            if not self._stage.file.once(steps.KEEP, (*step[:11], *self._claim)):
+                raise LeaseLost(*self._claim)
+            return
         taken = self.take()
         try:
             self._stage.file.write(steps.keep, *self._claim, [*taken, step], drop)

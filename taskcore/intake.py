@@ -126,18 +126,27 @@ class Intake:
         spawn = Spawn(run, "gather", function._name)
         ids = spawn.all_there
         if ids is None:
-            now, orders = self._clock.now(), []
-            for args in calls:
-                text, links = submission.encode(self._codec, function._name, function._fn, args, {}, engine._id_of)
-                order = submission.order(
-                    function._name, function._kind, function._options, text, links, now, engine._id_of, self._codec
-                )
-                order.parent = spawn.parent if order.parent is None else order.parent
-                orders.append(order)
-            ids = engine._write(_bear_all, orders, now, spawn)
+            name, fn, now = function._name, function._fn, self._clock.now()
+            encoded = [submission.encode(self._codec, name, fn, args, {}, engine._id_of) for args in calls]
+            if function._options.plain and not any(links for _, links in encoded):
+                ids = engine._write(_bear_plain, function, [text for text, _ in encoded], now, spawn)
+            else:
+                ids = engine._write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)
             for task_id in ids:
                 engine._spans.add(task_id)
         return [self._futures.handle(task_id) for task_id in ids]
+
+    def _orders(
+        self, function: TaskFunction, encoded: list[tuple[str, list[submission.Link]]], now: float, parent: int
+    ) -> list[births.Order]:
+        orders = []
+        for text, links in encoded:
+            order = submission.order(
+                function._name, function._kind, function._options, text, links, now, self._engine._id_of, self._codec
+            )
+            order.parent = parent if order.parent is None else order.parent
+            orders.append(order)
+        return orders
 
     def _equal_or_raise(self, conflict: KeyConflict, order: births.Order) -> int:
         """The texts of the arguments differ; whether the arguments do, the codec says."""
@@ -168,6 +177,13 @@ class Intake:
         if self._engine._workers and not inside:
             self._engine._go()
         return _results(futures, deadline)
+
+
+def _bear_plain(tx: Transaction, function: TaskFunction, texts: list[str], now: float, spawn: Spawn) -> list[int]:
+    family, priority = births.Births(tx, now), function._options.priority
+    ids = family.add_children(function._name, function._kind, priority, now, spawn.parent, texts)
+    spawn.keep_all(tx, ids)
+    return ids
 
 
 def _bear_all(tx: Transaction, orders: list[births.Order], now: float, spawn: Spawn) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from taskcore import life, logs
 from taskcore.body import Stage, Work, current_work, finished
 from taskcore.clock import monotonic
-from taskcore.course import FAILED, KEPT, NEW, WAITING, Course, Suspend
+from taskcore.course import FAILED, KEPT, NEW, WAITING, Course, Suspend, scope_of
 from taskcore.endings import Cancelled, seconds
 from taskcore.errors import NotInTask, UnknownStatus
 from taskcore.model import Task
@@ -95,10 +95,16 @@ class Run:
         course, step = self._begin(name, fn)
         if step.state == KEPT:
             return self._kept(step)
-        with self._doing(course, step) as step:
+        before = course.enter(step)
+        try:
             value = finished(fn(*args, **kwargs))
             text = self._encoded(value, step)
-        course.keep(step._replace(state=KEPT, result=text, finished_at=self._stage.now()))
+        except (Exception, Cancelled):
+            course.fail(step)
+            raise
+        finally:
+            course.enter(before)
+        course.keep(self._done(step, text))
         return value
 
     def transact(self, name: str, fn: Callable[..., Any], /, *args: Any) -> Any:
@@ -112,34 +118,36 @@ class Run:
         if step.state == KEPT:
             return self._kept(step)
         self._no_transaction("transact()")
-        with self._doing(course, step) as step, self._stage.house.transaction() as db:
-            value = fn(db, *args)
-            text = self._encoded(value, step)
-            course.keep(step._replace(state=KEPT, result=text, finished_at=self._stage.now()))
+        before = course.enter(step)
+        try:
+            with self._stage.house.transaction() as db:
+                value = fn(db, *args)
+                course.keep(self._done(step, self._encoded(value, step)))
+        except (Exception, Cancelled):
+            course.fail(step)
+            raise
+        finally:
+            course.enter(before)
         return value
 
     def _begin(self, name: str, fn: Any) -> tuple[Course, Step]:
-        checked_text("the name of a step", name)
+        if type(name) is not str or not name.isprintable() or not name:
+            checked_text("the name of a step", name)
         if not callable(fn):
             raise TypeError(f"a step is a function, not {fn!r}")
         course = self._course
         step = course.come_to("step", name)
+        if step.state == KEPT:
+            return course, step
+        self._note("step", name)
         if step.state == FAILED:
             course.diverge()
-        if step.state != KEPT:
-            self._note("step", name)
+            step = step._replace(attempt=self._work.claimed.attempts, started_at=self._stage.now())
         return course, step
 
-    @contextlib.contextmanager
-    def _doing(self, course: Course, step: Step) -> Iterator[Step]:
-        """A step runs; if it fails it keeps its place."""
-        step = step._replace(attempt=self._work.claimed.attempts, started_at=self._stage.now())
-        try:
-            with course.inside(step):
-                yield step
-        except (Exception, Cancelled):
-            course.fail(step)
-            raise
+    def _done(self, step: Step, text: str) -> Step:
+        place, within, kind, name, n, _, attempt, started_at, *_ = step
+        return Step(place, within, kind, name, n, KEPT, attempt, started_at, self._stage.now(), text)
 
     def _kept(self, step: Step) -> Any:
         return None if step.result is None else self._stage.codec.decode(step.result)
@@ -165,9 +173,12 @@ class Run:
             next(items, None)
         written = monotonic()
         for item in items:
-            made = course.made
-            with course.inside(step, done) as scope:
+            made, scope = course.made, f"{scope_of(step)}{done}/"
+            before = course.enter(scope)
+            try:
                 yield item
+            finally:
+                course.enter(before)
             done += 1
             step = step._replace(state=KEPT, result=str(done), finished_at=self._stage.now())
             if total:

@@ -1,6 +1,5 @@
 """Commands as real processes: what they say, how they end, and that nothing of them is left."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from test_crash import PATIENCE, ROOT, Child, say, until
+from test_crash import PATIENCE, Child, say, until
 
 from taskcore import command
 from taskcore.command import Stopped, execute
@@ -44,11 +43,6 @@ def child():
     yield start
     for each in children:
         each.close()
-
-
-@pytest.fixture
-def no_guardian(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "")
 
 
 def run(argv, **options):
@@ -326,7 +320,7 @@ def test_the_environment_is_what_the_command_is_given_and_nothing_else(env):
 
 def test_without_an_environment_of_its_own_a_command_has_ours(monkeypatch):
     monkeypatch.setenv("TASKCORE_TEST", "ünd")
-    expected = subprocess.run(["env"], capture_output=True, encoding="utf-8", check=True).stdout
+    expected = subprocess.run(["env"], env=os.environ, capture_output=True, encoding="utf-8", check=True).stdout
     assert sorted(run(["env"])[0].stdout.splitlines()) == sorted(expected.splitlines())
 
 
@@ -344,15 +338,21 @@ def test_a_command_inherits_the_descriptors_that_are_named_and_no_others(tmp_pat
     (tmp_path / "file").write_text("inside\n")
     with open(tmp_path / "file") as named, open(tmp_path / "file") as other:
         os.set_inheritable(other.fileno(), True)
-        assert run(["cat", f"/dev/fd/{named.fileno()}"], pass_fds=[named.fileno()])[1] == ["inside"]
-        _, fds = shell("for fd in /dev/fd/*; do [ -e $fd ] && echo ${fd##*/}; done", pass_fds=[named.fileno()])
-    assert {"0", "1", "2", str(named.fileno())} == {fd for fd in fds if int(fd) < 10 or fd == str(named.fileno())}
+        number = named.fileno()
+        assert run(["cat", f"/dev/fd/{number}"], pass_fds=[number])[1] == ["inside"]
+        there = "for n in $(seq 0 99); do if [ -e /dev/fd/$n ]; then echo $n; fi; done"
+        assert shell(there, pass_fds=[number])[1] == ["0", "1", "2", str(number)]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="asks Linux")
 def test_signals_are_blocked_and_ignored_as_under_popen():
+    def those(text):
+        # 32 and 33 are none that a program can use, and glibc sets them as it likes
+        return [int(line.split()[1], 16) & ~(3 << 31) for line in text.splitlines()]
+
     argv = ["grep", "-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status"]
-    assert run(argv)[0].stdout == subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    expected = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert those(run(argv)[0].stdout) == those(expected)
 
 
 # -- stops ----------------------------------------------------------------------------------------------------------
@@ -406,11 +406,11 @@ def test_a_stop_while_it_starts_leaves_nothing(monkeypatch):
 
 def test_stop_is_asked_some_twenty_times_a_second():
     times = []
-    execute(["sleep", "0.5"], stop=lambda: times.append(1), on_line=print)
-    assert 5 <= len(times) <= 12
+    execute(["sleep", "0.3"], stop=lambda: times.append(1), on_line=print)
+    assert 2 <= len(times) <= 8
     times.clear()
-    execute(["timeout", "0.5", "yes"], stop=lambda: times.append(1), on_line=lambda line: None, check=False)
-    assert 5 <= len(times) <= 12
+    execute(["timeout", "0.3", "yes"], stop=lambda: times.append(1), on_line=lambda line: None, check=False)
+    assert 2 <= len(times) <= 8
 
 
 @pytest.mark.parametrize("where", ["on_line", "stop"])
@@ -446,8 +446,8 @@ def test_a_daemon_that_keeps_the_output_open_does_not_keep_the_command():
     reader, writer = os.pipe()
     with open(writer, "wb"), open(reader, "rb") as stdin:
         since = time.monotonic()
-        # The last line of a shell that waits for a word of the daemon: it has left the group by then.
-        done, lines = run(["sh", "-c", '"$0" -c "$1" & sleep 0.5; echo over', sys.executable, script], stdin=stdin)
+        # By the end of the shell the daemon has left the group; it ends with our end of its stdin.
+        done, lines = run(["sh", "-c", '"$0" -c "$1" & sleep 0.3; echo over', sys.executable, script], stdin=stdin)
         assert time.monotonic() - since < 5
     assert lines[-1] == "over" and done.returncode == 0
 
@@ -563,9 +563,8 @@ def test_no_descriptor_is_left_open():
 
     once()
     before = os.listdir("/proc/self/fd")
-    for _ in range(20):
-        with contextlib.suppress(ValueError):
-            once()
+    for _ in range(10):
+        once()
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
@@ -586,8 +585,7 @@ def test_a_program_without_stdin_stdout_and_stderr_can_run_commands(tmp_path, ch
     assert (tmp_path / "said").read_text() == "6 ['in', 'out', 'err']"
 
 
-def test_a_default_timeout_of_sockets_does_not_matter(monkeypatch):
-    monkeypatch.setattr(socket, "_GLOBAL_DEFAULT_TIMEOUT", None)
+def test_a_default_timeout_of_sockets_does_not_matter():
     socket.setdefaulttimeout(0.01)
     try:
         assert shell("sleep 0.2; echo there")[1] == ["there"]
@@ -667,6 +665,3 @@ def test_the_guardian_holds_nothing_of_what_the_command_has():
 
         execute(["sh", "-c", "exec >&-; echo closed >&2; sleep 0.1"], stdout=out, stop=lambda: False, on_line=hear)
     thread.join()
-
-
-assert ROOT  # `Child` puts it on the path of what it starts

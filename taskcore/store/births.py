@@ -50,6 +50,9 @@ _INSERT: Final = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
+_INSERT_CHILD: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_CLAIMED: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
         started_at, first_started_at)
@@ -102,6 +105,33 @@ class Births:
         if len(self._plain) >= FLUSH_AT:
             self.flush()
         return task_id
+
+    def add_children(
+        self, name: str, kind_options: str, priority: int, now: float, parent: int, texts: Sequence[str]
+    ) -> list[int]:
+        """Tasks of one name, with these arguments, of which nothing else is said but who their parent is. → their
+        ids."""
+        tx = self._tx
+        self.flush()
+        kind = tx.known.kind_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
+        held, gated = self._born_into(parent)
+        phase = life.PAUSED if held else life.WAITING if gated else life.READY
+        first = tx.known.last_id + 1
+        tx.known.last_id += len(texts)
+        ids = list(range(first, first + len(texts)))
+        tx.executemany(
+            _INSERT_CHILD,
+            [
+                (task_id, kind, phase, priority, held, gated, gated, parent, now, text)
+                for task_id, text in zip(ids, texts, strict=True)
+            ],
+        )
+        tx.freed = True
+        self._children[parent] = ids
+        self._count_children()
+        self.forget()
+        follow.settle(tx, self._now)
+        return ids
 
     def add(self, order: Order) -> tuple[int, bool]:
         """→ the task's id, and whether it is new. Refused, nothing of it is stored, whatever else the transaction
@@ -216,8 +246,8 @@ class Births:
         reopened = families.unfinish(tx, more, born=True)
         if reopened:
             operate.reopen(tx, reopened, self._now)
-        for children in self._children.values():
-            joins.born(tx, children)
+        for parent, children in self._children.items():
+            joins.born(tx, parent, children)
 
     def forget(self) -> None:
         """What was gathered is not to be written, or is."""

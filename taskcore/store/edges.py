@@ -151,16 +151,23 @@ _SUCCESS_RECORD: Final = """
     UPDATE taskcore_edge SET verdict = 'met'
     WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'"""
 
+_SUCCESS_OPENED: Final = """
+    SELECT json_group_array(t.id) FROM json_each(:ids) AS ended
+    CROSS JOIN taskcore_edge AS e ON e.upstream = ended.value
+    CROSS JOIN taskcore_task AS t ON t.id = e.task AND t.job IS NOT NULL"""
+
 
 def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
     """`propagate` for tasks that have just succeeded."""
-    if tx.known.has_unusual or tx.known.has_jobs:
+    if tx.known.has_unusual:
         propagate(tx, tasks, now)
     elif tx.known.has_edges and tasks:
         ids = json.dumps(list(tasks))
         if tx.execute(_SUCCESS_APPLIED, {"ids": ids, "now": now}).rowcount:
             tx.execute(_SUCCESS_RECORD, {"ids": ids})
             tx.freed = True
+            if tx.known.has_jobs:
+                tx.opened.extend(json.loads(tx.execute(_SUCCESS_OPENED, {"ids": ids}).fetchall()[0][0]))
 
 
 def link(tx: Transaction, tasks: Collection[int], now: float) -> None:

@@ -131,10 +131,10 @@ def tally(tx: Transaction, tasks: Collection[int], by: int) -> None:
 
 
 _FINISHED: Final = """
-    SELECT json_group_array(json_array(parent, n)) FROM (
-        SELECT t.parent AS parent, count(*) AS n
-        FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
-        WHERE t.parent IS NOT NULL AND t.open = 0 GROUP BY t.parent
+    SELECT json_group_array(json_array(parent, n)) FILTER (WHERE n > 0), ifnull(sum(lost), 0) FROM (
+        SELECT t.parent AS parent, sum(t.open = 0 AND t.parent IS NOT NULL) AS n,
+            sum(t.open > 0 AND t.phase = 'cancelled') AS lost
+        FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value GROUP BY t.parent
     )"""
 _FEWER: Final = """
     UPDATE taskcore_task SET open = open - fewer.n
@@ -145,14 +145,16 @@ _DONE: Final = """
     FROM json_each(?) AS fewer CROSS JOIN taskcore_task AS t ON t.id = fewer.value->>0 WHERE t.open = 0"""
 
 
-def ended(tx: Transaction, tasks: Collection[int]) -> None:
-    """These ended: whatever is above them has as many fewer to wait for. Jobs that may end come to `tx.opened`."""
+def ended(tx: Transaction, tasks: Collection[int]) -> bool:
+    """These ended: whatever is above them has as many fewer to wait for. Jobs that may end come to `tx.opened`. →
+    whether some were cancelled and have unfinished children."""
     tally(tx, tasks, 1)
-    ids = json.dumps(list(tasks))
+    ids, abandoned = json.dumps(list(tasks)), False
     while True:
-        fewer = tx.execute(_FINISHED, (ids,)).fetchall()[0][0]
+        fewer, lost = tx.execute(_FINISHED, (ids,)).fetchall()[0]
+        abandoned = abandoned or lost > 0
         if fewer == "[]":
-            return
+            return abandoned
         tx.execute(_FEWER, (fewer,))
         done = tx.execute(_DONE, (fewer,)).fetchall()
         tx.opened.extend(task for task, over, job in done if job and not over)
@@ -160,13 +162,19 @@ def ended(tx: Transaction, tasks: Collection[int]) -> None:
 
 
 _ABANDONED: Final = """
-    SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
-    WHERE t.phase = 'cancelled' AND t.open > 0"""
+    WITH RECURSIVE below (id) AS (
+        SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
+        WHERE t.phase = 'cancelled' AND t.open > 0
+        UNION
+        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+    )
+    SELECT json_group_array(id) FROM below"""
 
 
 def abandoned(tx: Transaction, tasks: Collection[int]) -> list[int]:
-    """Those of them that were cancelled and have unfinished children."""
-    return [task for (task,) in tx.execute(_ABANDONED, (json.dumps(list(tasks)),)).fetchall()]
+    """What is below those of them that were cancelled."""
+    found: list[int] = json.loads(tx.execute(_ABANDONED, (json.dumps(list(tasks)),)).fetchall()[0][0])
+    return found
 
 
 # -- jobs ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore import clock
@@ -236,6 +236,23 @@ class File:
                 with contextlib.suppress(Exception):
                     self.on_commit(tx)
             raise
+
+    def once(self, sql: str, values: Sequence[Any]) -> int:
+        """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
+        part of the caller's. → how many rows it changed."""
+        if clock.monotonic() >= self._checked_until:
+            self.check_identity()
+        with self._lock:
+            tx = self.current
+            execute = self._ready().execute if tx is None else tx.execute
+            try:
+                return execute(sql, values).rowcount
+            except sqlite3.DatabaseError as error:
+                if code(error) in BROKEN:
+                    raise BadFile(self.path, self._reason(error)) from error
+                if code(error) not in BUSY:
+                    raise
+            return patiently(execute, sql, values).rowcount
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(connection, …)`, which only reads and fetches all it reads."""

@@ -41,10 +41,8 @@ def settle(tx: Transaction, now: float) -> None:
             if tx.known.has_joins:
                 joins.ended(tx, ended, now)
             if tx.known.has_families:
-                families.ended(tx, ended)
-                lost = families.abandoned(tx, ended)
-                if lost:
-                    cancel(tx, families.below(tx, lost), now, None)
+                if families.ended(tx, ended):
+                    cancel(tx, families.abandoned(tx, ended), now, None)
         opened, tx.opened = list(dict.fromkeys(tx.opened)), []
         if opened:
             families.opened(tx, opened, now)
@@ -71,6 +69,8 @@ def cancel(tx: Transaction, tasks: Collection[int], now: float, reason: str | No
     idle = [task for task, job, running in rows if not (job or running)]
     asked = [task for task, job, running in rows if job or running]
     tx.execute(_CANCEL, {"now": now, "reason": reason, "ids": json.dumps(idle)})
+    if tx.known.has_joins:
+        joins.forget(tx, idle)
     tx.execute(_REQUEST, {"now": now, "reason": reason, "ids": json.dumps(asked)})
     tx.ended.extend(idle)
     tx.fresh.extend(idle)

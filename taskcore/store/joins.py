@@ -84,24 +84,27 @@ _FREE: Final = """
 
 
 def ended(tx: Transaction, tasks: Collection[int], now: float) -> None:
-    """These ended, in whatever way: wake whom nothing else keeps asleep. What ended asleep waits no more."""
+    """These ended, in whatever way: wake whom nothing else keeps asleep."""
     ids = json.dumps(list(tasks))
-    tx.execute(_FORGET, (ids,))
     waiters = tx.execute(_WAITERS, (ids,)).fetchall()[0][0]
     if waiters != "[]":
         tx.execute(_MET, (ids,))
         wake(tx, [task for (task,) in tx.execute(_FREE, (waiters,)).fetchall()], now)
 
 
-def born(tx: Transaction, children: Collection[int]) -> None:
-    """Children of a body that waits for its children: it waits for these too."""
-    tx.execute(
-        """INSERT OR IGNORE INTO taskcore_join (upstream, task)
-           SELECT c.id, p.id FROM json_each(?) AS born CROSS JOIN taskcore_task AS c ON c.id = born.value
-           CROSS JOIN taskcore_task AS p ON p.id = c.parent
-           WHERE p.phase = 'suspended' AND p.waiting_for = 'children' AND p.job IS NULL AND c.finished_at IS NULL""",
-        (json.dumps(list(children)),),
-    )
+def forget(tx: Transaction, tasks: Collection[int]) -> None:
+    """These wait for nothing any more: they were cancelled asleep."""
+    tx.execute(_FORGET, (json.dumps(list(tasks)),))
+
+
+def born(tx: Transaction, parent: int, children: Collection[int]) -> None:
+    """If this parent is a body that waits for its children, it waits for these too."""
+    waits = tx.execute(
+        "SELECT 1 FROM taskcore_task WHERE id = ? AND phase = 'suspended' AND waiting_for = 'children' AND job IS NULL",
+        (parent,),
+    ).fetchone()
+    if waits:
+        tx.execute(_JOIN, {"id": parent, "upstreams": json.dumps(list(children))})
 
 
 # -- signals -------------------------------------------------------------------------------------------------------

@@ -62,6 +62,13 @@ _PUT: Final = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
+KEEP: Final = """
+    INSERT OR REPLACE INTO taskcore_step
+        (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
+    SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"""
+"""A step's columns, the task and its token → one row, or none if the claim is no longer held."""
+
+
 def put(tx: Transaction, task: int, step: Step) -> None:
     """Write this step, for whoever holds the task's claim."""
     tx.execute(_PUT, (task, *step[:11]))

@@ -1,0 +1,537 @@
+"""Processes that are killed while bodies wait, children end and jobs close: at every statement, at random, in pairs.
+
+A story is a script of operations on one engine. It is played undisturbed; then once for every statement that writes,
+by a process that is killed there. What that one left is taken up by a fresh engine, and has to come to the same end,
+without doing again what was kept.
+"""
+
+import collections
+import contextlib
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+
+import pytest
+from test_crash import PATIENCE, Child, Fuse, rows, say, until, whole, wrongs
+
+import taskcore
+from taskcore import Engine, TaskFailed, current
+from taskcore.testing import InlineExecutor, ManualClock
+
+
+@pytest.fixture
+def child():
+    children = []
+
+    def start(body, *args, **options):
+        children.append(Child(body, *args, **options))
+        return children[-1]
+
+    yield start
+    for each in children:
+        each.close()
+
+
+# -- stories --------------------------------------------------------------------------------------------------------
+
+
+class Story:
+    """Operations that may be done again where it is not known whether they were done. A step is named by what it does,
+    which is said once in the whole story; all that is done is noted in a file beside the database."""
+
+    SCRIPT = ("begin", "work")
+    AHEAD = 0
+    """Seconds that a process which takes up the story is ahead of the one that was killed."""
+
+    def __init__(self, path, since=0, threads=0):
+        self.path, self.since = path, since
+        self.ledger = os.open(f"{path}.ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.clock = ManualClock(5000 if since else 1000)
+        crew = {"workers": threads} if threads else {"executor": InlineExecutor()}
+        self.engine = Engine(path, clock=self.clock, name="story", **crew)
+        self.define(self.engine)
+
+    def define(self, engine):
+        raise NotImplementedError
+
+    def play(self, done=lambda: None):
+        for operation in (*self.SCRIPT, "close")[self.since :]:
+            getattr(self, operation)()
+            done()
+
+    def begin(self):
+        raise NotImplementedError
+
+    def work(self):
+        self.engine.run()
+
+    def close(self):
+        self.engine.close()
+        os.close(self.ledger)
+
+    def did(self, what, value):
+        os.write(self.ledger, f"{what}\n".encode())
+        return value
+
+    def step(self, what, value):
+        return current().step(what, self.did, what, value)
+
+    @staticmethod
+    def kept(ask):
+        """What is in the file and must not be done again."""
+        return [name for (name,) in ask("SELECT name FROM taskcore_step WHERE kind = 'step' AND state <> 'failed'")]
+
+
+class ByHand(Story):
+    """A body takes steps, submits two children, waits for them, goes on."""
+
+    def define(self, engine):
+        @engine.task
+        def leaf(n):
+            return self.step(f"leaf {n}", n * 10)
+
+        @engine.task
+        def trunk():
+            before = self.step("before", 1)
+            one = leaf.submit(1)
+            between = self.step("between", 2)
+            two = leaf.submit(2)
+            found = current().wait(one, two)
+            return self.step("after", [before, between, *found])
+
+        self.trunk = trunk
+
+    def begin(self):
+        self.trunk.options(key="trunk").submit()
+
+
+class Gathered(Story):
+    """Three children are gathered, one of which fails; the parent is retried, and with it the one that failed."""
+
+    def define(self, engine):
+        @engine.task(failed_status="failed")
+        def leaf(n):
+            found = self.step(f"leaf {n}", n * 10)
+            if n == 2 and not engine.future(current().task.parent_id).snapshot().failures:
+                raise ValueError("not yet")
+            return found
+
+        @engine.task(max_attempts=3, backoff=taskcore.constant(5))
+        def trunk():
+            before = self.step("before", 1)
+            found = current().gather(leaf, [1, 2, 3])
+            return self.step("after", [before, *found])
+
+        self.trunk = trunk
+
+    def begin(self):
+        self.trunk.options(key="trunk").submit()
+
+
+class Transacted(Story):
+    """Two steps whose rows, one of them with a child, are the user's own."""
+
+    def define(self, engine):
+        @engine.task
+        def leaf(n):
+            return n * 10
+
+        def book(db, what, n):
+            self.did(what, None)
+            db.execute("CREATE TABLE IF NOT EXISTS mine (what TEXT, total INTEGER)")
+            db.execute("INSERT INTO mine SELECT ?, ifnull(max(total), 0) + ? FROM mine", (what, n))
+            return n
+
+        def book_and_submit(db, what, n):
+            book(db, what, n)
+            child = leaf.submit(n)
+            db.execute("INSERT INTO mine VALUES ('child', ?)", (n,))
+            return [n, child.id > 0]
+
+        @engine.task
+        def trunk():
+            run = current()
+            first = run.transact("first booking", book, "first booking", 1)
+            second = run.transact("second booking", book_and_submit, "second booking", 2)
+            third = leaf.submit(3)
+            run.wait(third)
+            return [first, second, run.transact("third booking", book, "third booking", 5)]
+
+        self.trunk = trunk
+
+    def begin(self):
+        self.trunk.options(key="trunk").submit()
+
+
+class Patient(Story):
+    """A body sleeps, and takes signals that were sent before it began, while it slept, while it waited, too late, and
+    while nobody waited."""
+
+    SCRIPT = (
+        "begin", "send_first", "work", "send_second", "wait_long", "work", "send_third", "work", "wait_long", "work",
+        "send_fourth", "send_fifth", "work", "send_sixth", "send_seventh", "wait_long", "work",
+    )  # fmt: skip
+
+    def define(self, engine):
+        @engine.task
+        def patient():
+            run = current()
+            got = [run.wait_for("word")]
+            run.sleep(100)
+            got.append(run.wait_for("word"))
+            got.append(run.wait_for("word", timeout=10_000))
+            with contextlib.suppress(TimeoutError):
+                got.append(run.wait_for("nothing", timeout=50))
+            self.step("was not told", None)
+            got += [run.wait_for("word"), run.wait_for("word"), run.wait_for("word")]
+            run.sleep(10)
+            return got
+
+        self.patient = patient
+
+    def begin(self):
+        self.patient.options(key="patient").submit()
+
+    def wait_long(self):
+        self.clock.advance(200)
+
+    def send(self, word):
+        """Once, whatever was sent already: who sends keeps no record, so the file is asked."""
+        (patient,) = self.engine.tasks.where(key="patient")
+        sent = rows(self.path, "SELECT payload FROM taskcore_signal UNION ALL SELECT result FROM taskcore_step")
+        if (json.dumps(word),) not in sent:
+            self.engine.future(patient.id).signal("word", word)
+
+    send_first = lambda self: self.send("first")  # noqa: E731
+    send_second = lambda self: self.send("second")  # noqa: E731
+    send_third = lambda self: self.send("third")  # noqa: E731
+    send_fourth = lambda self: self.send("fourth")  # noqa: E731
+    send_fifth = lambda self: self.send("fifth")  # noqa: E731
+    send_sixth = lambda self: self.send("sixth")  # noqa: E731
+
+    def send_seventh(self):
+        """Nobody will ask for it. With a record of one's own, in the same commit."""
+        (patient,) = self.engine.tasks.where(key="patient")
+        with self.engine.transaction() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS mine (word TEXT UNIQUE)")
+            if db.execute("INSERT OR IGNORE INTO mine VALUES ('seventh')").rowcount:
+                self.engine.future(patient.id).signal("word", "seventh")
+
+
+class Night(Story):
+    """A job with a job in it and a queue of three, and a task after it; children that come later open it again."""
+
+    SCRIPT = ("begin", "work", "add_a_child", "work", "add_to_the_job", "work")
+
+    def define(self, engine):
+        @engine.task
+        def leaf(what):
+            return self.step(what, what)
+
+        @engine.task
+        def report(counts):
+            return self.step("report", counts)
+
+        self.leaf, self.report = leaf, report
+
+    def one(self, what, **options):
+        return self.leaf.options(key=what, **options).submit(what)
+
+    def begin(self):
+        with self.engine.job("night", key="night") as night:
+            self.one("first")
+            with self.engine.job("inner", key="inner", after=self.one("before inner")):
+                self.one("in inner")
+                self.one("in inner, too")
+            for n in range(3):
+                self.one(f"mount {n}", serial="mount")
+        self.report.options(key="report", hidden=True).submit(night)
+
+    def add_a_child(self):
+        night = self.engine.tasks.where(key="night").first()
+        self.one("late", parent=night)
+        self.one("after all", after=night)
+
+    def add_to_the_job(self):
+        with self.engine.job("night", key="night"), self.engine.job("inner", key="inner"):
+            self.one("later still", serial="mount")
+            self.one("a job's own", serial="mount")
+
+
+class Tree(Story):
+    """Four levels of bodies that gather their children, on one thread."""
+
+    def define(self, engine):
+        @engine.task
+        def node(place, depth):
+            if depth == 1:
+                return self.step(place, 1)
+            found = current().gather(node, [f"{place}{way}" for way in "lr"[: depth - 1]], [depth - 1] * 2)
+            return self.step(place, 1 + sum(found))
+
+        self.node = node
+
+    def begin(self):
+        self.node.options(key="root").submit("/", 4)
+
+
+class Tracked(Story):
+    """Items that are gone through with a step and a child each, and at last some that need neither."""
+
+    def define(self, engine):
+        @engine.task
+        def leaf(n):
+            return n * 10
+
+        @engine.task
+        def trunk():
+            run, children = current(), []
+            for n in run.track(range(3)):
+                self.step(f"item {n}", n)
+                leaf.submit(n)
+                self.step(f"item {n} again", n)
+            for n in run.track(range(4)):
+                children.append(n)
+            return [children, run.wait(leaf.submit(7))]
+
+        self.trunk = trunk
+
+    def begin(self):
+        self.trunk.options(key="trunk").submit()
+
+    @staticmethod
+    def kept(ask):
+        """The steps of an item that is finished are forgotten with it."""
+        found = Story.kept(ask)
+        for (done,) in ask("SELECT CAST(result AS INTEGER) FROM taskcore_step WHERE kind = 'track' AND n = 1"):
+            found += [f"item {n}{again}" for n in range(done) for again in ("", " again")]
+        return found
+
+
+class Subject(Story):
+    """A pipeline is started for a subject; later, with a step that was invented since, it is started again."""
+
+    SCRIPT = ("begin", "work", "start_again", "work", "start_again", "work")
+
+    def define(self, engine):
+        self.before, self.now = engine.pipeline("transient"), engine.pipeline("transient")
+        for pipeline in (self.before, self.now):
+            pipeline.task(lambda name: self.step("cutout", name), name="cutout")
+            pipeline.task(lambda name: self.step("match", name), name="match", needs={"cutout": "succeeded"})
+            pipeline.task(lambda name: self.step("plot", name), name="plot", needs=["cutout"])
+        self.now.task(lambda name: self.step("alert", name), name="alert", needs={"match": "finished", "plot": "succeeded"})
+
+    def begin(self):
+        self.before.start("2020xyz")
+
+    def start_again(self):
+        self.now.start("2020xyz")
+
+
+STORIES = (ByHand, Gathered, Transacted, Patient, Night, Tree, Tracked, Subject)
+
+
+def fate(path):
+    """What has become of a story's tasks in the end, but for times, numbers and who did it: each is called by its
+    name, its arguments and its parent's."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        ask = connection.execute
+        called, seen = {None: ""}, collections.Counter()
+        for task, parent, name, key, args in ask(
+            """SELECT t.id, t.parent, k.name, t.key, t.args FROM taskcore_task AS t
+               JOIN taskcore_kind AS k ON k.id = t.kind ORDER BY t.parent, t.id"""
+        ).fetchall():
+            own = f"{called[parent]}/{name}{key or args}"
+            seen[own] += 1
+            called[task] = f"{own}#{seen[own]}"
+        found = collections.Counter()
+        for task, *row in ask(
+            """SELECT t.id, t.phase, t.label, t.failures, t.blockers, t.held, t.gated, t.behind, t.children, t.open, t.serial,
+                   t.result, t.progress, t.waiting_for, t.phase = 'succeeded' AND t.last_error IS NOT NULL, t.attempts - (
+                   SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = t.id AND a.outcome = 'lapsed'
+               ) FROM taskcore_task AS t"""
+        ):
+            found["task", called[task], *row] += 1
+        for task, within, kind, name, n, state, result, of in ask(
+            "SELECT task, within, kind, name, n, state, result, child FROM taskcore_step"
+        ).fetchall():
+            if kind == "gather":
+                result = json.dumps([called[made] for made in json.loads(result)])
+            elif kind == "sleep" or state == "failed":
+                result = "some time"
+            found["step", called[task], within, kind, name, n, state, result, called[of]] += 1
+        for task, outcome in ask("SELECT task, outcome FROM taskcore_attempt WHERE outcome <> 'lapsed'"):
+            found["attempt", called[task], outcome] += 1
+        for upstream, task, *row in ask("SELECT upstream, task, wants, otherwise, verdict FROM taskcore_edge"):
+            found["edge", called[upstream], called[task], *row] += 1
+        for job, *row in ask("SELECT job, status, phase, n FROM taskcore_tally WHERE n <> 0"):
+            found["tally", called[job], *row] += 1
+        for task, *row in ask("SELECT task, name, payload FROM taskcore_signal"):
+            found["signal", called[task], *row] += 1
+        for table in ("taskcore_join", "taskcore_queue", "taskcore_worker WHERE ended_at IS NULL"):
+            for row in ask(f"SELECT * FROM {table}"):
+                found[table, *row] += 1
+        if ask("SELECT 1 FROM sqlite_master WHERE name = 'mine'").fetchone():
+            for row in ask("SELECT * FROM mine"):
+                found["mine", *row] += 1
+    return found
+
+
+# -- killed at every statement --------------------------------------------------------------------------------------
+
+
+def kept(story, path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return collections.Counter(story.kept(connection.execute))
+
+
+def noted(path, since=0):
+    with contextlib.suppress(FileNotFoundError), open(f"{path}.ledger", "rb") as file:
+        file.seek(since)
+        return collections.Counter(file.read().decode().splitlines())
+    return collections.Counter()
+
+
+def size(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def remove(path):
+    for end in ("", "-wal", "-shm", "-taskcore", ".ledger", ".done"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + end)
+
+
+def in_a_child(run, *args):
+    """→ its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run(*args)
+            os._exit(0)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Stage:
+    """Where one story is played again and again, in processes that fork off this one."""
+
+    def __init__(self, story, where, threads=0):
+        self.story, self.where, self.threads = story, str(where), threads
+        self.blank, self.calm = self.at("blank.db"), self.at("calm.db")
+        taskcore.store.schema.expected()  # by a connection of its own, once a process
+        assert in_a_child(lambda: Engine(self.blank, workers=0).close()) == 0
+        shutil.copyfile(self.blank, self.calm)
+        states = self.at("states")
+        assert in_a_child(self._undisturbed, states) == 0, "undisturbed, it does not even come to its end"
+        with open(states) as file:
+            self.count, self.states = json.load(file)
+        self.end, self.all = fate(self.calm), noted(self.calm)
+        assert wrongs(self.calm) == [], wrongs(self.calm)
+        assert set(self.all.values()) <= {1}, f"a kept step was done again undisturbed: {self.all}"
+
+    def at(self, name):
+        return os.path.join(self.where, name)
+
+    def _undisturbed(self, states):
+        found = []
+        fuse = Fuse(on_commit=lambda count: found.append((count, whole(self.calm))))
+        self._play(self.calm, fuse)
+        with open(states, "w") as file:
+            json.dump((fuse.count, found), file)
+
+    def _play(self, path, fuse, done=lambda: None):
+        if not self.threads:
+            import taskcore.scheduler
+
+            # Looks for other processes, and writing down how far one came, come at no fixed statement.
+            taskcore.scheduler.monotonic = taskcore.run.monotonic = lambda: 0.0
+        self.story(path, threads=self.threads).play(done)
+
+    def _disturbed(self, path, fuse_at, after):
+        log = os.open(path + ".done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._play(path, Fuse(fuse_at, after), lambda: os.write(log, b"."))
+
+    def _taken_up(self, path, since):
+        self.story(path, since or 0, threads=self.threads).play()
+
+    def kill(self, fuse_at, after):
+        """→ the file that is left by a process killed there, or `None` if it came to its end."""
+        path = self.at(f"{fuse_at} {after}.db")
+        shutil.copyfile(self.blank, path)
+        code = in_a_child(self._disturbed, path, fuse_at, after)
+        if code == 0:
+            remove(path)
+            return None
+        assert code == -signal.SIGKILL, f"{self.told(fuse_at, after)}: it ended with {code}"
+        return path
+
+    def told(self, fuse_at, after):
+        return f"{self.story.__name__}, killed {'after' if after else 'before'} statement {fuse_at} of {self.count}"
+
+    def take_up(self, path, what):
+        """Finish what the file has left to be done, and compare."""
+        before, since, had = kept(self.story, path), size(path + ".done"), size(path + ".ledger")
+        if self.threads:
+            assert in_a_child(self._taken_up, path, since) == 0, what
+        else:
+            self._taken_up(path, since)
+        for wrong in wrongs(path):
+            say(what, "and taken up:", wrong)
+        found, again = fate(path), noted(path, had)
+        if found != self.end:
+            say(what, "and taken up, it ended otherwise:", *(found - self.end), "instead of", *(self.end - found))
+        if again != self.all - before:
+            say(what, f"and taken up: {sorted(before)} were kept, and then {sorted(again)} were done")
+
+
+def dies_at_every_statement(story, where, share, shares):
+    """All in one thread, so that every run has the same statements. → how many points, how many states."""
+    stage = Stage(story, where)
+    # To die after a statement is to die before the next one, but for the last, and for what follows a commit.
+    points = [(at, False) for at in range(1, stage.count + 1)] + [(at, True) for at, _ in stage.states]
+    taken_up = set()
+    for place, (at, after) in enumerate(points):
+        if place // 10 % shares != share:
+            continue
+        path, what = stage.kill(at, after), stage.told(at, after)
+        if path is None:
+            say(what, "was not killed")
+            continue
+        last = [state for number, state in stage.states if number < at + after]
+        if last and whole(path) != last[-1]:
+            say(what, "left a file that is none of the states between two transactions")
+        for wrong in wrongs(path):
+            say(what, wrong)
+        begun = len(last), size(path + ".done")
+        if begun not in taken_up:  # from one state there is one way on
+            taken_up.add(begun)
+            stage.take_up(path, what)
+        remove(path)
+    say("points", len(points), "transactions", len(stage.states))
+
+
+def dies_among_threads(story, where, share, shares, every):
+    """With the loop, the bodies and the caller in threads of their own: a statement is any thread's."""
+    stage = Stage(story, where, threads=1 if story is Tree else 2)
+    points = 0
+    for at in itertools.count(1 + share * every, shares * every):
+        path, what = stage.kill(at, at // every % 2 == 1), stage.told(at, at // every % 2 == 1)
+        if path is None:
+            break
+        points += 1
+        for wrong in wrongs(path):
+            say(what, wrong)
+        stage.take_up(path, what)
+        remove(path)
+    say("points", points, "transactions", len(stage.states))
