@@ -24,7 +24,7 @@ class Home:
     def transaction(self) -> contextlib.AbstractContextManager[Any]:
         return self._engine.transaction()
 
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> list[TaskFuture]:
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
         return self._engine._intake.gather(fn, calls, run)
 
     def id_of(self, future: Any) -> int:
@@ -37,8 +37,11 @@ class Home:
         register.settle_all(futures)
         missing = list(dict.fromkeys(future.id for future in futures if not future._resolved))
         if missing:
-            register.expect(parent, futures)
+            self.expect(parent, futures)
         return missing
+
+    def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
+        self._engine._futures.expect(parent, futures)
 
     def are_children(self, task_ids: Sequence[int], parent: int) -> bool:
         return self._engine._read(look.are_children, task_ids, parent)

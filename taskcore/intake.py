@@ -120,11 +120,13 @@ class Intake:
             spawn.keep(tx, task_id)
         return self._futures.handle(task_id, tx.scope if new else None, new=new)
 
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> list[TaskFuture]:
-        """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again."""
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
+        """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again. → they,
+        and whether they were made now."""
         engine, function = self._engine, self.function(fn)
         spawn = Spawn(run, "gather", function._name)
         ids = spawn.all_there
+        new = ids is None
         if ids is None:
             name, fn, now = function._name, function._fn, self._clock.now()
             encoded = [submission.encode(self._codec, name, fn, args, {}, engine._id_of) for args in calls]
@@ -134,7 +136,7 @@ class Intake:
                 ids = engine._write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)
             for task_id in ids:
                 engine._spans.add(task_id)
-        return [self._futures.handle(task_id) for task_id in ids]
+        return [self._futures.handle(task_id) for task_id in ids], new
 
     def _orders(
         self, function: TaskFunction, encoded: list[tuple[str, list[submission.Link]]], now: float, parent: int

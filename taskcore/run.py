@@ -34,7 +34,10 @@ class House(Protocol):
 
     def forget(self, task_id: int) -> None: ...
     def transaction(self) -> contextlib.AbstractContextManager[Any]: ...
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> list[Any]: ...
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[Any], bool]:
+        """The children, and whether they were made just now."""
+
+    def expect(self, parent: int, futures: Sequence[Any]) -> None: ...
     def settled(self, futures: Sequence[Any], parent: int) -> list[int]:
         """Resolve what has ended. → the ids of those that have not, which `parent` is going to wait for."""
 
@@ -227,7 +230,11 @@ class Run:
 
     def gather(self, fn: Any, /, *iterables: Iterable[Any], return_exceptions: bool = False) -> list[Any]:
         """Submit a child for each tuple of arguments, in one commit, and `wait` for all: their results in order."""
-        futures = self._stage.house.gather(fn, list(zip(*iterables, strict=False)), self)
+        self._no_transaction("gather()")
+        futures, new = self._stage.house.gather(fn, list(zip(*iterables, strict=False)), self)
+        if new and futures:  # none has ended, or hardly any: who suspends looks at the rows anyway
+            self._stage.house.expect(self._work.claimed.id, futures)
+            self._suspend("children", upstreams=[future.id for future in futures])
         return self.wait(*futures, return_exceptions=return_exceptions) if futures else []
 
     def wait_for(self, event: str, timeout: float | None = None) -> Any:

@@ -270,7 +270,7 @@ _ATTEMPT: Final = """
         (task, number, worker, started_at, finished_at, outcome, error_type, error, traceback)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OBEY: Final = """
-    UPDATE taskcore_task SET phase = 'cancelled', finished_at = :now, greenfield = NULL,
+    UPDATE taskcore_task SET phase = 'cancelled', finished_at = :now, greenfield = NULL, label = NULL,
         last_error = ifnull(:error, last_error)
     WHERE id = :id"""
 _FAIL: Final = """
