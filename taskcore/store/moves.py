@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskcore.store import follow, joins
+from taskcore.store import follow, joins, steps
 from taskcore.store.file import Transaction
 from taskcore.store.joins import Suspension
 
@@ -315,6 +315,7 @@ def report(tx: Transaction, end: Failure | Suspension, now: float) -> bool:
     }  # fmt: skip
     if verb == "snooze":
         tx.execute(_SNOOZE, values)
+        tx.execute(steps.TRY_AGAIN, {"id": end.id})
     else:
         outcome = "cancelled" if verb == "obey" else "failed"
         tx.execute(
