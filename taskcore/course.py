@@ -1,9 +1,10 @@
 """The course of one body: what it has behind it from earlier runs, and where in that it is now.
 
 A body that runs again comes to the same calls in the same order, and is given what it got before. Calls are told apart
-by their kind and name, and by how many of these there were in the same enclosing step. A step that failed keeps its
-place, but runs again; from there on the body may take another course than last time, so what was kept behind it need
-not come in its order any more.
+by their kind and name, and by how many of these there were in the same enclosing step. Every call that was made has a
+place, also one that was refused or whose transaction was rolled back. A step that failed keeps its place, but runs
+again; from there on the body may take another course than last time, so what was kept behind it need not come in its
+order any more.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Course:
         self.made = 0
         """Calls so far, whatever became of them."""
         self.pending: dict[int, Step] = {}
-        """By place, what is to be written with whatever this body writes next, or with what is shown of it."""
+        """By place, what is to be written with whatever this body writes next, or with what is shown of it. What was
+        kept in its place meanwhile stays."""
+        self._diverged = False
         for step in stage.file.read(steps.load, work.claimed.id):
             scope = self._scopes.setdefault(step.within, _Scope())
             if step.state == "loose":
@@ -77,10 +80,12 @@ class Course:
         n = scope.counts[kind, name] = scope.counts.get((kind, name), 0) + 1
         if scope.at < len(scope.firm):
             found = scope.firm[scope.at]
-            if (found.kind, found.name, found.n) != (kind, name, n):
+            if (found.kind, found.name, found.n) == (kind, name, n):
+                scope.at += 1
+                return found
+            if not self._diverged:
                 raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
-            scope.at += 1
-            return found
+            self._loosen(scope)
         self._last += 1
         passed = scope.loose.pop((kind, name, n), None)
         if passed is None:
@@ -91,14 +96,15 @@ class Course:
         return moved
 
     def diverge(self) -> None:
-        """What failed the last time is done again: the body need not come by what followed then."""
-        within = self._within
-        scope = self._scopes[within if isinstance(within, str) else scope_of(within)]
+        """What failed the last time is done again: the body need not come by what followed then, here or further out.
+        It may all the same, and then all stays as it is."""
+        self._diverged = True
+
+    def _loosen(self, scope: _Scope) -> None:
         passed = scope.firm[scope.at :]
-        if passed:
-            self._stage.file.write(steps.loosen, *self._claim, [step.place for step in passed])
-            scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
-            del scope.firm[scope.at :]
+        self._stage.file.write(steps.loosen, *self._claim, [step.place for step in passed])
+        scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
+        del scope.firm[scope.at :]
 
     def enter(self, scope: str | Step) -> str | Step:
         """Calls are made in this step from now on. → where they were made before, to enter again."""
@@ -110,7 +116,12 @@ class Course:
         self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
 
     def keep(self, step: Step, drop: str | None = None) -> None:
-        """In the file when this returns. `drop`: the scope of what need no longer be known. `LeaseLost`."""
+        """In the file when this returns, or at the end of the body's own transaction. `drop`: the scope of what need no
+        longer be known. `LeaseLost`."""
+        if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
+            self._stage.file.write(steps.keep, *self._claim, [step], drop)
+            self.fail(step)
+            return
         if not self.pending and drop is None:
             if not self._stage.file.once(steps.KEEP, (*step[:11], *self._claim)):
                 raise LeaseLost(*self._claim)

@@ -34,7 +34,7 @@ from taskcore.register import Register
 from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
-from taskcore.store import edges, liveness, look, operate
+from taskcore.store import liveness, look, operate
 from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
 
@@ -465,7 +465,7 @@ class Engine(Executor):
     def _depend(self, future: TaskFuture, other: Any, on: str, otherwise: str) -> None:
         checked = Options().replaced({"on": on, "otherwise": otherwise})
         upstream = self._id_of(other)
-        self._write(edges.depend, [self._id_of(future)], upstream, checked.on, checked.otherwise, self._now())
+        self._write(operate.depend, self._id_of(future), upstream, checked.on, checked.otherwise, self._now())
 
     def _on_commit(self, tx: Transaction) -> None:
         if not tx.of_a_turn:

@@ -112,8 +112,8 @@ class Register:
         ids = [task_id for task_id, future in first.items() if not future._resolved]
         for start in range(0, len(ids), 1000):
             for task_id, row in self._engine._outcomes(ids[start : start + 1000]).items():
-                text, error = self._outcome(task_id, row)
-                first[task_id]._resolve(text=text, error=error)
+                result, error = self._outcome(task_id, row)
+                first[task_id]._resolve(text=result, error=error)
         for future in futures:  # two handles of one task
             if not future._resolved and first[future.id]._resolved:
                 self.settle(future)

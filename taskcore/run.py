@@ -102,7 +102,9 @@ class Run:
         try:
             value = finished(fn(*args, **kwargs))
             text = self._encoded(value, step)
-        except (Exception, Cancelled):
+        except Suspend:
+            raise
+        except BaseException:
             course.fail(step)
             raise
         finally:
@@ -117,16 +119,17 @@ class Run:
         `db` is as in `engine.transaction()`: `execute` and `executemany`. Submits inside are part of it. `RuntimeError`
         inside another transaction.
         """
+        self._no_transaction("transact()")
         course, step = self._begin(name, fn)
         if step.state == KEPT:
             return self._kept(step)
-        self._no_transaction("transact()")
         before = course.enter(step)
         try:
             with self._stage.house.transaction() as db:
-                value = fn(db, *args)
+                value = finished(fn(db, *args))
                 course.keep(self._done(step, self._encoded(value, step)))
-        except (Exception, Cancelled):
+            course.pending.pop(step.place, None)
+        except BaseException:
             course.fail(step)
             raise
         finally:
@@ -171,6 +174,10 @@ class Run:
         course = self._course
         step = course.come_to("track", "")
         done = int(step.result or 0)
+        if step.state == FAILED:
+            course.diverge()
+        if step.state != KEPT:
+            course.pending[step.place] = step._replace(state=KEPT, result="0")
         items = iter(iterable)
         for _ in range(done):
             next(items, None)
@@ -202,9 +209,10 @@ class Run:
         step = self._course.come_to("sleep", "")
         now = self._stage.now()
         if step.state == NEW:
-            if delay == 0:
-                return
             step = step._replace(state=KEPT, result=repr(now + delay), finished_at=now)
+            if delay == 0:
+                self._course.pending[step.place] = step
+                return
             self._suspend("sleep", until=now + delay, step=step)
         elif now < float(step.result or 0):
             self._suspend("sleep", until=float(step.result or 0))

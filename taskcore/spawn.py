@@ -67,4 +67,4 @@ class Spawn:
 def _again(tx: Transaction, task: int, token: int, children: list[int], step: Step, now: float) -> int:
     """→ how many run again."""
     steps.keep(tx, task, token, [step])
-    return operate.rerun(tx, steps.not_well(tx, children), now)
+    return operate.mend(tx, children, now)

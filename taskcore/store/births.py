@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskcore import life
-from taskcore.errors import KeyConflict, TaskNotFound, UnknownStatus
+from taskcore.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
 from taskcore.store import edges, families, follow, joins, operate, serial
 from taskcore.store.file import Transaction
 from taskcore.store.known import Kind
@@ -92,6 +92,7 @@ class Births:
         self._tags: list[tuple[int, int, str]] = []
         self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
         self._parents: dict[int, tuple[bool, bool]] = {}  # what a child of each is born into
+        self._jobs: dict[int, set[int]] = {}  # those that a child of each is a part of
         self._children: dict[int, list[int]] = {}
         self._queued: list[tuple[str, int, int]] = []
         self._queues: set[str] = set()  # serial values that have an unfinished task
@@ -168,6 +169,8 @@ class Births:
                 return existing, False
         held, gated = (False, False) if order.parent is None else self._born_into(order.parent)
         watched = [edges.watch(tx.known, wants) for _, wants, _ in order.after] if order.after else []
+        if order.parent is not None and order.after and tx.known.has_jobs:
+            self._refuse_own_job(order.parent, order.after)
         for task_id in (*order.before, *(upstream for upstream, _, _ in order.after)):
             self._must_exist(task_id)
         tx.known.last_id = task_id = tx.known.last_id + 1
@@ -253,7 +256,7 @@ class Births:
         """What was gathered is not to be written, or is."""
         for gathered in (
             self._rows, self._edges, self._linked, self._tags, self._keys, self._parents, self._children, self._queued,
-            self._queues, self._plain, self._seen,
+            self._queues, self._plain, self._seen, self._jobs,
         ):  # fmt: skip
             gathered.clear()
         self._first = self._tx.known.last_id + 1
@@ -269,6 +272,15 @@ class Births:
                 raise TaskNotFound(parent)
             self._parents[parent] = found
         return found
+
+    def _refuse_own_job(self, parent: int, after: Sequence[tuple[int, str, str]]) -> None:
+        """`DependencyCycle` if a child of this parent is to wait for a job that it is a part of."""
+        jobs = self._jobs.get(parent)
+        if jobs is None:
+            jobs = self._jobs[parent] = families.jobs_above(self._tx, parent)
+        for upstream, _, _ in after:
+            if upstream in jobs:
+                raise DependencyCycle([upstream, parent, upstream] if upstream != parent else [parent, parent])
 
     def _stands_behind(self, value: str, task_id: int) -> bool:
         """Whether a task of this serial value is there already; from now on one is."""

@@ -85,6 +85,20 @@ def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
     return (bool(held), bool(gated)) if there else None
 
 
+_JOBS_ABOVE: Final = """
+    WITH RECURSIVE above (id, parent, job) AS (
+        SELECT id, parent, job FROM taskcore_task WHERE id = :id
+        UNION ALL
+        SELECT p.id, p.parent, p.job FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
+    )
+    SELECT id FROM above WHERE job IS NOT NULL"""
+
+
+def jobs_above(tx: Transaction, task: int) -> set[int]:
+    """This task, if it is a job, and those that are above it: none of them ends before what is below."""
+    return {job for (job,) in tx.execute(_JOBS_ABOVE, {"id": task}).fetchall()}
+
+
 _PARENTS: Final = """
     SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL AND t.open = 0
     FROM json_each(?) AS grows CROSS JOIN taskcore_task AS t ON t.id = grows.value->>0"""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection
 from typing import Final
 
+from taskcore.errors import DependencyCycle
 from taskcore.store import edges, families, follow, joins, serial, steps
 from taskcore.store.file import Transaction
 
@@ -174,6 +175,34 @@ def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: f
     edges.propagate(tx, both, now)
     edges.link(tx, both, now)
     follow.released(tx, both, now)
+
+
+_NOT_WELL: Final = """
+    WITH RECURSIVE unwell (id, job, parent) AS (
+        SELECT t.id, t.job, NULL FROM json_each(?) AS child CROSS JOIN taskcore_task AS t ON t.id = child.value
+        WHERE t.phase IN ('failed', 'cancelled', 'skipped')
+        UNION
+        SELECT t.id, t.job, t.parent FROM unwell CROSS JOIN taskcore_task AS t ON t.parent = unwell.id
+        WHERE unwell.job IS NOT NULL AND t.phase IN ('failed', 'cancelled', 'skipped')
+    )
+    SELECT id FROM unwell WHERE job IS NULL OR id NOT IN (SELECT parent FROM unwell WHERE parent IS NOT NULL)"""
+
+
+def mend(tx: Transaction, children: Collection[int], now: float) -> int:
+    """Those of the children that ended, but did not succeed, get a new life; of jobs, the same of their children, and
+    what succeeded stays. → how many."""
+    tasks = [task for (task,) in tx.execute(_NOT_WELL, (json.dumps(list(children)),)).fetchall()]
+    if tasks:
+        _anew(tx, tasks, _count_up(tx, tasks), now)
+    return len(tasks)
+
+
+def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str, now: float) -> None:
+    """`edges.depend` for one task, and what follows from it. `DependencyCycle` also on a job that it is a part of."""
+    if tx.known.has_jobs and upstream in families.jobs_above(tx, task):
+        raise DependencyCycle([task, upstream, task])
+    edges.depend(tx, [task], upstream, wants, otherwise, now)
+    follow.settle(tx, now)
 
 
 def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:

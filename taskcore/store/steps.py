@@ -69,9 +69,21 @@ KEEP: Final = """
 """A step's columns, the task and its token → one row, or none if the claim is no longer held."""
 
 
+# What a body has pending may be on its way into the file when the body itself writes what came of it.
+_PUT_UNLESS_KEPT: Final = """
+    INSERT INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (task, place) DO UPDATE
+    SET state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result
+    WHERE taskcore_step.state <> 'kept' AND taskcore_step.state <> 'loose'
+    OR (excluded.state = 'kept' AND CAST(excluded.result AS INTEGER) > CAST(taskcore_step.result AS INTEGER))"""
+
+
 def put(tx: Transaction, task: int, step: Step) -> None:
-    """Write this step, for whoever holds the task's claim."""
-    tx.execute(_PUT, (task, *step[:11]))
+    """Write this step, for whoever holds the task's claim. A failure never replaces what was kept, nor an earlier count
+    of tracked items a later one."""
+    behind = step.state == "failed" or step.kind == "track"
+    tx.execute(_PUT_UNLESS_KEPT if behind else _PUT, (task, *step[:11]))
 
 
 _HOLDS: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"
@@ -130,15 +142,8 @@ def take_signal(tx: Transaction, task: int, token: int, name: str, step: Step) -
     return payload
 
 
-_NOT_WELL: Final = """
-    SELECT t.id FROM json_each(?) AS child CROSS JOIN taskcore_task AS t ON t.id = child.value
-    WHERE t.phase IN ('failed', 'cancelled', 'skipped')"""
-
-
-def not_well(tx: Transaction, children: Collection[int]) -> list[int]:
-    """Those of the children that ended, but did not succeed."""
-    return [task for (task,) in tx.execute(_NOT_WELL, (json.dumps(list(children)),)).fetchall()]
-
+TRY_AGAIN: Final = "UPDATE taskcore_step SET attempt = 0 WHERE task = :id AND (kind <> 'step' OR state <> 'kept')"
+"""A body that asked to come back later: as after a failure, what failed in it is done again."""
 
 FORGET: Final = (
     "DELETE FROM taskcore_step WHERE task IN (SELECT value FROM json_each(:ids))",

@@ -44,6 +44,9 @@ def sweep(tx: Transaction, now: float) -> float | None:
     The lease of an engine's own task is no such time: whether that engine lives, its lane says (`bury`). A claim from
     outside has nothing but its lease.
     """
+    next_due: float | None = tx.execute(_NEXT).fetchone()[0]
+    if next_due is None or next_due > now:
+        return next_due
     due = [task for (task,) in tx.execute(_DUE, (now,)).fetchall()]
     if due:
         tx.execute(_PROMOTE, (json.dumps(due),))
@@ -58,7 +61,7 @@ def sweep(tx: Transaction, now: float) -> float | None:
     silent = [task for (task,) in tx.execute(_SILENT, (now,)).fetchall()]
     if silent:
         moves.lapse(tx, silent, now, "its lease ran out")
-    next_due: float | None = tx.execute(_NEXT).fetchone()[0]
+    next_due = tx.execute(_NEXT).fetchone()[0]
     return next_due
 
 

@@ -50,6 +50,8 @@ BENCHMARKS = (
     Benchmark("bulk", throughput.bulk, 0.30, 0.50, 5),
     Benchmark("roundtrip", throughput.roundtrip, 3.0, 1.5, 5, less=True),
     Benchmark("dag", graphs.dag, 0.50, 0.70, 5),
+    Benchmark("fan", graphs.fan, 0.50, 0.70, 5),
+    Benchmark("chain", graphs.chain, 0.05, 0.10, 5),
     Benchmark("bigdag", graphs.bigdag, 0.75, 0.95, 1, by_default=False),
     Benchmark("backlog", queues.backlog, 0.85, 1.0, 5),
     Benchmark("backlog", queues.blocked, 0.85, 1.0, 5),

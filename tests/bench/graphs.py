@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import taskcore
 
-from .measure import Figure, Measure, check, compare, per_second
-from .references import noop
-from .stored import Store, copy, drain, fill
+from .measure import Figure, Measure, check, compare, per_second, seconds
+from .references import THREADS, bare_pool, noop
+from .stored import Store, copy, drain, ended_well, fill, noops
 
 PARENTS = 3
 
@@ -66,6 +67,50 @@ def dag(place: Path, rounds: int) -> Figure:
         return rate
 
     return compare(ours, reference, rounds, per_second, f"graph stored at {per_second(filling)}")
+
+
+def fan(place: Path, rounds: int) -> Figure:
+    """A body that makes 5,000 children with `gather` and has their results / 5,000 stored no-op tasks drained."""
+    n = 5_000
+    template = place / "stored.db"
+    fill(template, noops(n))
+
+    def body() -> int:
+        return len(taskcore.current().gather("echo", range(n)))
+
+    def ours(number: int) -> float:
+        with closing(taskcore.Engine(place / f"fan{number}.db", workers=THREADS)) as engine:
+            engine.task(lambda number: None, name="echo")
+            future = engine.task(body, name="fan")
+            took = seconds(lambda: check(future.submit().result() == n, f"{n} results came"))
+            ended_well(engine, n + 1)
+        return n / took
+
+    def reference(number: int) -> float:
+        return drain(copy(template, place / f"drained{number}.db"), n, noop=noop)
+
+    return compare(ours, reference, rounds, per_second)
+
+
+def chain(place: Path, rounds: int) -> Figure:
+    """1,000 tasks, each of which depends on the one before / the bare pool doing 1,000."""
+    n = 1_000
+    template = place / "chain.db"
+
+    def links(engine: taskcore.Engine) -> Iterable[object]:
+        task = engine.task(noop, name="noop")
+        last = task.submit()
+        yield None
+        for _ in range(n - 1):
+            last = task.options(after=last).submit()
+            yield None
+
+    fill(template, links)
+
+    def ours(number: int) -> float:
+        return drain(copy(template, place / f"chain{number}.db"), n, noop=noop)
+
+    return compare(ours, lambda _: n / seconds(lambda: bare_pool(n)), rounds, per_second)
 
 
 def bigdag(place: Path, rounds: int) -> Figure:

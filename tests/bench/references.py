@@ -175,7 +175,7 @@ def step_shape(place: Path) -> Shape:
 
     def body() -> None:
         for _ in range(3):
-            taskcore.current().step("step", noop)  # type: ignore[attr-defined]  # not yet
+            taskcore.current().step("step", noop)
 
     with closing(taskcore.Engine(path, workers=1)) as engine:
         engine.task(body, name="stepped").submit()

@@ -169,14 +169,14 @@ def steps(place: Path, rounds: int) -> Figure:
     def body() -> float:
         run = taskcore.current()
         with needs("run.step"):
-            step = run.step  # type: ignore[attr-defined]  # not yet
+            step = run.step
         return seconds(lambda: repeat(n, lambda: step("step", noop)))
 
     def ours(number: int) -> float:
         with closing(taskcore.Engine(place / f"{number}.db", workers=THREADS)) as engine:
             future = engine.task(body, name="stepped").submit()
             took: float = future.result()
-            check(len(future.steps()) == n, f"{n} steps are kept")  # type: ignore[attr-defined]  # not yet
+            check(len(future.steps()) == n, f"{n} steps are kept")
         return n / took
 
     ours(-1)
