@@ -15,11 +15,10 @@ import os
 import random
 import signal
 import sys
-from itertools import count, product, repeat
-from pathlib import Path
+from itertools import chain, count, product, repeat
 from statistics import fmean, stdev
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # a clone works without being installed
+sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without being installed
 
 import taskcore
 
@@ -29,95 +28,115 @@ arguments.add_argument("--by", default="somebody", help="who approves")
 arguments.add_argument("--die-after", type=int, metavar="N", help="die by SIGKILL when N frames were reduced")
 options = arguments.parse_args()
 
-logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # each task keeps its lines, too
-engine = taskcore.Engine("night.db", workers=1 if options.what == "observe" else 0)  # 0: looks and sends, runs nothing
-begun, SIZE = count(), 300
+logging.basicConfig(format="%(message)s", level="INFO", stream=sys.stdout)
+log = logging.getLogger("night")  # what a body logs is kept with its task, too
+engine = taskcore.Engine("night.db", workers=1 if options.what == "observe" else 0)  # 0: looks and tells, runs nothing
+begun = count()
+place = random.Random("sky").uniform
+SKY = [[(place(9, 290), place(9, 290), place(90, 900)) for star in range(9)] for field in range(6)]  # x, y, brightness
+ATLAS = [stars[:-1] if field in (2, 4) else stars for field, stars in enumerate(SKY)]  # two of the stars are new
 
 
-def sky(field: int) -> list[tuple[float, float, float]]:
-    """x, y and height of the stars there are. The last one of field 2 and of field 4 is new."""
-    place = random.Random(field).uniform
-    return [(place(9, SIZE - 9), place(9, SIZE - 9), place(90, 900)) for _ in range(12)]
-
-
-def expose(field: int, exposure: int, stars: list[tuple[float, float, float]]) -> dict[tuple[int, int], float]:
+def expose(name, stars):
     """A frame, as pixel → counts: an offset, noise, and the light of the stars."""
-    noise = random.Random(f"{field} {exposure}")
-    frame = {pixel: noise.gauss(100, 5) for pixel in product(range(SIZE), repeat=2)}
-    for x, y, height in stars:
+    noise = random.Random(str(name))
+    frame = {pixel: noise.gauss(100, 5) for pixel in product(range(300), repeat=2)}
+    for x, y, brightness in stars:
         for pixel in product(range(round(x) - 7, round(x) + 8), range(round(y) - 7, round(y) + 8)):
-            frame[pixel] += height * math.exp(-(math.dist((x, y), pixel) ** 2) / 4)
+            frame[pixel] += brightness * math.exp(-(math.dist((x, y), pixel) ** 2) / 4)
     return frame
 
 
-def calibrate() -> tuple[float, float]:
-    """The offset and the noise of a pixel, from a frame with the shutter closed."""
-    dark = expose(0, 0, []).values()
-    logging.info("calibrated: offset %.1f, noise %.1f", fmean(dark), stdev(dark))
+def calibrate():
+    """The offset and the noise of a pixel, from a frame in the dark."""
+    dark = expose("dark", []).values()
+    log.info("calibrated: offset %.1f, noise %.1f", fmean(dark), stdev(dark))
     return fmean(dark), stdev(dark)
 
 
 @engine.task
-def reduce(field: int, exposure: int, offset: float, noise: float) -> list[tuple[float, float, bool]]:
-    """Where the stars of a frame are, and which are new. A star is neighbouring pixels far above the noise."""
-    frame, found = expose(field, exposure, sky(field)), []
-    bright = {pixel: counts - offset for pixel, counts in frame.items() if counts > offset + 5 * noise}
-    while bright:
-        star, edge = {}, [next(iter(bright))]
-        while edge:
-            x, y = pixel = edge.pop()
-            if pixel in bright:
-                star[pixel] = bright.pop(pixel)
-                edge += (x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1)
-        if len(star) > 2:
-            x, y = (sum(pixel[i] * light for pixel, light in star.items()) / sum(star.values()) for i in (0, 1))
-            known = sky(field)[: -1 if field in (2, 4) else None]
-            found.append((round(x, 1), round(y, 1), all(math.dist((x, y), other[:2]) > 3 for other in known)))
+def reduce(frame, dark):
+    """The stars of a frame, as (field, exposure, x, y, is it new): the centres of what is far above the noise."""
+    (field, exposure), (offset, noise), stars = frame, dark, []
+    light = {pixel: counts - offset for pixel, counts in expose(frame, SKY[field]).items()}
+    for i, j in [pixel for pixel in light if light[pixel] > 10 * noise]:
+        star = {pixel: light[pixel] for pixel in product(range(i - 3, i + 4), range(j - 3, j + 4))}
+        if light[i, j] == max(star.values()):
+            x, y = (sum(pixel[axis] * star[pixel] for pixel in star) / sum(star.values()) for axis in (0, 1))
+            stars.append((field, exposure, x, y, all(math.dist((x, y), known[:2]) > 2 for known in ATLAS[field])))
     if next(begun) == options.die_after:
         os.kill(os.getpid(), signal.SIGKILL)
-    logging.info("field %d, exposure %d: %d stars", field, exposure, len(found))
-    return found
+    log.info("field %d, exposure %d: %d stars", field, exposure, len(stars))
+    return stars
 
 
 @engine.task
-def night(fields: int) -> str:
+def night(fields):
     """Runs from the top each time it goes on, and passes what it has behind it: steps, frames, the approval."""
-    run, stars = taskcore.current(), []
-    offset, noise = run.step("calibrate", calibrate)
+    run, catalogue = taskcore.current(), []
+    dark = run.step("calibrate", calibrate)  # never repeated
     frames = [(field, 1) for field in range(fields)]
-    while frames:  # each a task of its own; meanwhile this one has no thread
-        run.message(f"{len(frames)} frames in work")
-        found = run.gather(reduce, *zip(*frames, strict=True), repeat(offset), repeat(noise))
-        stars += [(*frame, *star) for frame, stars in zip(frames, found, strict=True) for star in stars]
-        frames = [(field, n + 1) for field, n, *_, new in stars if new and n < 3 and n == frames[0][1]]
-    run.message(f"{len(stars)} positions wait for somebody to approve")
-    run.step("ask", logging.info, "waiting for: python examples/survey_night.py approve")
+    while frames:
+        run.message(f"{len(frames)} frames in work")  # each is a task of its own; this one has no thread meanwhile
+        stars = list(chain(*run.gather(reduce, frames, repeat(dark))))
+        catalogue += stars
+        frames = [(field, exposure + 1) for field, exposure, x, y, new in stars if new and exposure < 3]
+    run.message(f"{len(catalogue)} positions wait for somebody to approve them")
+    run.step("ask", log.info, "waiting for: python examples/survey_night.py approve")
     who = run.wait_for("approve")
-    run.transact("publish", publish, stars, who)
-    return f"published {len(stars)} positions, approved by {who}"
+    run.transact("publish", publish, catalogue, who)  # exactly once
+    return f"{len(catalogue)} positions published, approved by {who}"
 
 
-def publish(db, stars, who):  # a table of yours in the same file, written exactly once
-    db.execute("CREATE TABLE catalogue (field, exposure, x, y, new, approved_by)")
-    db.executemany("INSERT INTO catalogue VALUES (?, ?, ?, ?, ?, ?)", [(*star, who) for star in stars])
+def publish(db, catalogue, who):
+    """Into a table of ours, in the same file."""
+    db.execute("CREATE TABLE star (field, exposure, x, y, new, approved_by)")
+    db.executemany("INSERT INTO star VALUES (?, ?, ?, ?, ?, ?)", [(*star, who) for star in catalogue])
 
 
-tonight = night.options(key="tonight").submit(6)  # of this key there is one, however often it is submitted
-if options.what == "look":
+tonight = night.options(key="tonight").submit(len(SKY))  # of this key there is one, however often it is submitted
+if options.what == "approve":
+    print("approved" if tonight.signal("approve", options.by) else "the night is over")
+elif options.what == "look":
     task = tonight.snapshot()
     print(f"night: {task.phase}, waiting for {task.waiting_for}: {task.message}")
-    for step in tonight.steps():
-        print(f"step {step.name}: {step.result}")
-    for line in tonight.log():
-        print(f"log: {line.text}")
-elif options.what == "approve":
-    tonight.signal("approve", options.by)
+    print("steps:", *(step.name for step in tonight.steps()))
+    print("log:", *(line.text for line in tonight.log()), sep="\n  ")
 else:
     with engine:
         print(tonight.result())
         with engine.transaction() as db:
-            for row in db.execute("SELECT field, count(*), avg(x), avg(y) FROM catalogue WHERE new GROUP BY field"):
+            for row in db.execute("SELECT field, count(*), avg(x), avg(y) FROM star WHERE new GROUP BY field"):
                 print("field {}: a new star in {} exposures, at {:.1f}, {:.1f}".format(*row))
-        frames = list(engine.tasks.where(name="reduce"))
-        print(f"frames: {len(frames)}, cut off by a kill and begun again: {sum(task.lapses for task in frames)}")
-        print(f"reduced twice: {sum(task.attempts - task.lapses > 1 for task in frames)}")
+        frames = engine.tasks.where(name="reduce")
+        print(f"frames: {len(frames)}, begun: {sum(frame.attempts for frame in frames)}")
+
+# Output:
+# $ python examples/survey_night.py --die-after 5
+# calibrated: offset 100.0, noise 5.0
+# field 0, exposure 1: 9 stars
+# field 1, exposure 1: 9 stars
+# field 2, exposure 1: 9 stars
+# field 3, exposure 1: 9 stars
+# field 4, exposure 1: 9 stars
+# $ python examples/survey_night.py
+# field 5, exposure 1: 9 stars
+# field 2, exposure 2: 9 stars
+# field 4, exposure 2: 9 stars
+# field 2, exposure 3: 9 stars
+# field 4, exposure 3: 9 stars
+# waiting for: python examples/survey_night.py approve
+# 90 positions published, approved by Ada
+# field 2: a new star in 3 exposures, at 162.9, 187.1
+# field 4: a new star in 3 exposures, at 261.8, 174.6
+# frames: 10, begun: 11
+#
+# meanwhile, in a second terminal:
+# $ python examples/survey_night.py look
+# night: suspended, waiting for signal approve: 90 positions wait for somebody to approve them
+# steps: calibrate ask
+# log:
+#   calibrated: offset 100.0, noise 5.0
+#   waiting for: python examples/survey_night.py approve
+# $ python examples/survey_night.py approve --by Ada
+# approved

@@ -1,13 +1,16 @@
 """The examples, run as their readers run them: as scripts, in an empty directory.
 
-Each ends with its output as a comment. What varies (numbers, and the words of indented rows) is compared by its shape.
+Each ends with its output as a comment. What varies (numbers, and the words of indented rows) is compared by its shape;
+a session in terminals, which has commands behind `$`, word by word.
 """
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TABLE = [
     ("census.py", ("--limit-files", "300")),
 ]
+SESSIONS = ["survey_night.py"]
 
 NUMBER = re.compile(r"\d[\d,.]*\b")
 
@@ -48,6 +52,13 @@ def output_in_comment(script: str) -> str:
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in comment.splitlines())
 
 
+def session_in_comment(script: str) -> dict[tuple[str, ...], str]:
+    """The arguments of each command in the comment → what it printed, to the next command or blank line."""
+    command = re.compile(rf"^\$ python examples/{re.escape(script)}(.*)\n((?:(?!\$ ).+\n)*)", re.MULTILINE)
+    said = command.findall(output_in_comment(script) + "\n")
+    return {tuple(arguments.split()): output for arguments, output in said}
+
+
 def shape(output: str) -> list[str]:
     """The lines, every number a 0. An indented line is a row of data: its words don't count either, only which of its
     columns (two spaces apart) are numbers; and rows alike count as one, however many there are."""
@@ -68,7 +79,7 @@ def package_totals(engine: taskcore.Engine) -> dict[str, object]:
 
 
 def test_every_example_is_in_the_table() -> None:
-    assert {script for script, _ in TABLE} == {path.name for path in EXAMPLES.glob("*.py")}
+    assert {script for script, _ in TABLE} | {*SESSIONS} == {path.name for path in EXAMPLES.glob("*.py")}
 
 
 @pytest.mark.parametrize(("script", "arguments"), TABLE, ids=[script for script, _ in TABLE])
@@ -172,3 +183,91 @@ def test_a_file_that_cannot_be_parsed_is_in_the_report_with_its_reason_and_stops
         "bad/deep.py",
     }
     assert (tmp_path / "census.report.txt").read_text(encoding="utf-8") in output
+
+
+# -- a session in two terminals ------------------------------------------------------------------------------------
+
+NIGHT = "survey_night.py"
+DIES: tuple[str, ...] = ("--die-after", "5")
+OBSERVES: tuple[str, ...] = ()
+LOOKS: tuple[str, ...] = ("look",)
+APPROVES: tuple[str, ...] = ("approve", "--by", "Ada")
+ASKS = "waiting for: python examples/survey_night.py approve\n"
+
+
+@contextlib.contextmanager
+def terminal(script: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """The script, running meanwhile; killed at the end, if it still runs."""
+    with subprocess.Popen(
+        [sys.executable, EXAMPLES / script, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until_it_asks(first: subprocess.Popen[str]) -> str:
+    assert first.stdout is not None
+    said = ""
+    for line in first.stdout:
+        said += line
+        if line == ASKS:
+            return said
+    raise AssertionError(said)
+
+
+def look_at_a_night_that_waits(cwd: Path) -> str:
+    """From a second process; it waits in the moment after it asked."""
+    for _ in range(100):
+        seen = output_of(NIGHT, *LOOKS, cwd=cwd)
+        if "suspended, waiting for signal approve" in seen:
+            return seen
+    raise AssertionError(seen)
+
+
+def killed_half_way(cwd: Path) -> str:
+    killed = run(NIGHT, *DIES, cwd=cwd)
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
+    return killed.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_a_night_that_was_killed_goes_on_and_is_approved_in_another_terminal(tmp_path: Path) -> None:
+    said = {DIES: killed_half_way(tmp_path)}
+    with terminal(NIGHT, *OBSERVES, cwd=tmp_path) as first:
+        said[OBSERVES] = until_it_asks(first)
+        said[LOOKS] = look_at_a_night_that_waits(tmp_path)
+        said[APPROVES] = output_of(NIGHT, *APPROVES, cwd=tmp_path)
+        said[OBSERVES] += "".join(first.stdout or ())
+    assert first.returncode == 0
+    assert said == session_in_comment(NIGHT)
+
+    with taskcore.Engine(tmp_path / "night.db", workers=0) as engine, engine.transaction() as db:
+        attempts = {task.args[0]: task.attempts for task in engine.tasks.where(name="reduce")}
+        assert [frame for frame, number in attempts.items() if number != 1] == [(5, 1)], "the one that was cut off"
+        published = db.execute("SELECT field, exposure, count(*) FROM star GROUP BY field, exposure").fetchall()
+        assert published == [(*frame, 9) for frame in sorted(attempts)], "each star of each frame once"
+        (night,) = engine.tasks.where(name="night")
+        assert (night.attempts, night.lapses) == (1, 0), "it had no thread when its process died"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_a_night_killed_while_it_waits_takes_the_approval_that_came_while_nobody_ran_it(tmp_path: Path) -> None:
+    said = killed_half_way(tmp_path)
+    with terminal(NIGHT, *OBSERVES, cwd=tmp_path) as first:
+        said += until_it_asks(first)
+        look_at_a_night_that_waits(tmp_path)
+    assert first.returncode == -signal.SIGKILL
+    assert output_of(NIGHT, *APPROVES, cwd=tmp_path) == "approved\n"
+
+    report = output_of(NIGHT, *OBSERVES, cwd=tmp_path)
+    expected = session_in_comment(NIGHT)
+    assert said + report == expected[DIES] + expected[OBSERVES]
+    assert output_of(NIGHT, *OBSERVES, cwd=tmp_path) == report, "a night that is over is told of again, not repeated"
+    assert output_of(NIGHT, *APPROVES, cwd=tmp_path) == "the night is over\n"
