@@ -125,9 +125,12 @@ class Intake:
         and whether they were made now."""
         engine, function = self._engine, self.function(fn)
         spawn = Spawn(run, "gather", function._name)
-        ids = spawn.all_there
-        new = ids is None
-        if ids is None:
+        new = not spawn.all_there
+        if new:
+            spawn.children = [None] * len(calls)
+        ids: list[Any] = spawn.children
+        if new or None in ids:
+            calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
             name, fn, now = function._name, function._fn, self._clock.now()
             encoded = [submission.encode(self._codec, name, fn, args, {}, engine._id_of) for args in calls]
             if function._options.plain and not any(links for _, links in encoded):
@@ -183,17 +186,14 @@ class Intake:
 
 def _bear_plain(tx: Transaction, function: TaskFunction, texts: list[str], now: float, spawn: Spawn) -> list[int]:
     family, priority = births.Births(tx, now), function._options.priority
-    ids = family.add_children(function._name, function._kind, priority, now, spawn.parent, texts)
-    spawn.keep_all(tx, ids)
-    return ids
+    return spawn.keep_all(tx, family.add_children(function._name, function._kind, priority, now, spawn.parent, texts))
 
 
 def _bear_all(tx: Transaction, orders: list[births.Order], now: float, spawn: Spawn) -> list[int]:
     family = births.Births(tx, now)
     ids = [family.add(order)[0] for order in orders]
     family.flush()
-    spawn.keep_all(tx, ids)
-    return ids
+    return spawn.keep_all(tx, ids)
 
 
 def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:

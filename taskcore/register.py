@@ -120,7 +120,7 @@ class Register:
 
     def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
         """A body gives its thread back until these have ended: what they raise is kept for it."""
-        self.expecting[parent] = {future.id for future in futures}
+        self.expecting.setdefault(parent, set()).update(future.id for future in futures)
         for future in futures:
             if future._exception is not None:
                 self._raised[future.id] = future._exception

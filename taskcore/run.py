@@ -380,9 +380,10 @@ def _outcome(future: Any, return_exceptions: bool) -> Any:
     if not return_exceptions:
         return future.result()
     try:
-        return future.result()
-    except Exception as error:
-        return error
+        error = future.exception()
+    except Exception as cancelled:
+        return cancelled
+    return future.result() if error is None else error  # whatever it raised: `SystemExit` too
 
 
 def _no_signal(event: str, step: Step) -> TimeoutError:

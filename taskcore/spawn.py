@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final
 
-from taskcore.course import KEPT, NEW
+from taskcore.course import FAILED, KEPT
 from taskcore.run import Run
 from taskcore.store import operate, steps
 from taskcore.store.file import Transaction
@@ -27,26 +28,36 @@ class Spawn:
         self._stage = run._stage
         self._step = self._course.come_to(kind, name)
         self.parent = self._claimed.id
+        self.children: list[int | None] = []
+        """Of a gather: `None` for those that are to be made."""
+        if self._step.state == FAILED:
+            self._course.diverge()
+        if self._step.state != KEPT:  # nor will it be, if it is refused or rolled back
+            self._course.fail(self._step)
 
     @property
     def there(self) -> int | None:
         """The child there is."""
         step = self._step
-        if step.state == NEW or step.child is None or step.child_phase is None:  # or was deleted
+        if step.child is None or step.child_phase is None:  # or was deleted
             return None
         if step.attempt < self._claimed.attempts and step.child_phase in _NOT_WELL:
             self._again([step.child])
         return step.child
 
     @property
-    def all_there(self) -> list[int] | None:
-        """The children there are."""
-        if self._step.state == NEW:
-            return None
+    def all_there(self) -> bool:
+        """Whether they were made before. Those that were deleted since, which only the children of a task that had
+        ended are, are `None` among `children`."""
+        if self._step.state != KEPT:
+            return False
         ids: list[int] = json.loads(self._step.result or "[]")
+        self.children = list(ids)
         if self._step.attempt < self._claimed.attempts:
+            there = self._stage.file.read(steps.existing, ids)
+            self.children = [child if child in there else None for child in ids]
             self._again(ids)
-        return ids
+        return True
 
     def _again(self, children: list[int]) -> None:
         now = self._stage.now()
@@ -56,12 +67,19 @@ class Spawn:
 
     def keep(self, tx: Transaction, child: int) -> None:
         """In the child's own transaction. `LeaseLost`."""
-        step = self._step._replace(state=KEPT, child=child, attempt=self._claimed.attempts)
-        steps.keep(tx, self._claimed.id, self._claimed.token, [step])
+        self._keep(tx, self._step._replace(state=KEPT, child=child, attempt=self._claimed.attempts))
 
-    def keep_all(self, tx: Transaction, children: list[int]) -> None:
-        step = self._step._replace(state=KEPT, result=json.dumps(children), attempt=self._claimed.attempts)
+    def keep_all(self, tx: Transaction, born: Iterable[int]) -> list[int]:
+        """The same for those that were to be made, in order. → all of them."""
+        made = iter(born)
+        children = [next(made) if child is None else child for child in self.children]
+        self._keep(tx, self._step._replace(state=KEPT, result=json.dumps(children), attempt=self._claimed.attempts))
+        return children
+
+    def _keep(self, tx: Transaction, step: Step) -> None:
         steps.keep(tx, self._claimed.id, self._claimed.token, [step])
+        if tx.scope is None:  # else the body's own transaction may yet be rolled back
+            self._course.pending.pop(step.place, None)
 
 
 def _again(tx: Transaction, task: int, token: int, children: list[int], step: Step, now: float) -> int:

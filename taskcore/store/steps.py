@@ -79,6 +79,17 @@ _PUT_UNLESS_KEPT: Final = """
     OR (excluded.state = 'kept' AND CAST(excluded.result AS INTEGER) > CAST(taskcore_step.result AS INTEGER))"""
 
 
+def existing(connection: sqlite3.Connection, tasks: Collection[int]) -> set[int]:
+    """Those of the tasks that are in the file."""
+    return {
+        task
+        for (task,) in connection.execute(
+            "SELECT t.id FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value",
+            (json.dumps(list(tasks)),),
+        ).fetchall()
+    }
+
+
 def put(tx: Transaction, task: int, step: Step) -> None:
     """Write this step, for whoever holds the task's claim. A failure never replaces what was kept, nor an earlier count
     of tracked items a later one."""
