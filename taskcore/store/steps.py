@@ -71,7 +71,8 @@ KEEP: Final = """
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.
 _PUT_UNLESS_KEPT: Final = """
-    INSERT INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
+    INSERT INTO taskcore_step
+        (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (task, place) DO UPDATE
     SET state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result
