@@ -203,7 +203,8 @@ class Engine(Executor):
 
         The job ends when its children, and theirs, have ended: failed if one of its own failed (`failures="ignore"`:
         even then succeeded), cancelled if that was asked; its result is the counts by status. With the `key` of an
-        existing job the block adds to that one. `TypeError` for an option that only bodies have.
+        existing job the block adds to that one. Every other writer waits while the block is open, and `result()` in it
+        is a `RuntimeError`. `TypeError` for an option that only bodies have.
         """
         return JobScope(self, name, failures, {**options, "key": key})
 

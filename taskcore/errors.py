@@ -110,13 +110,17 @@ class TaskSkipped(TaskcoreError):
 
 
 class StepMismatch(TaskcoreError):
-    """A body came to another step than the one that is kept in its place: it was changed since. The attempt fails."""
+    """A body came to another step than the one that is kept in its place: it was changed since, or something that may
+    differ (a clock, chance, a set's order) decided its course outside of a step. The attempt fails."""
 
     def __init__(self, task_id: int, expected: str, called: str) -> None:
         self.task_id = task_id
         self.expected = expected
         self.called = called
-        super().__init__(f"task #{task_id} came to {called} where its kept steps have {expected}: its body was changed")
+        super().__init__(
+            f"task #{task_id} came to {called} where its kept steps have {expected}: its body was changed, or does not "
+            "take the same course each time"
+        )
 
 
 class NotInTask(TaskcoreError, RuntimeError):

@@ -144,7 +144,7 @@ class TaskFuture(Future[Any]):
         return self._engine._read(look.dependencies, self.id)
 
     def steps(self) -> list[Step]:
-        """The steps of its body that need not be done again, in order."""
+        """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
         self.snapshot()
         decode = self._engine._codec.decode
         return [
@@ -153,7 +153,7 @@ class TaskFuture(Future[Any]):
         ]
 
     def log(self) -> list[LogLine]:
-        """What its body logged, the newest lines."""
+        """What its body logged and its commands printed: the newest 200 lines, oldest first."""
         self.snapshot()
         return self._engine._read(steps.log, self.id)
 

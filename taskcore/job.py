@@ -23,7 +23,7 @@ _NOT_OF_A_JOB: Final = OF_THE_KIND - {"serial_failure"}
 
 class JobScope:
     """The block. What is submitted in it is the job's child; job and children are stored together when it ends, or, if
-    it raises, not at all."""
+    it raises, not at all. It is a transaction: every other writer waits meanwhile, and no result can be waited for."""
 
     def __init__(self, engine: Engine, name: str, failures: str, options: dict[str, Any]) -> None:
         if failures not in FAILURES:

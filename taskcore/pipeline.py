@@ -37,7 +37,8 @@ class Pipeline:
         self, fn: Callable[..., Any] | None = None, /, *, name: str | None = None, needs: Any = None, **options: Any
     ) -> TaskFunction | Callable[..., TaskFunction]:
         """Add a step: a function of the subject. `needs`: the steps it comes after, as `{step: status}`, or one or a
-        list of those that must have succeeded.
+        list of those that must have succeeded; where one ended otherwise, this one is skipped, or what the option
+        `otherwise` says.
 
         `ValueError` for a step that is not defined yet, `UnknownStatus` for a status that there is not.
         """

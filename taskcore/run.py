@@ -49,8 +49,11 @@ class Run:
     """The running task, as its body sees it.
 
     What it does lasts: steps, submits, sleeps and signals are kept with the task, so that a body which runs again
-    (after a suspension, a retry, a crash) passes what it has behind it. All of it raises `LeaseLost` once the task is
-    somebody else's.
+    (after a suspension, a retry, a crash) passes what it has behind it. What stands between these calls happens again.
+
+    A body must come to the same calls in the same order each time, in its own thread. They are told apart by kind, name
+    and number, not by their arguments: what is kept is given back whatever those are now. And it must let pass the
+    `BaseException` by which a wait leaves it. All of it raises `LeaseLost` once the task is somebody else's.
     """
 
     __slots__ = ("_stage", "_work")
@@ -93,7 +96,8 @@ class Run:
         again it is given back without a call.
 
         The n-th call with a name is that name's n-th step. What `fn` raises is raised, and it is run again the next
-        time. `TypeError` if the result can't be stored; `StepMismatch` if the body was changed.
+        time; so is what a crash cut off. `TypeError` if the result can't be stored; `StepMismatch` if the body was
+        changed or took another course.
         """
         course, step = self._begin(name, fn)
         if step.state == KEPT:
@@ -116,8 +120,8 @@ class Run:
         """A step `fn(db, *args)` whose SQL, on the same file, commits together with the record of the step: it is there
         exactly once.
 
-        `db` is as in `engine.transaction()`: `execute` and `executemany`. Submits inside are part of it. `RuntimeError`
-        inside another transaction.
+        `db` is as in `engine.transaction()`: `execute` and `executemany`. Submits inside are part of it. Every other
+        writer waits meanwhile. `RuntimeError` inside another transaction.
         """
         self._no_transaction("transact()")
         course, step = self._begin(name, fn)
@@ -167,8 +171,8 @@ class Run:
     def track(self, iterable: Iterable[Any]) -> Iterator[Any]:
         """The items, with progress shown; when the body runs again, those behind the last one that was finished.
 
-        An item is finished when the next is asked for. Steps and submits made for an item are that item's own. Items
-        of less than 2 ms are written down in groups.
+        They must come in the same order each time. An item is finished when the next is asked for. Steps and submits
+        made for an item are that item's own. Items of less than 2 ms are written down in groups.
         """
         total = len(iterable) if isinstance(iterable, Sized) else None
         course = self._course
@@ -237,7 +241,10 @@ class Run:
         return [_outcome(future, return_exceptions) for future in futures]
 
     def gather(self, fn: Any, /, *iterables: Iterable[Any], return_exceptions: bool = False) -> list[Any]:
-        """Submit a child for each tuple of arguments, in one commit, and `wait` for all: their results in order."""
+        """Submit a child for each tuple of arguments, in one commit, and `wait` for all: their results in order.
+
+        As with `map`, the shortest of the iterables ends them. When the body runs again, it has the children it made.
+        """
         self._no_transaction("gather()")
         futures, new = self._stage.house.gather(fn, list(zip(*iterables, strict=False)), self)
         if new and futures:  # none has ended, or hardly any: who suspends looks at the rows anyway
@@ -344,8 +351,9 @@ class Run:
         self._note("result", encode(saved))
 
     def command(self, argv: list[Any] | tuple[Any, ...], /, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program and wait for it; it is killed, with all it started, on cancel, timeout, close and the end of
-        this process, however that comes.
+        """Run a program and wait for it, in this thread; it is killed, with all it started, on cancel, timeout, close
+        and the end of this process, however that comes (on Windows, and in an embedded or frozen Python, it outlives a
+        kill).
 
         What it prints, errors too, is kept line by line with the task, and its newest 64 KiB are `stdout` of what is
         returned. `options`: `input`, and those of `subprocess.Popen`. `CalledProcessError` for an exit code other than
@@ -388,7 +396,7 @@ def _outcome(future: Any, return_exceptions: bool) -> Any:
 
 def _no_signal(event: str, step: Step) -> TimeoutError:
     limit = float(step.result or 0) - step.started_at
-    return TimeoutError(f"no signal {event!r} came within {limit:g} s")
+    return TimeoutError(f"no signal {event!r} came within {round(limit, 3):g} s")
 
 
 def current() -> Run:
