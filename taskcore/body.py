@@ -84,7 +84,8 @@ class Work:
             columns[column] = value
         while self.lines:
             lines.append(self.lines.popleft())
-        kept = self.course.take() if self.course is not None else []
+        # A copy: until this is in the file, whatever the body itself writes must have what is pending with it.
+        kept = list(self.course.pending.values()) if self.course is not None else []
         if columns or lines or kept:
             return Notes(self.claimed.id, self.claimed.token, columns, lines, kept)
         return None

@@ -92,7 +92,7 @@ class Course:
             attempt = self._work.claimed.attempts
             return Step(self._last, within, kind, name, n, NEW, attempt, self._stage.now())
         moved = passed._replace(place=self._last, state=KEPT)
-        self._stage.file.write(steps.move, *self._claim, passed.place, moved)
+        self._stage.file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
         return moved
 
     def diverge(self) -> None:
@@ -119,7 +119,7 @@ class Course:
         """In the file when this returns, or at the end of the body's own transaction. `drop`: the scope of what need no
         longer be known. `LeaseLost`."""
         if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
-            self._stage.file.write(steps.keep, *self._claim, [step], drop)
+            self._stage.file.write(steps.keep, *self._claim, self.with_pending(step), drop)
             self.fail(step)
             return
         if not self.pending and drop is None:
@@ -132,6 +132,11 @@ class Course:
         except BaseException:
             self.pending.update({other.place: other for other in taken})
             raise
+
+    def with_pending(self, step: Step) -> list[Step]:
+        """This step, and before it what is pending: a call that is in the file must have those before it there. They
+        stay pending, for what is being written may yet be rolled back; to be written twice does them no harm."""
+        return [*(other for other in list(self.pending.values()) if other.place != step.place), step]
 
     def take(self) -> list[Step]:
         """All that is pending, for whoever writes it."""

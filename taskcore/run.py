@@ -287,8 +287,8 @@ class Run:
 
     def _take(self, step: Step, event: str, now: float) -> str | None:
         claimed = self._work.claimed
-        step = step._replace(state=KEPT, attempt=claimed.attempts, finished_at=now)
-        taken: str | None = self._stage.file.write(steps.take_signal, claimed.id, claimed.token, event, step)
+        kept = self._course.with_pending(step._replace(state=KEPT, attempt=claimed.attempts, finished_at=now))
+        taken: str | None = self._stage.file.write(steps.take_signal, claimed.id, claimed.token, event, kept)
         return taken
 
     def _suspend(

@@ -77,7 +77,7 @@ class Spawn:
         return children
 
     def _keep(self, tx: Transaction, step: Step) -> None:
-        steps.keep(tx, self._claimed.id, self._claimed.token, [step])
+        steps.keep(tx, self._claimed.id, self._claimed.token, self._course.with_pending(step))
         if tx.scope is None:  # else the body's own transaction may yet be rolled back
             self._course.pending.pop(step.place, None)
 

@@ -132,16 +132,17 @@ def loosen(tx: Transaction, task: int, token: int, places: Collection[int]) -> N
     )
 
 
-def move(tx: Transaction, task: int, token: int, before: int, step: Step) -> None:
-    """A loose step was come to after all: it takes its new place."""
+def move(tx: Transaction, task: int, token: int, before: int, steps: Sequence[Step]) -> None:
+    """A loose step was come to after all: the last of these, it takes its new place."""
     must_hold(tx, task, token)
     tx.execute("DELETE FROM taskcore_step WHERE task = ? AND place = ?", (task, before))
-    put(tx, task, step)
+    for step in steps:
+        put(tx, task, step)
 
 
-def take_signal(tx: Transaction, task: int, token: int, name: str, step: Step) -> str | None:
-    """The oldest signal of this name, taken: it is this step's result from now on, and nobody else's. → its payload, or
-    `None`."""
+def take_signal(tx: Transaction, task: int, token: int, name: str, steps: Sequence[Step]) -> str | None:
+    """The oldest signal of this name, taken: it is the last step's result from now on, and nobody else's. → its
+    payload, or `None`, and nothing is written."""
     must_hold(tx, task, token)
     row = tx.execute(
         "SELECT id, payload FROM taskcore_signal WHERE task = ? AND name = ? ORDER BY id LIMIT 1", (task, name)
@@ -149,7 +150,8 @@ def take_signal(tx: Transaction, task: int, token: int, name: str, step: Step) -
     if row is None:
         return None
     tx.execute("DELETE FROM taskcore_signal WHERE id = ?", (row[0],))
-    put(tx, task, step._replace(result=row[1]))
+    for step in (*steps[:-1], steps[-1]._replace(result=row[1])):
+        put(tx, task, step)
     payload: str = row[1]
     return payload
 
