@@ -37,9 +37,8 @@ if sys.platform != "win32":
 GRACE: Final = 2.0  # seconds from SIGTERM to SIGKILL; and how long we wait for what not even SIGKILL ends
 PAUSE: Final = 0.05  # seconds between two looks at `stop`
 WIDTH: Final = 4000  # characters of a line; a longer one is handed on in pieces
-TAIL: Final = 65536  # characters of output that are kept, the newest
-_CHUNK: Final = 65536
-_LEFT: Final = 64  # chunks read after the end, at most: more than a pipe holds; a daemon may write on for ever
+TAIL: Final = 65536  # characters of output that are kept, the newest; and bytes that are read at a time
+_LEFT: Final = 64  # reads after the end, at most: more than a pipe holds; a daemon may write on for ever
 _LINGER: Final = PAUSE if sys.platform == "win32" else 0.0  # seconds that what was written may take to come
 _KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _OURS: Final = {
@@ -215,8 +214,7 @@ class _Ward:
 
     def __init__(self, words: list[str], popen: dict[str, Any]) -> None:
         self._program = os.fsdecode(popen.pop("executable", None) or words[0])
-        self._said = b""
-        self._over = False
+        self._said, self._over = b"", False
         popen["env"] = _guardians_environment(popen.pop("env", None))
         self.line, theirs = _pair()
         _lines.add(self.line)
@@ -235,8 +233,7 @@ class _Ward:
         return [int(number) for number in self._said.split(b"\n")[:-1]]
 
     def hear(self) -> bool:
-        said = self.line.recv(64)
-        self._said += said
+        self._said += (said := self.line.recv(64))
         self._over = not said
         return bool(said)
 
@@ -246,15 +243,16 @@ class _Ward:
             raise OSError(-numbers[0], os.strerror(-numbers[0]), self._program)
         if self._over and not numbers:
             raise ChildProcessError(f"the guardian, a {sys.executable}, ended with {self._process.wait()}")
-        if len(numbers) == 2 and (self._over or silent):
-            return numbers[1]
-        return -_KILL if self._over else None  # somebody killed the guardian alone
+        if self._over or (silent and len(numbers) == 2):
+            return numbers[1] if len(numbers) == 2 else -_KILL  # or somebody killed the guardian alone
+        return None
 
     def ask(self) -> None:
         if numbers := self._numbers():
             self._process.terminate()  # the guardian notes it, no more
             _signal_group(numbers[0], signal.SIGTERM)
-        else:
+            return
+        with contextlib.suppress(OSError):  # the guardian may have ended
             self.line.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -304,8 +302,8 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     if sys.platform != "win32" and theirs.fileno() < 3:  # we have no stdin, stdout or stderr; the guardian will have
         with theirs:
             theirs = socket.socket(fileno=fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
-    for end in (ours, theirs):
-        end.setblocking(True)  # whatever `socket.setdefaulttimeout` was told
+    ours.setblocking(True)  # whatever `socket.setdefaulttimeout` was told
+    theirs.setblocking(True)
     return ours, theirs
 
 
@@ -319,8 +317,9 @@ if hasattr(os, "register_at_fork"):
 
 # It blocks every signal: who ends a service may send SIGTERM to each process there is. A SIGTERM that waits in vain
 # tells it that the group got one, too: then what outlives the command, a shell say, has 2 s of its own. The thread is
-# there before the command is, and listens once there is something to kill. What a Python ignores, the command shall
-# not; descriptors 0 to 2 are the command's alone. `_signal` is `signal` without enums, which would take 5 of 16 ms.
+# there before the command is, and listens once there is something to kill; what it says after our death fails, and
+# that must not end it before it has killed. What a Python ignores, the command shall not; descriptors 0 to 2 are the
+# command's alone. `_signal` is `signal` without enums, which would take 5 of 16 ms.
 _GUARDIAN: Final = """\
 import _signal as signal, _thread, os, sys
 line, program, argv = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
@@ -348,15 +347,18 @@ except OSError as error:
     os.write(line, b"%d\\n" % -error.errno)
     os._exit(1)
 born.release()
-os.closerange(0, 3)
-os.write(line, b"%d\\n" % pid)
-status = os.waitpid(pid, 0)[1]
-os.write(line, b"%d\\n" % os.waitstatus_to_exitcode(status))
 try:
+    os.closerange(0, 3)
+    os.write(line, b"%d\\n" % pid)
+    status = os.waitpid(pid, 0)[1]
+    os.write(line, b"%d\\n" % os.waitstatus_to_exitcode(status))
     for _ in range(100 if signal.SIGTERM in signal.sigpending() else 0):
         os.killpg(pid, 0)
         if over.acquire(True, 0.02):
             break
+except OSError:
+    pass
+try:
     os.killpg(pid, signal.SIGKILL)
 finally:
     os._exit(0)
@@ -371,9 +373,8 @@ class _Output:
         self._on_line = on_line
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
-        self._begun = ""
         self._kept: list[str] = []
-        self._size = 0
+        self._size, self._begun = 0, ""
 
     def feed(self, chunk: bytes, end: bool = False) -> None:
         """Hand on each line that this completes, and at the `end` the one that never will be."""
@@ -421,7 +422,7 @@ class _Reading:
             if key.data is None:
                 more = self._command.hear()
             else:
-                came.append((key.data, key.data.pipe.read(_CHUNK) or b""))
+                came.append((key.data, key.data.pipe.read(TAIL) or b""))
                 more = bool(came[-1][1])
                 self.open -= not more
             if not more:
@@ -440,7 +441,7 @@ def _through_a_socket(pipe: IO[bytes]) -> socket.SocketIO:
 
     def copy() -> None:
         with theirs, pipe, contextlib.suppress(OSError):
-            while chunk := pipe.read(_CHUNK):
+            while chunk := pipe.read(TAIL):
                 theirs.sendall(chunk)
 
     threading.Thread(target=copy, name="taskcore-command", daemon=True).start()
