@@ -53,8 +53,8 @@ class JobScope:
             tx = engine._file.current
             assert tx is not None
             job = self._stored()
-            tx.births.flush()
             tx.building.add(job.id)
+            tx.births.flush()
             tx.scope.jobs.append(job.id)
             tx.scope.submitted = True
             self._tx, self._job = tx, job.id
@@ -83,8 +83,9 @@ class JobScope:
         if self._engine._file.current is not tx:
             raise RuntimeError("a job() ends inside the transaction it began in")
         try:
-            tx.scope.jobs.remove(self._job)
-            tx.building.discard(self._job)
+            tx.scope.jobs.pop()
+            if self._job not in tx.scope.jobs:  # by its key a block inside may be of the same job
+                tx.building.discard(self._job)
             if error is None:
                 tx.births.flush()
                 tx.opened.append(self._job)

@@ -189,6 +189,8 @@ class Births:
         elif order.job is not None:
             phase = life.SUSPENDED
             tx.opened.append(task_id)
+        if order.job is not None:
+            tx.building.add(task_id)  # until its block ends
         row = (
             task_id, kind, phase, order.priority, greenfield, blockers, held, order.hidden, order.parent, order.job,
             gated, behind, order.submitted_at, None if greenfield is None else "delay", order.key, order.serial,

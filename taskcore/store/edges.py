@@ -93,10 +93,11 @@ _DOOMED: Final = """
         FROM json_each(:ids) AS doomed
         CROSS JOIN taskcore_edge AS e ON e.task = doomed.value AND e.verdict = 'doomed'
         CROSS JOIN taskcore_task AS t ON t.id = e.task AND +t.phase IN ('waiting', 'scheduled', 'ready')
+            AND t.cancel_requested_at IS NULL
         GROUP BY e.task
     )"""
 # The whole fall at once: who is skipped dooms those that wanted anything of it but to be skipped or ended, and the
-# children of a job that never opened.
+# children of a job that never opened. A job that was asked to cancel ends as cancelled.
 _FALL: Final = """
     WITH RECURSIVE fall (id, cause) AS (
         SELECT value->>0, value->>1 FROM json_each(:seeds)
@@ -106,12 +107,14 @@ _FALL: Final = """
         CROSS JOIN taskcore_edge AS e
             ON e.upstream = fall.id AND e.otherwise = 'skip' AND e.wants NOT IN ('skipped', 'finished')
         CROSS JOIN taskcore_task AS t ON t.id = e.task AND +t.phase IN ('waiting', 'scheduled', 'ready')
+            AND t.cancel_requested_at IS NULL
         UNION
         SELECT c.id, c.parent
         FROM fall
         CROSS JOIN taskcore_task AS j ON j.id = fall.id AND j.job IS NOT NULL
         CROSS JOIN taskcore_task AS c
             ON c.parent = j.id AND +c.phase IN ('waiting', 'scheduled', 'ready', 'paused')
+            AND c.cancel_requested_at IS NULL
     )
     SELECT json_group_array(json_array(id, cause)), json_group_array(id)
     FROM (SELECT id, min(cause) AS cause FROM fall GROUP BY id)"""

@@ -100,7 +100,7 @@ def jobs_above(tx: Transaction, task: int) -> set[int]:
 
 
 _PARENTS: Final = """
-    SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL AND t.open = 0
+    SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL, t.open = 0
     FROM json_each(?) AS grows CROSS JOIN taskcore_task AS t ON t.id = grows.value->>0"""
 _MORE: Final = """
     UPDATE taskcore_task SET open = open + grows.n, children = children + grows.born
@@ -117,14 +117,14 @@ def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Co
         rows = tx.execute(_PARENTS, (grows,)).fetchall()
         tx.execute(_MORE, (grows,))
         more, born = {}, False
-        for task, parent, job, was_finished in rows:
-            if not was_finished or task in seen:
+        for task, parent, job, over, alone in rows:
+            if not over or task in seen:
                 continue
             seen.add(task)
             if job:
                 reopen.append(task)
-            if parent is not None:
-                more[parent] = more.get(parent, 0) + 1
+            if parent is not None and (alone or job):
+                more[parent] = more.get(parent, 0) + alone
     return reopen
 
 
@@ -163,7 +163,7 @@ def ended(tx: Transaction, tasks: Collection[int]) -> bool:
     """These ended: whatever is above them has as many fewer to wait for. Jobs that may end come to `tx.opened`. →
     whether some were cancelled and have unfinished children."""
     tally(tx, tasks, 1)
-    ids, abandoned = json.dumps(list(tasks)), False
+    ids, abandoned, later = json.dumps(list(tasks)), False, set(tx.fresh)
     while True:
         fewer, lost = tx.execute(_FINISHED, (ids,)).fetchall()[0]
         abandoned = abandoned or lost > 0
@@ -172,7 +172,7 @@ def ended(tx: Transaction, tasks: Collection[int]) -> bool:
         tx.execute(_FEWER, (fewer,))
         done = tx.execute(_DONE, (fewer,)).fetchall()
         tx.opened.extend(task for task, over, job in done if job and not over)
-        ids = json.dumps([task for task, over, _ in done if over])
+        ids = json.dumps([task for task, over, _ in done if over and task not in later])  # those come here themselves
 
 
 _ABANDONED: Final = """
@@ -236,16 +236,51 @@ def opened(tx: Transaction, tasks: Collection[int], now: float) -> None:
 
 _ANEW: Final = """
     FROM (
-        SELECT t.id AS id, p.phase <> 'suspended' AS shut, p.held AS held FROM json_each(?) AS anew
+        SELECT t.id AS id, p.phase <> 'suspended' AS shut FROM json_each(?) AS anew
         CROSS JOIN taskcore_task AS t ON t.id = anew.value
         CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.job IS NOT NULL AND p.finished_at IS NULL
     ) AS its WHERE taskcore_task.id = its.id"""
 _GATE: Final = f"UPDATE taskcore_task SET gated = 1, blockers = blockers + 1 {_ANEW} AND its.shut AND gated = 0"
-_HOLD: Final = f"UPDATE taskcore_task SET held = 1 {_ANEW} AND its.held"
+_HOLD: Final = """
+    WITH RECURSIVE up (parent, above) AS (
+        SELECT t.parent, t.parent FROM json_each(:ids) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        WHERE t.parent IS NOT NULL
+        UNION
+        SELECT up.parent, p.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.above WHERE p.parent IS NOT NULL
+    )
+    UPDATE taskcore_task SET held = 1 WHERE id IN (SELECT value FROM json_each(:ids)) AND +parent IN (
+        SELECT up.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.above
+        WHERE p.held = 1 AND p.job IS NOT NULL AND p.finished_at IS NULL
+    )"""
 
 
 def gate(tx: Transaction, tasks: Collection[int]) -> None:
-    """These wait for a new life: as children of a job that is not open they wait for it, or are held with it."""
+    """These wait for a new life: as children of a job that is not open they wait for it, and below one that is held
+    they are held."""
     if tx.known.has_jobs:
         tx.execute(_GATE, (json.dumps(list(tasks)),))
-        tx.execute(_HOLD, (json.dumps(list(tasks)),))
+        tx.execute(_HOLD, {"ids": json.dumps(list(tasks))})
+
+
+_UNBEGUN: Final = """
+    SELECT json_group_array(c.id) FROM json_each(?) AS waits
+    CROSS JOIN taskcore_task AS j
+        ON j.id = waits.value AND j.job IS NOT NULL AND +j.phase = 'waiting' AND j.blockers > 0
+    CROSS JOIN taskcore_task AS c
+        ON c.parent = j.id AND c.gated = 0 AND +c.phase IN ('waiting', 'scheduled', 'ready', 'paused')"""
+_SHUT: Final = """
+    UPDATE taskcore_task SET gated = 1, blockers = blockers + 1,
+        phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END
+    WHERE id IN (SELECT value FROM json_each(?))"""
+
+
+def shut(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """Of these, jobs that were open may wait again: what is below them and has not begun waits with them. → who."""
+    found: list[int] = []
+    while tx.known.has_jobs and tasks:
+        children = tx.execute(_UNBEGUN, (json.dumps(list(tasks)),)).fetchall()[0][0]
+        tasks = json.loads(children)
+        if tasks:
+            tx.execute(_SHUT, (children,))
+            found += tasks
+    return found

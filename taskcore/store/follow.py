@@ -61,10 +61,14 @@ _REQUEST: Final = """
         last_error = ifnull(:reason, last_error)
     WHERE id IN (SELECT value FROM json_each(:ids))"""
 
+_ENDED: Final = """
+    SELECT count(*) FROM json_each(?) AS asked CROSS JOIN taskcore_task AS t ON t.id = asked.value
+    WHERE t.finished_at IS NOT NULL"""
+
 
 def cancel(tx: Transaction, tasks: Collection[int], now: float, reason: str | None) -> int:
     """End what does not run; ask what runs to stop. A job ends when nothing below it runs any more. → how many ended
-    at once, but for jobs."""
+    at once."""
     rows = tx.execute(_BY_PHASE, (json.dumps(list(tasks)),)).fetchall()
     idle = [task for task, job, running in rows if not (job or running)]
     asked = [task for task, job, running in rows if job or running]
@@ -75,6 +79,7 @@ def cancel(tx: Transaction, tasks: Collection[int], now: float, reason: str | No
     tx.ended.extend(idle)
     tx.fresh.extend(idle)
     tx.requested.extend(task for task, _, running in rows if running)
-    tx.opened.extend(task for task, job, _ in rows if job)
+    jobs = [task for task, job, _ in rows if job]
+    tx.opened.extend(jobs)
     moved(tx, idle, now)
-    return len(idle)
+    return len(idle) + (tx.execute(_ENDED, (json.dumps(jobs),)).fetchall()[0][0] if jobs else 0)

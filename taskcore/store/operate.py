@@ -81,7 +81,7 @@ def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
         """UPDATE taskcore_task SET held = 0 WHERE held = 1 AND id IN (SELECT value FROM json_each(?))""",
         (json.dumps(_pick(tx, ids, _BUSY)),),
     ).rowcount
-    follow.released(tx, tasks, now)
+    follow.released(tx, {*tasks, *families.shut(tx, tasks)}, now)
     return len(tasks) + freed
 
 
@@ -156,7 +156,7 @@ def _count_up(tx: Transaction, tasks: Collection[int]) -> list[int]:
     return families.unfinish(tx, dict(parents), born=False, spared=tasks)
 
 
-_ROOTS: Final = f"SELECT t.parent, count(*) {_AMONG} WHERE t.open = 0 AND t.parent IS NOT NULL GROUP BY t.parent"
+_ROOTS: Final = f"SELECT t.parent, sum(t.open = 0) {_AMONG} WHERE t.parent IS NOT NULL GROUP BY t.parent"
 
 
 def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: float) -> None:
