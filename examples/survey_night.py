@@ -50,8 +50,9 @@ def expose(name, stars):
 def calibrate():
     """The offset and the noise of a pixel, from a frame in the dark."""
     dark = expose("dark", []).values()
-    log.info("calibrated: offset %.1f, noise %.1f", fmean(dark), stdev(dark))
-    return fmean(dark), stdev(dark)
+    offset, noise = fmean(dark), stdev(dark)
+    log.info("calibrated: offset %.1f, noise %.1f", offset, noise)
+    return offset, noise
 
 
 @engine.task
