@@ -302,6 +302,8 @@ class Engine(Executor):
         """
         if self._file.current is not None:
             raise RuntimeError("run() inside transaction() would wait for ever")
+        if self._in_body() is not None:
+            raise RuntimeError("run() in a body would wait for its own end")
         was_claiming = self._scheduler.claiming
         self.start()
         if not self._workers:
