@@ -60,7 +60,7 @@ class Child:
             # 3.12 warns of a fork beside threads; those that an engine has just let go may still be ending
             [python, "-W", "ignore:This process:DeprecationWarning", "-c", "\n".join(source), *map(str, args)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0,
-            start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            start_new_session=True, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         )  # fmt: skip
 
     def line(self, patience=PATIENCE):
@@ -176,7 +176,7 @@ def wrongs(path):
             row[0]: row[1:]
             for row in ask(
                 """SELECT t.id, t.phase, t.label, t.blockers, t.held, t.worker, t.token, t.attempts, t.failures,
-                       t.lapses, t.greenfield, t.finished_at, k.max_attempts, k.max_lapses
+                       t.lapses, t.greenfield, t.finished_at, k.max_attempts, k.max_lapses, t.gated + t.behind
                    FROM taskcore_task AS t JOIN taskcore_kind AS k ON k.id = t.kind"""
             ).fetchall()
         }
@@ -187,7 +187,7 @@ def wrongs(path):
                ON t.id = x.task AND t.key = x.key WHERE t.id IS NULL"""
         ).fetchall()
         recorded = dict(ask("SELECT task, count(*) FROM taskcore_attempt GROUP BY task").fetchall())
-    blockers = dict.fromkeys(tasks, 0)
+    blockers = {task: row[-1] for task, row in tasks.items()}
     for upstream, task, wants, otherwise, is_now in edges:
         phase, label = tasks[upstream][:2]
         should = verdict(wants, otherwise, phase, label)
@@ -481,15 +481,15 @@ class Fuse:
 
         class Connection(sqlite3.Connection):
             def execute(self, sql, *parameters):
-                return fuse.burn(sql, super().execute, sql, *parameters)
+                return fuse.burn(self, sql, super().execute, sql, *parameters)
 
             def executemany(self, sql, *parameters):
-                return fuse.burn(sql, super().executemany, sql, *parameters)
+                return fuse.burn(self, sql, super().executemany, sql, *parameters)
 
         self.restore = lambda: setattr(sqlite3, "connect", connect)
         sqlite3.connect = lambda *args, **options: connect(*args, **options, factory=Connection)
 
-    def burn(self, sql, run, *parameters):
+    def burn(self, connection, sql, run, *parameters):
         if sql.lstrip().startswith(("SELECT", "WITH", "PRAGMA")) and "journal_mode" not in sql:
             return run(*parameters)
         self.count += 1
@@ -498,8 +498,8 @@ class Fuse:
         result = run(*parameters)
         if self.count == self.at and self.after:
             os.kill(os.getpid(), signal.SIGKILL)
-        if sql == "COMMIT" and self.on_commit is not None:
-            self.on_commit(self.count)
+        if self.on_commit is not None and not connection.in_transaction and sql != "ROLLBACK":
+            self.on_commit(self.count)  # a statement outside a transaction is one by itself
         return result
 
 

@@ -7,6 +7,8 @@ without doing again what was kept.
 
 import collections
 import contextlib
+import gc
+import hashlib
 import itertools
 import json
 import os
@@ -14,13 +16,16 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
+import tempfile
 import threading
 import time
 
 import pytest
 from test_crash import PATIENCE, Child, Fuse, rows, say, until, whole, wrongs
 
-import taskcore
+import taskcore.run
+import taskcore.scheduler
 from taskcore import Engine, TaskFailed, current
 from taskcore.testing import InlineExecutor, ManualClock
 
@@ -72,6 +77,7 @@ class Story:
         self.engine.run()
 
     def close(self):
+        self.engine.run()
         self.engine.close()
         os.close(self.ledger)
 
@@ -81,6 +87,12 @@ class Story:
 
     def step(self, what, value):
         return current().step(what, self.did, what, value)
+
+    def send(self, word):
+        """To the story's first task; once, whatever was sent already. Who sends keeps no record, so the file is asked."""
+        sent = rows(self.path, "SELECT payload FROM taskcore_signal UNION ALL SELECT result FROM taskcore_step")
+        if (json.dumps(word),) not in sent:
+            self.engine.future(1).signal("word", word)
 
     @staticmethod
     def kept(ask):
@@ -175,7 +187,7 @@ class Patient(Story):
 
     SCRIPT = (
         "begin", "send_first", "work", "send_second", "wait_long", "work", "send_third", "work", "wait_long", "work",
-        "send_fourth", "send_fifth", "work", "send_sixth", "send_seventh", "wait_long", "work",
+        "send_fourth", "send_fifth", "work", "send_sixth", "send_seventh", *("wait_long", "work") * 3,
     )  # fmt: skip
 
     def define(self, engine):
@@ -201,13 +213,6 @@ class Patient(Story):
     def wait_long(self):
         self.clock.advance(200)
 
-    def send(self, word):
-        """Once, whatever was sent already: who sends keeps no record, so the file is asked."""
-        (patient,) = self.engine.tasks.where(key="patient")
-        sent = rows(self.path, "SELECT payload FROM taskcore_signal UNION ALL SELECT result FROM taskcore_step")
-        if (json.dumps(word),) not in sent:
-            self.engine.future(patient.id).signal("word", word)
-
     send_first = lambda self: self.send("first")  # noqa: E731
     send_second = lambda self: self.send("second")  # noqa: E731
     send_third = lambda self: self.send("third")  # noqa: E731
@@ -217,11 +222,10 @@ class Patient(Story):
 
     def send_seventh(self):
         """Nobody will ask for it. With a record of one's own, in the same commit."""
-        (patient,) = self.engine.tasks.where(key="patient")
         with self.engine.transaction() as db:
             db.execute("CREATE TABLE IF NOT EXISTS mine (word TEXT UNIQUE)")
             if db.execute("INSERT OR IGNORE INTO mine VALUES ('seventh')").rowcount:
-                self.engine.future(patient.id).signal("word", "seventh")
+                self.engine.future(1).signal("word", "seventh")
 
 
 class Night(Story):
@@ -291,14 +295,14 @@ class Tracked(Story):
 
         @engine.task
         def trunk():
-            run, children = current(), []
+            run = current()
             for n in run.track(range(3)):
                 self.step(f"item {n}", n)
                 leaf.submit(n)
                 self.step(f"item {n} again", n)
             for n in run.track(range(4)):
-                children.append(n)
-            return [children, run.wait(leaf.submit(7))]
+                run.message(f"at {n}")
+            return run.wait(leaf.submit(7))
 
         self.trunk = trunk
 
@@ -334,7 +338,63 @@ class Subject(Story):
         self.now.start("2020xyz")
 
 
-STORIES = (ByHand, Gathered, Transacted, Patient, Night, Tree, Tracked, Subject)
+class Refused(Story):
+    """What fails, is refused or is rolled back keeps its place before whatever comes next."""
+
+    SCRIPT = ("begin", "send_a_word", "work")
+
+    def define(self, engine):
+        @engine.task
+        def leaf(n):
+            return n * 10
+
+        def fails():
+            raise ValueError("never")
+
+        def book(db):
+            self.did("booking", None)
+            db.execute("CREATE TABLE IF NOT EXISTS mine (n INTEGER)")
+            db.execute("INSERT INTO mine VALUES (1)")
+
+        @engine.task
+        def trunk():
+            run, children = current(), []
+
+            def fail(times=1):
+                for _ in range(times):
+                    with contextlib.suppress(ValueError):
+                        run.step("in vain", fails)
+
+            fail()
+            children.append(leaf.submit(1))
+            fail(2)
+            run.transact("booking", book)
+            fail()
+            word = run.wait_for("word")
+            with contextlib.suppress(TypeError):
+                leaf.submit(object())
+            with engine.transaction():
+                children.append(leaf.submit(2))
+            with contextlib.suppress(KeyError), engine.transaction():
+                self.no = leaf.submit(3), run.step("in vain, too", str)
+                raise KeyError
+            with engine.job("few"):
+                children.append(leaf.submit(4))
+            children += [leaf.submit(n) for n in run.track(())]
+            self.step("after that", None)
+            run.sleep(0)
+            return [word, run.wait(children), run.gather(leaf, [5, 6])]
+
+        self.trunk = trunk
+
+    def begin(self):
+        self.trunk.options(key="trunk").submit()
+
+    def send_a_word(self):
+        self.send("word")
+
+
+STORIES = (ByHand, Gathered, Transacted, Patient, Night, Tree, Tracked, Subject, Refused)
 
 
 def fate(path):
@@ -354,7 +414,7 @@ def fate(path):
         for task, *row in ask(
             """SELECT t.id, t.phase, t.label, t.failures, t.blockers, t.held, t.gated, t.behind, t.children, t.open, t.serial,
                    t.result, t.progress, t.waiting_for, t.phase = 'succeeded' AND t.last_error IS NOT NULL, t.attempts - (
-                   SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = t.id AND a.outcome = 'lapsed'
+                   SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = t.id
                ) FROM taskcore_task AS t"""
         ):
             found["task", called[task], *row] += 1
@@ -367,7 +427,7 @@ def fate(path):
                 result = "some time"
             found["step", called[task], within, kind, name, n, state, result, called[of]] += 1
         for task, outcome in ask("SELECT task, outcome FROM taskcore_attempt WHERE outcome <> 'lapsed'"):
-            found["attempt", called[task], outcome] += 1
+            found["attempt", called[task], outcome] = 1  # a body that lapsed runs again what had failed
         for upstream, task, *row in ask("SELECT upstream, task, wants, otherwise, verdict FROM taskcore_edge"):
             found["edge", called[upstream], called[task], *row] += 1
         for job, *row in ask("SELECT job, status, phase, n FROM taskcore_tally WHERE n <> 0"):
@@ -380,6 +440,53 @@ def fate(path):
         if ask("SELECT 1 FROM sqlite_master WHERE name = 'mine'").fetchone():
             for row in ask("SELECT * FROM mine"):
                 found["mine", *row] += 1
+    return found
+
+
+def odds(path):
+    """What must never be so, of parents, queues and those that sleep, in a file that nobody is writing to."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.row_factory = sqlite3.Row
+        ask = lambda sql: connection.execute(sql).fetchall()  # noqa: E731
+        tasks = {row["id"]: row for row in ask("SELECT * FROM taskcore_task ORDER BY id")}
+        joins = collections.Counter()
+        found = []
+        for upstream, task in ask("SELECT upstream, task FROM taskcore_join"):
+            joins[task] += 1
+            if tasks[upstream]["finished_at"] is not None:
+                found.append(f"#{task} sleeps until #{upstream} has ended, which it has")
+        signals = {tuple(row) for row in ask("SELECT task, 'signal ' || name FROM taskcore_signal")}
+        queued, first = {row["task"] for row in ask("SELECT task FROM taskcore_queue")}, {}
+        for serial, task in ask("SELECT serial, task FROM taskcore_queue ORDER BY serial, place"):
+            first.setdefault(serial, task)
+        tally = {tuple(row) for row in ask("SELECT job, status, n FROM taskcore_tally WHERE n <> 0")}
+    children, counted = collections.defaultdict(list), collections.Counter()
+    for task, row in tasks.items():
+        if row["parent"] is not None:
+            children[row["parent"]].append(task)
+            if tasks[row["parent"]]["job"] is not None and row["finished_at"] is not None:
+                counted[row["parent"], row["label"] or row["phase"]] += 1
+    if tally != {(*key, n) for key, n in counted.items()}:
+        found.append(f"the tally of jobs is {tally}, and should be {counted}")
+    for task, row in tasks.items():
+        unfinished = [c for c in children[task] if tasks[c]["finished_at"] is None or tasks[c]["open"]]
+        if (row["children"], row["open"]) != (len(children[task]), len(unfinished)):
+            found.append(f"#{task} counts {row['open']} of {row['children']} children open: {unfinished}")
+        asleep, ended, why = row["phase"] == "suspended" and row["job"] is None, row["finished_at"] is not None, row["waiting_for"]
+        if (asleep and why in ("children", "tasks")) != (joins[task] > 0):
+            found.append(f"#{task} is {row['phase']}, waits for {why}, and has {joins[task]} joins")
+        if asleep and why == "sleep" and row["greenfield"] is None:
+            found.append(f"#{task} sleeps for ever")
+        if asleep and (task, why) in signals:
+            found.append(f"#{task} waits for {why}, which was sent")
+        if row["phase"] == "suspended" and row["job"] is not None and not row["open"]:
+            found.append(f"#{task} is a job with nothing open that has not ended")
+        if row["gated"] and not ended and tasks[row["parent"]]["phase"] not in ("waiting", "scheduled", "paused"):
+            found.append(f"#{task} is kept waiting by job #{row['parent']}, which is {tasks[row['parent']]['phase']}")
+        if (row["serial"] is not None and not ended) != (task in queued):
+            found.append(f"#{task} is {row['phase']} and {'in' if task in queued else 'not in'} the queue")
+        if task in queued and row["behind"] != (first[row["serial"]] != task):
+            found.append(f"#{task} is {'' if row['behind'] else 'not '}behind, and #{first[row['serial']]} is first")
     return found
 
 
@@ -408,6 +515,11 @@ def remove(path):
             os.unlink(path + end)
 
 
+def digest(path):
+    """The same for the same rows in all tables."""
+    return hashlib.sha256(json.dumps(whole(path), sort_keys=True).encode()).hexdigest()
+
+
 def in_a_child(run, *args):
     """→ its exit code."""
     pid = os.fork()
@@ -423,6 +535,21 @@ def in_a_child(run, *args):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+class Trace(Fuse):
+    """Counts, and remembers what was counted and what the file was after each transaction."""
+
+    def __init__(self, path):
+        self.texts, self.states = [], []
+        super().__init__(on_commit=lambda count: self.states.append((count, digest(path))))
+
+    def burn(self, connection, sql, *run):
+        before = self.count
+        try:
+            return super().burn(connection, sql, *run)
+        finally:
+            self.texts += [sql] * (self.count - before)
+
+
 class Stage:
     """Where one story is played again and again, in processes that fork off this one."""
 
@@ -435,27 +562,41 @@ class Stage:
         states = self.at("states")
         assert in_a_child(self._undisturbed, states) == 0, "undisturbed, it does not even come to its end"
         with open(states) as file:
-            self.count, self.states = json.load(file)
+            self.count, self.states, self.texts = json.load(file)
         self.end, self.all = fate(self.calm), noted(self.calm)
-        assert wrongs(self.calm) == [], wrongs(self.calm)
+        assert wrongs(self.calm) + odds(self.calm) == []
         assert set(self.all.values()) <= {1}, f"a kept step was done again undisturbed: {self.all}"
 
     def at(self, name):
         return os.path.join(self.where, name)
 
     def _undisturbed(self, states):
-        found = []
-        fuse = Fuse(on_commit=lambda count: found.append((count, whole(self.calm))))
+        fuse = Trace(self.calm)
         self._play(self.calm, fuse)
         with open(states, "w") as file:
-            json.dump((fuse.count, found), file)
+            json.dump((fuse.count, fuse.states, fuse.texts), file)
+
+    def points(self, thorough):
+        """(statement, whether after it) at which to die. To die after a statement is to die before the next one, but for
+        the last, and for what follows a commit. Unless it is to be `thorough`, a transaction of the same statements as
+        one before is only died in at its end."""
+        begin, seen = 0, set()
+        for end, _ in self.states:
+            shape = tuple(self.texts[begin:end])
+            if thorough or shape not in seen:
+                yield from ((at, False) for at in range(begin + 1, end))
+            seen.add(shape)
+            yield end, False
+            yield end, True
+            begin = end
+        yield from ((at, False) for at in range(begin + 1, self.count + 1))
 
     def _play(self, path, fuse, done=lambda: None):
         if not self.threads:
-            import taskcore.scheduler
-
-            # Looks for other processes, and writing down how far one came, come at no fixed statement.
+            # Looks for other processes, what is written down after a while, and what handles are still held by a
+            # traceback that nobody collected: all that comes at no fixed statement.
             taskcore.scheduler.monotonic = taskcore.run.monotonic = lambda: 0.0
+            gc.disable()
         self.story(path, threads=self.threads).play(done)
 
     def _disturbed(self, path, fuse_at, after):
@@ -486,7 +627,7 @@ class Stage:
             assert in_a_child(self._taken_up, path, since) == 0, what
         else:
             self._taken_up(path, since)
-        for wrong in wrongs(path):
+        for wrong in wrongs(path) + odds(path):
             say(what, "and taken up:", wrong)
         found, again = fate(path), noted(path, had)
         if found != self.end:
@@ -495,12 +636,10 @@ class Stage:
             say(what, f"and taken up: {sorted(before)} were kept, and then {sorted(again)} were done")
 
 
-def dies_at_every_statement(story, where, share, shares):
-    """All in one thread, so that every run has the same statements. → how many points, how many states."""
-    stage = Stage(story, where)
-    # To die after a statement is to die before the next one, but for the last, and for what follows a commit.
-    points = [(at, False) for at in range(1, stage.count + 1)] + [(at, True) for at, _ in stage.states]
-    taken_up = set()
+def dies_at_every_statement(name, where, share, shares, thorough):
+    """All in one thread, so that every run has the same statements."""
+    stage, share, shares = Stage(globals()[name], where), int(share), int(shares)
+    points, taken_up = list(stage.points(thorough == "True")), set()
     for place, (at, after) in enumerate(points):
         if place // 10 % shares != share:
             continue
@@ -509,29 +648,98 @@ def dies_at_every_statement(story, where, share, shares):
             say(what, "was not killed")
             continue
         last = [state for number, state in stage.states if number < at + after]
-        if last and whole(path) != last[-1]:
+        if last and digest(path) != last[-1]:
             say(what, "left a file that is none of the states between two transactions")
-        for wrong in wrongs(path):
-            say(what, wrong)
         begun = len(last), size(path + ".done")
         if begun not in taken_up:  # from one state there is one way on
             taken_up.add(begun)
+            for wrong in wrongs(path) + odds(path):
+                say(what, wrong)
             stage.take_up(path, what)
         remove(path)
     say("points", len(points), "transactions", len(stage.states))
 
 
-def dies_among_threads(story, where, share, shares, every):
-    """With the loop, the bodies and the caller in threads of their own: a statement is any thread's."""
-    stage = Stage(story, where, threads=1 if story is Tree else 2)
-    points = 0
+def dies_among_threads(name, where, share, shares, every):
+    """With the loop, the bodies and the caller in threads of their own: the statement is any thread's, and no two runs
+    are alike. Until a run comes to its end."""
+    share, shares, every = int(share), int(shares), int(every)
+    stage, points = Stage(globals()[name], where, threads=1 if name == "Tree" else 2), 0
     for at in itertools.count(1 + share * every, shares * every):
-        path, what = stage.kill(at, at // every % 2 == 1), stage.told(at, at // every % 2 == 1)
+        after = points % 2 == 1
+        path, what = stage.kill(at, after), stage.told(at, after)
         if path is None:
             break
         points += 1
-        for wrong in wrongs(path):
+        for wrong in wrongs(path) + odds(path):
             say(what, wrong)
         stage.take_up(path, what)
         remove(path)
     say("points", points, "transactions", len(stage.states))
+
+
+def plays():
+    """In a process of its own: what it is told, line by line."""
+    import test_crash_process
+
+    for line in sys.stdin:
+        function, *args = line.split()
+        getattr(test_crash_process, function)(*args)
+        say("over")
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """Two processes that share the points of a story. → the last line of each: how much it went through."""
+    processes = []
+
+    def play(function, story, where, *args):
+        while len(processes) < 2:
+            processes.append(Child(plays))
+        for share, process in enumerate(processes):
+            process.tell(" ".join(map(str, (function.__name__, story, tempfile.mkdtemp(dir=where), share, 2, *args))))
+        said = [process.hears("over", patience=300) for process in processes]
+        assert [len(lines) for lines in said] == [2, 2], "\n".join([*said[0][:-2], *said[1][:-2]][:20])
+        return [(int(lines[0].split()[1]), int(lines[0].split()[3])) for lines in said]
+
+    yield play
+    for process in processes:
+        process.close()
+
+
+@pytest.fixture
+def where(tmp_path):
+    """A place for many short-lived files: no kill of a process shows whether they were on a disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
+        yield path
+
+
+NAMES = [story.__name__ for story in STORIES]
+
+
+@pytest.mark.parametrize("story", NAMES)
+def test_a_process_killed_at_any_statement_leaves_a_story_that_comes_to_the_same_end(halves, where, story):
+    (points, transactions), _ = halves(dies_at_every_statement, story, where, False)
+    assert points > 50 and transactions > 8, "the story tells next to nothing"
+
+
+@pytest.mark.parametrize("story", NAMES)
+def test_a_process_killed_in_any_of_its_threads_leaves_a_story_that_comes_to_the_same_end(halves, where, story):
+    assert min(points for points, _ in halves(dies_among_threads, story, where, 12)) > 2
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("story", NAMES)
+def test_a_process_killed_at_really_every_statement_leaves_a_story_that_comes_to_the_same_end(halves, where, story):
+    halves(dies_at_every_statement, story, where, True)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("story", NAMES)
+def test_a_process_killed_in_its_threads_at_every_statement_leaves_a_story_that_comes_to_the_same_end(
+    halves, where, story
+):
+    assert min(points for points, _ in halves(dies_among_threads, story, where, 1)) > 20
