@@ -93,10 +93,10 @@ class Stage:
             return Failure(work.claimed.id, work.claimed.token, "obey")
         if work.stop is not None:
             return Failure(work.claimed.id, work.claimed.token, "give back")
-        token = _current.set((self, work))
-        work.began, since = self.duration(), monotonic()
+        before, work.began, since = _current.get(None), self.duration(), monotonic()
         work.since = since
         try:
+            _current.set((self, work))
             args, kwargs = self.arguments(work.claimed)
             value = work.definition.fn(*args, **kwargs)
             if type(value) is types.CoroutineType:
@@ -111,8 +111,8 @@ class Stage:
         except BaseException as error:
             return self.raised(work, error)
         finally:
+            _current.set(before)  # not `reset`: a Ctrl-C may take the token
             work.took = monotonic() - since
-            _current.reset(token)
 
     def late(self, work: Work) -> bool:
         """Whether its time is up. The loop sees to those that never return; who returns or looks first asks here."""
@@ -132,7 +132,7 @@ class Stage:
             return verdict.failed(work.about(), end)
 
 
-_current: Final[contextvars.ContextVar[tuple[Stage, Work]]] = contextvars.ContextVar("taskcore.current")
+_current: Final[contextvars.ContextVar[tuple[Stage, Work] | None]] = contextvars.ContextVar("taskcore.current")
 
 
 class Run:

@@ -346,6 +346,8 @@ class Cut:
             calm()
         self.engine.run()
         assert len(self.ran) == len(set(self.ran)), "a claim ran twice"
+        with pytest.raises(taskcore.NotInTask):
+            taskcore.current()
 
 
 @pytest.mark.parametrize("fault", [IOERR, CTRL_C], ids=lambda fault: fault[0])
