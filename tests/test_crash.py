@@ -93,12 +93,12 @@ class Child:
         self.process.send_signal(signal.SIGKILL)
         assert self.process.wait(PATIENCE) == -signal.SIGKILL
 
-    def end(self, code=0, quiet=True):
+    def end(self, code=0, quiet=True, patience=PATIENCE):
         """Wait for its end. → the rest of what it said."""
         with self.process.stdin:
             pass
         lines = []
-        while line := self.line():
+        while line := self.line(patience):
             lines.append(line)
         assert self.process.wait(PATIENCE) == code, self.errors()
         if quiet:
@@ -751,7 +751,7 @@ def test_a_process_killed_at_any_statement_leaves_a_file_that_reaches_the_same_e
         )
         for share in range(2)
     ]  # fmt: skip
-    said = [part.end() for part in parts]
+    said = [part.end(patience=4 * PATIENCE) for part in parts]  # which say nothing before
     for lines in said:
         assert len(lines) == 1, "\n".join(lines[:20])
         _, points, _, transactions = lines[0].split()
@@ -847,7 +847,9 @@ def storm(path, ledger, seed, seconds):
 
 def check_a_storm(tmp_path, child, seed, seconds):
     path, ledger = tmp_path / "storm.db", tmp_path / "ledger"
-    lines = child(storm, path, ledger, seed, seconds, uses=(storm_worker, storm_producer)).end()
+    lines = child(storm, path, ledger, seed, seconds, uses=(storm_worker, storm_producer)).end(
+        patience=PATIENCE + seconds
+    )
     assert len(lines) == 1, (seed, lines)
     kills = int(lines[0].split()[1])
     assert wrongs(path) == [], seed
