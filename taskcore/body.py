@@ -143,10 +143,10 @@ class Stage:
             return Failure(work.claimed.id, work.claimed.token, "obey")
         if work.stop is not None:
             return Failure(work.claimed.id, work.claimed.token, "give back")
-        token = _current.set((self, work))
-        work.began, since = self.duration(), monotonic()
+        before, work.began, since = _current.get(None), self.duration(), monotonic()
         work.since = since
         try:
+            _current.set((self, work))
             args, kwargs = self.arguments(work.claimed)
             value = finished(work.definition.fn(*args, **kwargs))
             if work.parting is not None or work.broken is not None:
@@ -161,8 +161,8 @@ class Stage:
         except BaseException as error:
             return self.raised(work, error)
         finally:
+            _current.set(before)  # not `reset`: a Ctrl-C may take the token
             work.took = monotonic() - since
-            _current.reset(token)
             if work.parting is None and self.house.expecting:
                 self.house.forget(work.claimed.id)
 
@@ -233,7 +233,7 @@ def _over(saved: dict[str, Any], result: Any) -> Any:
     return {**saved, **result} if isinstance(result, dict) else result
 
 
-_current: Final[contextvars.ContextVar[tuple[Stage, Work]]] = contextvars.ContextVar("taskcore.current")
+_current: Final[contextvars.ContextVar[tuple[Stage, Work] | None]] = contextvars.ContextVar("taskcore.current")
 
 
 def current_work() -> tuple[Stage, Work] | None:

@@ -221,4 +221,8 @@ class Loop:
             log.exception("a turn failed")
             self.trouble = f"degraded: {error}"
             return 0.5
-
+        except BaseException:  # a Ctrl-C, where bodies run in the caller's thread
+            if not self._background:
+                self._scheduler.astray = True
+                self._scheduler.look_again()
+            raise

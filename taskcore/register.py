@@ -16,6 +16,7 @@ from taskcore.clock import monotonic
 from taskcore.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
 from taskcore.future import TaskFuture
 from taskcore.store import look
+from taskcore.store.patience import Trouble
 from taskcore.turn import Ended
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Register:
         self._lock = threading.Lock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
         self._after_transaction: list[int] = []
+        self._missed: list[int] = []  # whose ends could not be read when they were told of
         self._handles: dict[int, weakref.ref[TaskFuture]] = {}
         self._tidy_at = 1000
         self.expecting: dict[int, set[int]] = {}
@@ -210,13 +212,18 @@ class Register:
         self.ended(task_ids)
 
     def ended(self, task_ids: Collection[int]) -> None:
-        """Tell those of these tasks that somebody waits for."""
+        """Tell those of these tasks that somebody waits for. What cannot be read now is read the next time: the commit
+        that ended them stands."""
         if self.expecting:
             for task_id in task_ids:
                 self.forget(task_id)
-        wanted = [task_id for task_id in task_ids if task_id in self._waiting]
+        missed, self._missed = self._missed, []
+        wanted = [task_id for task_id in (*missed, *task_ids) if task_id in self._waiting]
         if wanted:
-            self._look(wanted)
+            try:
+                self._look(wanted)
+            except Trouble:
+                self._missed = wanted
 
     def look_around(self) -> None:
         """Another process committed: look at a slice of all that wait, so that many cost each look no more than a

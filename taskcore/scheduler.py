@@ -12,7 +12,7 @@ from typing import Final
 
 from taskcore import display, verdict
 from taskcore.bell import Bell
-from taskcore.body import End, Stage, Work
+from taskcore.body import End, Stage, Work, current_task
 from taskcore.clock import Clock, monotonic
 from taskcore.crew import Crew
 from taskcore.display import Display
@@ -66,6 +66,8 @@ class Scheduler:
         self.claiming = False
         self.quiet = True
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
+        self.astray = False
+        """A turn was cut off: how far it came, the rows say."""
         self._bells: list[Bell] = []
         self.worker: int | None = None
         self.lane = 0
@@ -191,6 +193,8 @@ class Scheduler:
         turn = Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
         if not (turn.room or self.held):
             self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
+        if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
+            turn.astray, self._ready, self._next_due = True, True, 0.0
         due = self._next_due is not None and self._next_due <= now
         show = bool(self.display) and real >= self.display.due
         if works or turn.back or due or turn.renew or show or (turn.room and self._ready):
@@ -199,10 +203,9 @@ class Scheduler:
             try:
                 self._commit(turn)
             except BaseException:
-                self._arrived.extend(works)  # nothing that a body returned is lost: it is settled when the file can be
                 self._ready, self._next_due = True, 0.0
-                if turn.enlisted and self.worker is not None:  # the row went with the transaction, its id to another
-                    if self.lanes is not None:
+                if turn.enlisted is not None and not turn.enlisted.committed and self.worker is not None:
+                    if self.lanes is not None:  # the row went with the transaction, its id to another
                         self.lanes.give_up(self.lane)
                     self.worker = None
                 raise
@@ -216,7 +219,7 @@ class Scheduler:
 
     def _collect(self) -> list[tuple[Work, End]]:
         """The reports that came in, and those of bodies that ran out of time."""
-        works, self._arrived = self._arrived, []
+        works = self._arrived  # where they stay until they are settled: nothing that a body returned is lost
         for _ in range(self.inbox.qsize()):
             item = self.inbox.get_nowait()
             if item is not None:
@@ -332,8 +335,10 @@ class Scheduler:
                 turn.stale.add(end.id)
         if turn.back:
             moves.give_back(tx, [(work.claimed.id, work.claimed.token) for work in turn.back], now)
+        if turn.astray and self.worker is not None:
+            moves.give_back(tx, sweep.claims_of(tx, self.worker), now)
         if self.worker is None and self.claiming:
-            turn.enlisted = True
+            turn.enlisted = tx
             self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
             self._mark()
             self._others = True
@@ -369,7 +374,10 @@ class Scheduler:
 
     def _after(self, turn: Turn) -> None:
         """What follows from the commit. Callbacks of futures run here, outside every lock."""
-        self._returning = []
+        self._arrived, self._returning = [], []
+        if turn.astray:
+            self.astray = False
+            self.held.clear()
         ended = []
         took: dict[str, list[float]] = {}
         for work, end in turn.works:
@@ -394,6 +402,8 @@ class Scheduler:
             self.crew.hand(works)
         if ended:
             self._on_ended(ended)
+        if turn.astray:
+            self._on_foreign_commit()  # of an end that was settled before, nobody may have heard
         for failure in turn.failures:
             self.errors.pop(failure.id, None)
 

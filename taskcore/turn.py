@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from taskcore.body import End, Work
+from taskcore.store.file import Transaction
 from taskcore.store.joins import Suspension
 from taskcore.store.moves import Claimed, Failure, Success
 from taskcore.store.steps import Notes
@@ -40,7 +41,9 @@ class Turn:
     claimed: list[Claimed] = field(default_factory=list)
     more: bool = False
     freed: bool = False
-    enlisted: bool = False
-    """Whether the engine got its row in this transaction."""
+    enlisted: Transaction | None = None
+    """The transaction in which the engine got its row, if that was this one."""
+    astray: bool = False
+    """Whether all that this engine holds, and does not report now, is given back: nothing of it runs."""
     next_due: float | None = None
     """When time moves a row, as far as was known; once swept, as it is."""

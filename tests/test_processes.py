@@ -73,7 +73,7 @@ def opens_at_once(where, rounds):
 
 
 def test_a_file_that_eight_processes_open_for_the_first_time_at_once_is_made_once(tmp_path, child):
-    assert child(opens_at_once, tmp_path, 15).end() == ["rounds 15"]
+    assert child(opens_at_once, tmp_path, 12).end() == ["rounds 12"]
     assert wrongs(tmp_path / "0.db") == []
 
 
@@ -150,7 +150,7 @@ def test_a_task_of_another_process_is_seen_within_half_a_second_by_one_that_idle
     idle.hears("there")
     with Engine(path, workers=0) as engine:
         work = engine.task("work")
-        for n in range(6):
+        for n in range(5):
             threading.Event().wait(dice.uniform(0.1, 0.6))  # at any phase of its looking
             since = time.time()
             work.submit(n)

@@ -834,7 +834,7 @@ def test_a_ctrl_c_at_any_moment_leaves_each_call_whole_or_undone_and_the_next_on
 @pytest.mark.storm
 @pytest.mark.parametrize("seed", range(3, 9))
 def test_many_ctrl_c_at_any_moment(path, child, seed):
-    said = child(interrupts, path, seed, 3000, uses=(Interrupts,)).end(quiet=False)
+    said = child(interrupts, path, seed, 800, uses=(Interrupts,)).end(quiet=False, patience=20 * PATIENCE)
     assert said == ["over"], f"seed {seed}: " + "\n".join(said[:20])
     assert wrongs(path) == []
 

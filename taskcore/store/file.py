@@ -60,9 +60,9 @@ class Transaction:
         """Of a user's transaction: the submits that are not written yet, and the block itself."""
         self.scope: Any = None
         self.committed = False
-        """Likewise: whether it is in the file."""
+        """Whether it is in the file; where it is not a user's, said only if something was raised after the commit."""
         self.doomed = False
-        """Likewise: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
+        """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
 
 
 class File:
@@ -233,6 +233,7 @@ class File:
             return result
         except BaseException:
             if committing and tx is not None:  # a Ctrl-C after the commit; who is told of one only looks again
+                tx.committed = True
                 with contextlib.suppress(Exception):
                     self.on_commit(tx)
             raise
