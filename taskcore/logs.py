@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any, Final
 
 from taskcore.body import Stage, Work, current_work
+from taskcore.course import course_of
 from taskcore.store.steps import LINES
 from taskcore.verdict import storable
 
@@ -18,6 +19,8 @@ _listening = False
 
 def listen() -> None:
     """From now on, in this process.
+
+    But for what a body says again, while it goes by what is kept of an earlier run.
 
     By the factory of records, not by a handler: a handler on the root logger would make `basicConfig` do nothing.
     """
@@ -31,7 +34,9 @@ def listen() -> None:
         record = make(*args, **kwargs)
         found = current_work()
         if found is not None and record.name is not None:  # `makeLogRecord` copies one that was counted already
-            add(*found, record.levelname, _text(record))
+            stage, work = found
+            if work.claimed.token == 1 or not course_of(stage, work).passing:
+                add(stage, work, record.levelname, _text(record))
         return record
 
     logging.setLogRecordFactory(factory)
@@ -43,7 +48,10 @@ def _text(record: logging.LogRecord) -> str:
         if record.exc_info and record.exc_info[1] is not None:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
     except Exception:  # as logging itself: what is logged wrongly is no reason to fail
-        text = str(record.msg)
+        try:
+            text = str(record.msg)
+        except Exception:
+            text = f"<a {type(record.msg).__name__} whose str() failed>"
     return text
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from taskcore import life, logs
 from taskcore.body import Stage, Work, current_work, finished
 from taskcore.clock import monotonic
-from taskcore.course import FAILED, KEPT, NEW, WAITING, Course, Suspend, scope_of
+from taskcore.course import FAILED, KEPT, NEW, WAITING, Course, Suspend, course_of, scope_of
 from taskcore.endings import Cancelled, seconds
 from taskcore.errors import NotInTask, UnknownStatus
 from taskcore.model import Task
@@ -86,10 +86,7 @@ class Run:
 
     @property
     def _course(self) -> Course:
-        course = self._work.course
-        if course is None:
-            course = self._work.course = Course(self._stage, self._work)
-        return course
+        return self._work.course or course_of(self._stage, self._work)
 
     def step(self, name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """`fn(*args, **kwargs)`, run once: its result is in the file when this returns, and whenever the body runs
@@ -340,14 +337,15 @@ class Run:
     def save(self, **partial: Any) -> None:
         """Keep these values as part of the result: shown while it runs, there after a failure, and merged with what the
         body returns. `TypeError` naming what can't be stored."""
-        encode = self._stage.codec.encode
+        encode, decode = self._stage.codec.encode, self._stage.codec.decode
+        stored = {}
         for name, value in partial.items():
             try:
-                encode(value)
+                stored[name] = decode(encode(value))  # the body may go on changing its own
             except (TypeError, ValueError, RecursionError) as error:
                 raise TypeError(f"{name!r} cannot be stored: {error}") from error
         saved = self._stage.saved(self._work)
-        saved.update(partial)
+        saved.update(stored)
         self._note("result", encode(saved))
 
     def command(self, argv: list[Any] | tuple[Any, ...], /, **options: Any) -> subprocess.CompletedProcess[str]:
