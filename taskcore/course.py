@@ -10,6 +10,7 @@ order any more.
 from __future__ import annotations
 
 import contextlib
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from taskcore.errors import LeaseLost, StepMismatch
@@ -59,6 +60,7 @@ class Course:
         """By place, what is to be written with whatever this body writes next, or with what is shown of it. What was
         kept in its place meanwhile stays."""
         self._diverged = False
+        self._thread: int | None = None
         for step in stage.file.read(steps.load, work.claimed.id):
             scope = self._scopes.setdefault(step.within, _Scope())
             if step.state == "loose":
@@ -70,6 +72,10 @@ class Course:
     def come_to(self, kind: str, name: str) -> Step:
         """The next call of the body: what is kept of it, or a `NEW` step. `StepMismatch` if another one is next."""
         self._work.go_on()
+        if self._thread is None:
+            self._thread = get_ident()
+        elif self._thread != get_ident():
+            raise RuntimeError(f"{told((kind, name, 1))} in a thread that is not the body's: which call is which?")
         self.made += 1
         within = self._within
         if type(within) is not str:  # few steps have any in them
@@ -94,6 +100,13 @@ class Course:
         moved = passed._replace(place=self._last, state=KEPT)
         self._stage.file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
         return moved
+
+    @property
+    def passing(self) -> bool:
+        """Whether the body goes by what it did before: what it says meanwhile was said then."""
+        within = self._within if isinstance(self._within, str) else scope_of(self._within)
+        scope = self._scopes.get(within)
+        return scope is not None and scope.at < len(scope.firm)
 
     def diverge(self) -> None:
         """What failed the last time is done again: the body need not come by what followed then, here or further out.
@@ -149,6 +162,13 @@ class Course:
     @property
     def _claim(self) -> tuple[int, int]:
         return self._work.claimed.id, self._work.claimed.token
+
+
+def course_of(stage: Stage, work: Work) -> Course:
+    """What the body of this work has behind it, read when it is asked for first."""
+    if work.course is None:
+        work.course = Course(stage, work)
+    return work.course
 
 
 def scope_of(step: Step) -> str:

@@ -226,12 +226,11 @@ class Engine(Executor):
         """All tasks of the file."""
         return Selection(self)
 
-    def future(self, task_id: int) -> TaskFuture:
-        """The handle of a stored task. `TaskNotFound`."""
-        if isinstance(task_id, bool) or not isinstance(task_id, int):
-            raise TypeError(f"a task's id is a whole number, not {task_id!r}")
-        self._task(task_id)
-        return self._futures.handle(task_id)
+    def future(self, task_id: int | Task) -> TaskFuture:
+        """The handle of a stored task, given by its id or a row of it. `TaskNotFound`."""
+        found = self._id_of(task_id)
+        self._task(found)
+        return self._futures.handle(found)
 
     def _task(self, task_id: int) -> Task:
         found = self._read(look.rows, [task_id])

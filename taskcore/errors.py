@@ -97,7 +97,8 @@ class TaskFailed(TaskcoreError):
         self.status = status
         self.result = result
         why = ": ".join(part for part in (error_type, message) if part)
-        super().__init__(f"task #{task_id} is {status} after {attempts} attempts" + (f": {why}" if why else ""))
+        tried = f" after {attempts} attempt{'s' * (attempts > 1)}" if attempts else ""  # a job makes none
+        super().__init__(f"task #{task_id} is {status}{tried}" + (f": {why}" if why else ""))
 
 
 class TaskSkipped(TaskcoreError):

@@ -32,8 +32,8 @@ class Claim:
 def returned(claim: Claim, value: Any, statuses: Mapping[str, str], encode: Any) -> Success | Failure:
     """A body returned. Raises what makes the result none: an unknown label, a value that cannot be stored."""
     if not isinstance(value, Done):
-        return Success(claim.id, claim.token, encode(value))
-    text, status = encode(value.result), value.status
+        return Success(claim.id, claim.token, _stored(claim, value, encode))
+    text, status = _stored(claim, value.result, encode), value.status
     phase = life.SUCCEEDED if status is None else statuses.get(status, status)
     if phase not in (life.SUCCEEDED, life.FAILED):
         fitting = [label for label, phase in statuses.items() if phase in (life.SUCCEEDED, life.FAILED)]
@@ -42,6 +42,14 @@ def returned(claim: Claim, value: Any, statuses: Mapping[str, str], encode: Any)
     if phase == life.SUCCEEDED:
         return Success(claim.id, claim.token, text, label)
     return Failure(claim.id, claim.token, "fail", label=label, result=text)
+
+
+def _stored(claim: Claim, value: Any, encode: Any) -> str:
+    try:
+        text: str = encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"the result of {claim.kind.name!r} cannot be stored: {error}") from error
+    return text
 
 
 def raised(claim: Claim, error: BaseException) -> Failure:

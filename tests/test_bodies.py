@@ -508,4 +508,4 @@ def test_what_a_codec_refuses_is_refused_by_name_with_nothing_stored(clock):
             engine.task(lambda a, b: None, name="f").submit(1, "secret")
         assert len(engine.tasks) == 0
         _, task = once(engine, lambda: "secret")
-        assert (task.phase, task.last_error) == ("failed", "ValueError: that is not for a file")
+        assert task.last_error == "TypeError: the result of 'body' cannot be stored: that is not for a file"

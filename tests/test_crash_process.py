@@ -698,7 +698,12 @@ def halves():
             processes.append(Child(plays))
         for share, process in enumerate(processes):
             process.tell(" ".join(map(str, (function.__name__, story, tempfile.mkdtemp(dir=where), share, 2, *args))))
-        said = [process.hears("over", patience=300) for process in processes]
+        try:
+            said = [process.hears("over", patience=300) for process in processes]
+        except BaseException:
+            while processes:
+                processes.pop().close()
+            raise
         assert [len(lines) for lines in said] == [2, 2], "\n".join([*said[0][:-2], *said[1][:-2]][:20])
         return [(int(lines[0].split()[1]), int(lines[0].split()[3])) for lines in said]
 
@@ -743,3 +748,317 @@ def test_a_process_killed_in_its_threads_at_every_statement_leaves_a_story_that_
     halves, where, story
 ):
     assert min(points for points, _ in halves(dies_among_threads, story, where, 1)) > 20
+
+
+# -- two processes --------------------------------------------------------------------------------------------------
+
+
+def runs_the_parent(path, max_lapses="3"):
+    """And knows the child by its name alone."""
+    with Engine(path, workers=1, lease=300) as engine:
+        part = engine.task("part", max_lapses=int(max_lapses))
+
+        @engine.task(max_lapses=0)
+        def parent():
+            run = taskcore.current()
+            run.step("prepare", say, "prepared")
+            try:
+                found = run.wait(part.submit(7))
+            except taskcore.TaskFailed as error:
+                found = error.message[:4]
+            return run.step("conclude", lambda: found)
+
+        say(json.dumps(parent.options(key="parent").submit().result()))
+
+
+def runs_the_child(path, until_told="True"):
+    """And nothing else."""
+    with Engine(path, workers=1, lease=300) as engine:
+
+        @engine.task
+        def part(n):
+            say("began")
+            if until_told == "True":
+                sys.stdin.readline()
+            return n
+
+        engine.start()
+        (task,) = engine.tasks.where(name="part")
+        engine.future(task.id).result()
+    say("ended")
+
+
+def asleep(path):
+    return rows(path, "SELECT 1 FROM taskcore_task WHERE key = 'parent' AND phase = 'suspended'")
+
+
+@pytest.mark.parametrize("max_lapses", [0, 3])
+def test_a_sleeping_parent_is_not_left_asleep_when_the_process_of_its_child_is_killed(path, child, max_lapses):
+    """Nobody starts anew: the parent's process runs on, and notices."""
+    parents = child(runs_the_parent, path, max_lapses)
+    parents.hears("prepared")
+    until(lambda: asleep(path), "the parent waits for its child")
+    childs = child(runs_the_child, path)
+    childs.hears("began")
+    childs.kill()
+    since = time.monotonic()
+    if max_lapses == 0:
+        assert parents.end() == [json.dumps("lost")]
+        assert time.monotonic() - since < 2
+    else:
+        until(lambda: rows(path, "SELECT 1 FROM taskcore_task WHERE lapses = 1 AND phase = 'ready'"), "it has lapsed")
+        assert time.monotonic() - since < 2
+        assert asleep(path)
+        again = child(runs_the_child, path, False)
+        again.hears("began", "ended")
+        assert parents.end() == [json.dumps([7])]
+    assert wrongs(path) + odds(path) == []
+    assert rows(path, "SELECT attempts, lapses, phase FROM taskcore_task WHERE key = 'parent'") == [(1, 0, "succeeded")]
+
+
+@pytest.mark.parametrize("childs_too", [False, True], ids=["parent's", "both"])
+def test_a_sleeping_parent_does_not_lapse_with_its_process(path, child, childs_too):
+    """It may lapse no single time: but it did not run."""
+    parents = child(runs_the_parent, path)
+    parents.hears("prepared")
+    until(lambda: asleep(path), "the parent waits for its child")
+    childs = child(runs_the_child, path)
+    childs.hears("began")
+    parents.kill()
+    if childs_too:
+        childs.kill()
+        childs = child(runs_the_child, path)
+        childs.hears("began")
+    assert asleep(path)
+    childs.tell("go on")
+    childs.hears("ended")
+    assert not asleep(path), "the child's end wakes it, whoever is there to run it"
+    assert child(runs_the_parent, path).end() == [json.dumps([7])], "prepared once, and never again"
+    assert wrongs(path) + odds(path) == []
+    assert rows(path, "SELECT attempts, lapses, phase FROM taskcore_task WHERE key = 'parent'") == [(1, 0, "succeeded")]
+
+
+def test_a_child_that_ends_while_its_parents_process_dies_wakes_the_parent_once(path, child):
+    """The parent is killed as it takes up what its child's end had woken it for."""
+    parents = child(dies_when_woken, path)
+    assert parents.end(code=-signal.SIGKILL) == ["prepared", "1 and up"]
+    assert rows(path, "SELECT count(*) FROM taskcore_join") == [(0,)], "one suspension, one wake"
+    assert child(runs_the_parent, path).end() == [json.dumps([7])]
+    assert wrongs(path) + odds(path) == []
+
+
+def dies_when_woken(path):
+    with Engine(path, workers=2, lease=300) as engine:
+        part = engine.task(lambda n: n, name="part")
+
+        @engine.task
+        def parent():
+            run = taskcore.current()
+            run.step("prepare", say, "prepared")
+            run.wait(part.submit(7))
+            say("1 and up")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        parent.options(key="parent").submit().result()
+
+
+# -- a storm --------------------------------------------------------------------------------------------------------
+
+
+def works(path, ledger):
+    """Trees of bodies that step, book, sleep and gather, and nights with a queue in them."""
+    engine = Engine(path, workers=3, lease=300)
+    log = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def note(*words):
+        os.write(log, (" ".join(map(str, words)) + "\n").encode())
+
+    def step(run, name, value):
+        me = run.task.id
+
+        def did():
+            note("did", me, name)
+            return value
+
+        found = run.step(name, did)
+        note("kept", me, name)
+        return found
+
+    def book(db, me, child):
+        db.execute("INSERT INTO effect VALUES (?)", (me,))
+        if child:
+            leaf.submit("booked")
+
+    @engine.task(max_lapses=1_000_000)
+    def leaf(n):
+        return n
+
+    @engine.task(max_lapses=1_000_000)
+    def refuses(n):
+        raise ValueError(n)
+
+    @engine.task(max_lapses=1_000_000)
+    def tree(place, depth):
+        run = current()
+        one = step(run, "one", 1)
+        run.transact("book", book, run.task.id, depth == 3)
+        if depth == 2:
+            run.sleep(0.002)
+        if depth > 1:
+            one += sum(run.gather(tree, [place + "l", place + "r"], [depth - 1] * 2))
+        else:
+            failed = run.gather(refuses, [place, 2], return_exceptions=True)
+            one += sum(isinstance(error, Exception) for error in failed)
+        return one + step(run, "last", 0)
+
+    @engine.task(max_lapses=1_000_000)
+    def mount(n):
+        run = current()
+        note("enter", run.task.id)
+        run.transact("book", book, run.task.id, False)
+        step(run, "turn", n)
+        note("leave", run.task.id)
+        return n
+
+    @engine.task(max_lapses=1_000_000)
+    def night(n):
+        run = current()
+        with engine.job("mounts") as job:
+            for place in range(2):
+                mount.options(serial="the mount").submit(place)
+        counts = run.wait(job)[0]
+        with engine.job("more"):
+            late = mount.options(serial="the mount", parent=job).submit(2)
+        return [counts, run.wait(late), run.wait(job)[0]]
+
+    engine.start()
+    return engine
+
+
+def orders(path, ledger, seed):
+    """A producer: never more than fifty things to be done."""
+    engine = Engine(path, workers=0)
+    log = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    tree, night, leaf = (engine.task(name, max_lapses=1_000_000) for name in ("tree", "night", "leaf"))
+    nap = threading.Event()
+    for number in itertools.count():
+        while len(engine.tasks.where(phase=["ready", "running", "suspended", "waiting"])) > 50:
+            nap.wait(0.01)
+        with engine.transaction():
+            both = [tree.submit(f"{seed}.{number}.", 3), night.submit(number)]
+            last = leaf.submit(both)
+        os.write(log, f"ack {' '.join(str(future.id) for future in (*both, last))}\n".encode())
+
+
+def storm(path, ledger, seed, seconds):
+    """Forks workers and a producer, and kills them at random; then all."""
+    dice = random.Random(int(seed))
+    with contextlib.closing(Engine(path, workers=0)) as engine, engine.transaction() as db:
+        db.execute("CREATE TABLE effect (task INTEGER)")
+    alive, begun = {}, itertools.count()
+
+    def start(kind):
+        number = next(begun)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if kind == "worker":
+                    engine = works(path, ledger)  # noqa: F841 - must live
+                    threading.Event().wait()
+                else:
+                    orders(path, ledger, f"{seed}-{number}")
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        alive[pid] = kind
+
+    for kind in ("worker", "worker", "worker", "producer"):
+        start(kind)
+    nap, deadline, kills = threading.Event(), time.monotonic() + float(seconds), 0
+    while time.monotonic() < deadline:
+        nap.wait(dice.expovariate(1 / 0.04))
+        pid = dice.choice(list(alive))
+        os.kill(pid, signal.SIGKILL)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SIGKILL:
+            say(f"a {alive[pid]} ended by itself")
+        kills += 1
+        start(alive.pop(pid))
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    say("kills", kills)
+
+
+def storms(*args):
+    import test_crash_process
+
+    test_crash_process.storm(*args)
+
+
+def check_a_storm(tmp_path, child, seed, seconds):
+    path, ledger = tmp_path / "storm.db", tmp_path / "ledger"
+    lines = child(storms, path, ledger, seed, seconds).end()
+    assert len(lines) == 1, (seed, lines)
+    kills = int(lines[0].split()[1])
+    assert wrongs(path) + odds(path) == [], f"seed {seed}"
+    before = dict(rows(path, "SELECT phase, count(*) FROM taskcore_task GROUP BY phase"))
+    with contextlib.closing(works(path, ledger)) as engine:
+        until(lambda: not any(engine.tasks.counts().get(phase) for phase in OPEN), f"seed {seed}: all has ended", 120)
+        tasks = {task.id: task for task in engine.tasks}
+    assert wrongs(path) + odds(path) == [], f"seed {seed}"
+
+    children = collections.defaultdict(list)
+    for task in tasks.values():
+        assert task.status == ("failed" if task.name == "refuses" else "succeeded"), f"seed {seed}: {task}"
+        children[task.parent_id].append(task.name)
+    for task in tasks.values():
+        if task.name == "tree":
+            place, depth = task.args
+            assert task.result == {3: 15, 2: 7, 1: 3}[depth], f"seed {seed}: {task}"
+            made = {3: ["leaf", "tree", "tree"], 2: ["tree", "tree"], 1: ["refuses", "refuses"]}[depth]
+            assert sorted(children[task.id]) == made, f"seed {seed}: a submit was done twice: {task}"
+        elif task.name == "night":
+            assert task.result[0] in ({"succeeded": 2}, {"succeeded": 3}), f"seed {seed}: {task}"
+            assert task.result[1:] == [[2], {"succeeded": 3}], f"seed {seed}: {task}"
+            assert sorted(children[task.id]) == ["more", "mounts"], f"seed {seed}: {task}"
+    effects = collections.Counter(task for (task,) in rows(path, "SELECT task FROM effect"))
+    booked = collections.Counter(task.id for task in tasks.values() if task.name in ("tree", "mount"))
+    assert effects == booked, f"seed {seed}: lost {booked - effects}, twice {effects - booked}"
+
+    held, order, acknowledged, did = set(), [], 0, 0
+    for line in ledger.read_text().splitlines():
+        word, *ids = line.split()
+        task = int(ids[0])
+        assert task in tasks, f"seed {seed}: {line}, and it is not in the file"
+        if word == "ack":
+            acknowledged += 1
+            assert set(map(int, ids)) <= set(tasks), f"seed {seed}: {ids} were acknowledged, and lost"
+        elif word == "did":
+            did += 1
+            assert (task, ids[1]) not in held, f"seed {seed}: #{task} did {ids[1]} again, which was kept"
+        elif word == "kept":
+            held.add((task, ids[1]))
+        elif word == "enter":
+            if order and order[-1] is not None and order[-1] != task:
+                raise AssertionError(f"seed {seed}: #{task} began while #{order[-1]} had the mount")
+            order.append(task)
+        elif word == "leave":
+            order.append(None)
+    return kills, acknowledged, did, len(tasks), before
+
+
+OPEN = ("waiting", "scheduled", "ready", "running", "suspended", "paused")
+
+
+def test_bodies_whose_processes_are_killed_at_random_do_nothing_twice_and_all_end(tmp_path, child):
+    kills, acknowledged, did, tasks, before = check_a_storm(tmp_path, child, seed=1, seconds=3.5)
+    assert kills > 20 and acknowledged > 3 and did > 50, (kills, acknowledged, did, tasks, before)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_bodies_do_nothing_twice_in_a_long_storm(tmp_path, child, seed):
+    check_a_storm(tmp_path, child, seed, seconds=60)

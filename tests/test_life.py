@@ -460,7 +460,7 @@ FLOORS = [
 HEIGHT = {module: place for place, module in enumerate(" ".join(FLOORS).split())}
 
 THREADED = {
-    "store.file", "store.liveness", "bell", "command", "crew", "display", "loop", "future", "register",
+    "store.file", "store.liveness", "bell", "command", "course", "crew", "display", "loop", "future", "register",
     "engine", "exits", "spans", "pace", "testing",
 }  # fmt: skip
 

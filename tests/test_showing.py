@@ -591,18 +591,24 @@ def test_logging_goes_on_as_before(inline, loud):
 
 
 def test_a_log_is_kept_over_attempts_suspensions_and_a_failure(inline, clock):
+    """What a body says again, while it goes by what it has behind it, is not kept twice."""
     stumble = failing(2)
 
     def body():
-        log.warning("at %g", clock.now())
-        taskcore.current().sleep(5)
+        run = taskcore.current()
+        log.warning("begins at %g", clock.now())
+        run.step("s", log.warning, "in a step")
+        run.sleep(5)
+        log.warning("goes on at %g", clock.now())
+        clock.advance(1)
         stumble()
 
     future = task(inline, body, max_attempts=2).submit()
     inline.run()
-    assert [line.text for line in future.log()] == ["at 1000"]
+    first = ["begins at 1000", "in a step"]
+    assert [line.text for line in future.log()] == first
     assert isinstance(future.exception(), ValueError)
-    assert [line.text for line in future.log()] == ["at 1000", "at 1005", "at 1005"]
+    assert [line.text for line in future.log()] == [*first, "goes on at 1005", "goes on at 1006"]
     inline.tasks.where(id=future).delete()
     with pytest.raises(taskcore.TaskNotFound):
         future.log()
