@@ -24,9 +24,10 @@ from taskcore.future import TaskFuture
 from taskcore.home import Home
 from taskcore.intake import Intake
 from taskcore.job import JobScope
+from taskcore.limits import Limits
 from taskcore.loop import Loop
 from taskcore.model import Task
-from taskcore.options import Definition, Options, elsewhere
+from taskcore.options import OF_THE_NAME, Definition, Options, elsewhere
 from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
@@ -34,7 +35,7 @@ from taskcore.register import Register
 from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
-from taskcore.store import liveness, look, operate
+from taskcore.store import liveness, look, operate, rations
 from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
 
@@ -59,6 +60,7 @@ class Engine(Executor):
         lease: float = 30.0,
         durability: str = "normal",
         statuses: Mapping[str, str] | None = None,
+        limits: Mapping[str, int] | None = None,
         codec: Codec = JSON,
         clock: Clock | None = None,
         name: str | None = None,
@@ -67,7 +69,8 @@ class Engine(Executor):
 
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
-        a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `BadFile`, and the file
+        a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `limits`: capacity → how much
+        of it there is, for the option `uses`. `BadFile`, and the file
         untouched, if it can't be used; `ValueError` or `TypeError` for a bad parameter.
         """
         self._workers = settings.workers_of(workers, executor)
@@ -78,6 +81,7 @@ class Engine(Executor):
         self._clock = settings.clock_of(clock)
         self._codec = settings.codec_of(codec)
         self.path = settings.path_of(path)
+        given = settings.limits_of(limits)
         self._lease = lease
         self._definitions: dict[str, Definition] = {}
         self._elsewhere: dict[str, Definition] = {}
@@ -109,10 +113,13 @@ class Engine(Executor):
         else:
             self._scheduler.crew = Guests(executor, size, stage, self._scheduler.report, self._broke)
         self._intake = Intake(self)
+        self.limits = Limits(self)
+        """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
         self._file.on_commit = self._on_commit
         if hasattr(self._clock, "subscribe"):
             self._clock.subscribe(self._scheduler.look_again)
         exits.watch(self, executor)
+        self._give(given, {})
 
     # -- defining ---------------------------------------------------------------------------------------------------
 
@@ -131,12 +138,14 @@ class Engine(Executor):
         A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError`
         or `ValueError` for a bad value.
         """
-        chosen = Options().replaced(options)
+        named = {option: check(option, options[option]) for option, check in OF_THE_NAME.items() if option in options}
+        chosen = Options().replaced({option: value for option, value in options.items() if option not in named})
         if fn is None:
             return functools.partial(self._decorate, name, options)
         chosen.own_behaviour = False
         if isinstance(fn, str):
             self._elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
+            self._give({f"name:{fn}": named.get("limit")}, {fn: named.get("rate")})
             return TaskFunction(self, fn, None, chosen)
         if isinstance(fn, TaskFunction):
             if fn._fn is None:
@@ -147,7 +156,19 @@ class Engine(Executor):
         name = getattr(fn, "__name__", None) if name is None else name
         if name is None:
             raise TypeError(f"{fn!r} has no name: say which with name=")
-        return self._define(checked_text("name", name), fn, chosen)
+        function = self._define(checked_text("name", name), fn, chosen)
+        self._give({f"name:{name}": named.get("limit")}, {name: named.get("rate")})
+        return function
+
+    def _give(self, limits: Mapping[str, int | None], rates: Mapping[str, tuple[int, float] | None]) -> None:
+        """What code says of names and capacities, if it is news."""
+        known = self._file.known
+        news = {name: value for name, value in limits.items() if known.given.get(name) != value}
+        if news:
+            self._write(rations.give_limits, news)
+        for name, rate in rates.items():
+            if known.rates.get(name) != rate:
+                self._write(rations.give_rate, name, rate)
 
     def _decorate(self, name: str | None, options: dict[str, Any], fn: Callable[..., Any]) -> TaskFunction:
         return self.task(fn, name=name, **options)
@@ -275,6 +296,16 @@ class Engine(Executor):
         """The claim with this token, made in another request or process. `LeaseLost` if it is no longer held."""
         return find(self, token)
 
+    def pause(self, *names: str) -> None:
+        """Hold these names, or with none the whole file: running bodies finish, nothing of it is claimed, in any
+        process, until `resume` of the same."""
+        self._write(rations.hold, [checked_text("a name", name) for name in names])
+        self._scheduler.recall()
+
+    def resume(self, *names: str) -> None:
+        """Let go what `pause` of the same holds."""
+        self._write(rations.let_go, [checked_text("a name", name) for name in names])
+
     # -- running ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -324,10 +355,12 @@ class Engine(Executor):
         if not scheduler.quiet:
             return True
         now = self._clock.now()
-        kinds = [kind.id for kind in scheduler.kinds()]
-        due = self._read(look.any_due, kinds, now)
+        known, kinds = self._file.known, scheduler.kinds()
+        mine = [kind.id for kind in kinds]
+        open_ = [kind.id for kind in kinds if not known.closed(kind)] if known.rationed else mine
+        due = self._read(look.any_due, mine, open_, now)
         if due and spans is not None:
-            due = any(self._read(look.due_between, first, last, kinds, now) for first, last in spans)
+            due = any(self._read(look.due_between, first, last, mine, open_, now) for first, last in spans)
         return due or not scheduler.quiet
 
     def _broke(self, why: str) -> None:

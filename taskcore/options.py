@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from taskcore import life
@@ -42,6 +43,7 @@ class Options:
     key_scope: str | None = None
     serial: str | None = None
     serial_failure: str = "clear"
+    uses: Mapping[str, int] = field(default_factory=dict)
     failed_status: str = life.FAILED
     avoid_failed_worker: bool = False
     parent: Any = None
@@ -59,6 +61,8 @@ class Options:
         new.__dict__.update(self.__dict__)
         for name, value in values.items():
             check = OPTIONS.get(name)
+            if check is None and name in OF_THE_NAME:
+                raise TypeError(f"{name} is said of the name, in task(), not of one task")
             if check is None:
                 raise TypeError(f"there is no option {name!r}; there are: {', '.join(OPTIONS)}")
             setattr(new, name, check(name, value))
@@ -80,6 +84,8 @@ class Options:
             shared["retry_first"] = True
         if self.avoid_failed_worker:
             shared["avoid_failed_worker"] = True
+        if self.uses:
+            shared["uses"] = dict(self.uses)
         if self.serial_failure != "clear":
             shared["serial_failure"] = self.serial_failure
         if job is not None:
@@ -253,6 +259,46 @@ def _key_scope(name: str, value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _uses(name: str, value: Any) -> Mapping[str, int]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
+    return {
+        capacity_name(f"a capacity in {name}", capacity): _whole(f"{name}[{capacity!r}]", n, 1)
+        for capacity, n in value.items()
+    }
+
+
+def capacity_name(name: str, value: Any) -> str:
+    """Of a capacity; "name:" and a task's name is the limit of that, and nothing that a task uses."""
+    if text(name, value).startswith("name:"):
+        raise ValueError(f"{name} is {value!r}: names that begin so are limits of tasks")
+    return str(value)
+
+
+def limit(name: str, value: Any) -> int | None:
+    """How many may run at a time; `None` as many as will."""
+    return None if value is None else _whole(name, value, 0)
+
+
+_RATE: Final = re.compile(r"([0-9]+)/(?:([0-9]*\.?[0-9]+)\s*)?([smhd])")
+_PERIODS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def rate(name: str, value: Any) -> tuple[int, float] | None:
+    """(starts, in so many seconds) of a text such as "10/s", "100/m" or "1/30s"."""
+    if value is None:
+        return None
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or int(found[1]) < 1 or float(found[2] or 1) <= 0:
+        kind = TypeError if not isinstance(value, str) else ValueError
+        raise kind(f'{name} is starts per period, such as "10/s" or "100/m", not {value!r}')
+    return int(found[1]), float(found[2] or 1) * _PERIODS[found[3]]
+
+
+OF_THE_NAME: Final[dict[str, Callable[[str, Any], Any]]] = {"limit": limit, "rate": rate}
+"""What may be said of a name, where it is defined, and not of one task."""
+
+
 def _serial(name: str, value: Any) -> str | None:
     return None if value is None else text(name, value)
 
@@ -287,6 +333,7 @@ OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "key_scope": _key_scope,
     "serial": _serial,
     "serial_failure": _serial_failure,
+    "uses": _uses,
     "failed_status": text,
     "avoid_failed_worker": _flag,
     "parent": _parent,
@@ -294,7 +341,7 @@ OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "hidden": _flag,
 }
 OF_THE_KIND: Final = frozenset((
-    "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "failed_status",
-    "avoid_failed_worker",
+    "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "uses",
+    "failed_status", "avoid_failed_worker",
 ))  # fmt: skip
 """Options that tasks of one kind share; all others are said of the one task."""

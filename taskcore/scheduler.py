@@ -87,6 +87,8 @@ class Scheduler:
         self._look_at = 0.0
         self._identity_at = 0.0
         self._recall = False
+        self._until: float | None = None  # when a rate lets more begin
+        self._short = False  # something only lacked a capacity when it was last looked
         self._alone = False
         self._others = False
         self._kinds: list[Kind] = []
@@ -127,6 +129,8 @@ class Scheduler:
         idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self._alone)
         if not idle or self.worker is None or not self.crew.ahead or name not in self._definitions:
             return None
+        if self.file.known.rationed:
+            return None  # what it may cost is counted where tasks are claimed
         return self.worker, now + self.lease
 
     def _adopt(self, tx: Transaction, claimed: Claimed) -> None:
@@ -196,6 +200,8 @@ class Scheduler:
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
             turn.astray, self._ready, self._next_due = True, True, 0.0
         due = self._next_due is not None and self._next_due <= now
+        if self._until is not None and self._until <= now:
+            self._ready, self._until = True, None
         show = bool(self.display) and real >= self.display.due
         if works or turn.back or due or turn.renew or show or (turn.room and self._ready):
             turn.hungry, self._ready = self._ready, False  # set again by whoever commits from now on
@@ -350,10 +356,12 @@ class Scheduler:
         if due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
             turn.next_due = sweep.sweep(tx, now)
         turn.claimed, turn.more, turn.freed = [], False, tx.freed
-        if turn.room and self.worker is not None and (turn.hungry or tx.freed):
+        hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
+        if turn.room and self.worker is not None and hungry:
             most = max(most for _, most, _ in turn.room)
             turn.claimed = moves.claim(tx, turn.room, most, self.worker, now, now + self.lease)
-            turn.more = len(turn.claimed) >= min(most for _, most, _ in turn.room)
+            turn.more = tx.left or len(turn.claimed) >= min(most for _, most, _ in turn.room)
+            turn.short, turn.until = tx.short, tx.until
             self._mind_the_suspects(tx, turn)
 
     def _mark(self) -> None:
@@ -391,6 +399,10 @@ class Scheduler:
                 ended.append(Ended(end.id, None))
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))
+        if turn.short is not None:
+            self._short, self._until = turn.short, turn.until
+        if self._until is not None:
+            turn.next_due = self._until if turn.next_due is None else min(self._until, turn.next_due)
         if self._next_due is None:
             self._next_due = turn.next_due
         self._ready = self._ready or turn.more or ((turn.hungry or turn.freed) and turn.cramped)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskcore import life
 from taskcore.clock import Clock, SystemClock
 from taskcore.codec import Codec
 from taskcore.endings import seconds
-from taskcore.options import text
+from taskcore.options import limit, text
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+
+def limits_of(value: Any) -> dict[str, int]:
+    """Capacity → how much of it there is."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"limits is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
+    found = {}
+    for name, n in value.items():
+        whole = limit(f"limits[{name!r}]", n)
+        if whole is None:
+            raise TypeError(f"limits[{name!r}] is a whole number, not None")
+        found[text("the name of a limit", name)] = whole
+    return found
 
 
 def own_name() -> str:

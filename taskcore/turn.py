@@ -40,6 +40,10 @@ class Turn:
     stale: set[int] = field(default_factory=set)
     claimed: list[Claimed] = field(default_factory=list)
     more: bool = False
+    short: bool | None = None
+    """Whether something was left that only lacks a capacity; `None` if nothing was to be claimed."""
+    until: float | None = None
+    """When a rate lets more begin."""
     freed: bool = False
     enlisted: Transaction | None = None
     """The transaction in which the engine got its row, if that was this one."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from taskcore import life
 from taskcore.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
-from taskcore.store import edges, families, follow, joins, operate, serial
+from taskcore.store import edges, families, follow, joins, operate, rations, serial
 from taskcore.store.file import Transaction
 from taskcore.store.known import Kind
 
@@ -60,15 +60,18 @@ _INSERT_CLAIMED: Final = """
 
 
 def kind_of(tx: Transaction, name: str, options: str) -> int:
-    """The id of this name with these options; a new row the first time."""
+    """The id of this name with these options; a new row the first time. `UnknownStatus`; `ValueError` for a capacity
+    that there is not."""
     found = tx.known.kind_ids.get((name, options))
     if found is not None:
+        rations.refuse_the_impossible(tx, tx.known.kinds[found])
         return found
     values = json.loads(options)
     label = values.get("failed_status")
     if label is not None and label != life.FAILED and tx.known.statuses.get(label) != life.FAILED:
         raise UnknownStatus(label, [s for s, phase in tx.known.statuses.items() if phase == life.FAILED], "of failed")
     attempts, lapses = values.get("max_attempts"), values["max_lapses"]
+    rations.refuse_the_impossible(tx, Kind(0, name, attempts, lapses, values, options))
     kind_id = tx.execute(
         "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id",
         (name, attempts, lapses, options),
@@ -100,7 +103,7 @@ class Births:
     def add_plain(self, name: str, kind_options: str, priority: int, now: float, args: str) -> int:
         """A task of which nothing else is said. → its id."""
         known = self._tx.known
-        kind = known.kind_ids.get((name, kind_options)) or kind_of(self._tx, name, kind_options)
+        kind = known.plain_ids.get((name, kind_options)) or kind_of(self._tx, name, kind_options)
         known.last_id = task_id = known.last_id + 1
         self._plain.append((task_id, kind, priority, now, args))
         if len(self._plain) >= FLUSH_AT:
@@ -114,7 +117,7 @@ class Births:
         ids."""
         tx = self._tx
         self.flush()
-        kind = tx.known.kind_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
+        kind = tx.known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
         held, gated = self._born_into(parent)
         phase = life.PAUSED if held else life.WAITING if gated else life.READY
         first = tx.known.last_id + 1
@@ -138,7 +141,7 @@ class Births:
         """→ the task's id, and whether it is new. Refused, nothing of it is stored, whatever else the transaction
         brings."""
         tx = self._tx
-        kind = tx.known.kind_ids.get((order.name, order.kind_options)) or kind_of(tx, order.name, order.kind_options)
+        kind = tx.known.plain_ids.get((order.name, order.kind_options)) or kind_of(tx, order.name, order.kind_options)
         if not order.before:
             return self._add(order, kind)
         self.flush()
@@ -338,7 +341,7 @@ def submit_plain(
     The fewest statements and objects there can be: this is what a submit costs.
     """
     known = tx.known
-    kind = known.kind_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
+    kind = known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
     known.last_id = task_id = known.last_id + 1
     if claim is None:
         tx.execute(_INSERT_PLAIN, (task_id, kind, priority, now, args))

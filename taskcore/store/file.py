@@ -33,7 +33,7 @@ class Transaction:
 
     __slots__ = (
         "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
-        "known", "of_a_turn", "opened", "requested", "scope",
+        "known", "left", "of_a_turn", "opened", "requested", "scope", "short", "until",
     )  # fmt: skip
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
@@ -50,6 +50,12 @@ class Transaction:
         """Jobs that must not end yet: their blocks are open."""
         self.freed = False
         """Whether a task may have become ready, or a time may have come nearer."""
+        self.left = False
+        """Of a claim: whether there may be more to be claimed at once."""
+        self.short = False
+        """Likewise: whether something only lacks a capacity."""
+        self.until: float | None = None
+        """Likewise: when a rate lets more begin."""
         self.requested: list[int] = []
         """Running tasks that somebody wants to stop, or to come back."""
         self.of_a_turn = False

@@ -38,6 +38,8 @@ class Known:
     """The highest id ever given to a task: ids are never given twice, even after the newest task was deleted."""
     kinds: dict[int, Kind] = field(default_factory=dict)
     kind_ids: dict[tuple[str, str], int] = field(default_factory=dict)
+    plain_ids: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Those of kinds that use no capacity: there is nothing to check at a birth."""
     statuses: dict[str, str] = field(default_factory=dict)
     has_edges: bool = False
     has_unusual: bool = False
@@ -52,6 +54,34 @@ class Known:
     """Tasks that sleep until others end."""
     has_queues: bool = False
     """Tasks that run one at a time."""
+
+    limits: dict[str, int] = field(default_factory=dict)
+    """Capacity, or "name:" and a task's name → how much of it there is."""
+    given: dict[str, int | None] = field(default_factory=dict)
+    """The same → what code said last."""
+    rates: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Name → (starts, in so many seconds)."""
+    holds: frozenset[str] = frozenset()
+    """Names of which nothing is claimed; the empty one is the whole file."""
+    passed: dict[tuple[str, int], int] = field(default_factory=dict)
+    """(capacity, a task that waits for several of it) → how many of it went to others meanwhile, here."""
+
+    @property
+    def rationed(self) -> bool:
+        """Whether anything but readiness decides what may be claimed."""
+        return bool(self.limits or self.rates or self.holds)
+
+    def needs(self, kind: Kind) -> dict[str, int]:
+        """What a task of this kind takes while it runs: capacity → how much."""
+        uses: dict[str, int] = kind.options.get("uses", {})
+        of_the_name = f"name:{kind.name}"
+        return {**uses, of_the_name: 1} if of_the_name in self.limits else uses
+
+    def closed(self, kind: Kind) -> bool:
+        """Whether none of this kind can be claimed until somebody changes that."""
+        if self.holds and ("" in self.holds or kind.name in self.holds):
+            return True
+        return bool(self.limits) and any(self.limits.get(name) == 0 for name in self.needs(kind))
 
     def forget(self) -> None:
         """After a rollback: what was learnt inside it never was. Everything is read again before the next write."""
@@ -75,15 +105,28 @@ class Known:
         self.has_families, self.has_joins, self.has_queues = map(bool, row[6:])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
         if self.version is None:  # new dictionaries: another thread may be reading the old ones
-            self.kinds, self.kind_ids, self.has_jobs = {}, {}, False
+            self.kinds, self.kind_ids, self.plain_ids, self.has_jobs = {}, {}, {}, False
         for kind_id, name, attempts, lapses, text in connection.execute(
             "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE id > ?",
             (max(self.kinds, default=0),),
         ).fetchall():
             self.add(Kind(kind_id, name, attempts, lapses, json.loads(text), text))
+        self._learn_rations(connection)
         self.version = version
+
+    def _learn_rations(self, connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT name, given, value FROM taskcore_limit").fetchall()
+        self.given = {name: given for name, given, _ in rows}
+        self.limits = {name: value for name, _, value in rows if value is not None}
+        self.rates = {
+            name: (n, period)
+            for name, n, period in connection.execute("SELECT name, n, period FROM taskcore_rate").fetchall()
+        }
+        self.holds = frozenset(name for (name,) in connection.execute("SELECT name FROM taskcore_hold").fetchall())
 
     def add(self, kind: Kind) -> None:
         self.kinds[kind.id] = kind
         self.kind_ids[kind.name, kind.text] = kind.id
+        if not kind.options.get("uses"):
+            self.plain_ids[kind.name, kind.text] = kind.id
         self.has_jobs = self.has_jobs or kind.job is not None

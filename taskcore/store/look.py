@@ -310,13 +310,13 @@ def are_children(connection: Any, task_ids: Collection[int], parent: int) -> boo
 
 # A retry in backoff is due if it comes within a minute; what was delayed or snoozed on purpose is not.
 _DUE: Final = """(
-    (t.phase = 'ready' OR t.phase = 'running'
-        OR (t.phase = 'scheduled' AND t.waiting_for = 'backoff' AND t.greenfield <= :soon))
-    AND t.kind IN (SELECT value FROM json_each(:kinds))
+    (t.phase = 'running' AND t.kind IN (SELECT value FROM json_each(:kinds)))
+    OR ((t.phase = 'ready' OR (t.phase = 'scheduled' AND t.waiting_for = 'backoff' AND t.greenfield <= :soon))
+        AND t.kind IN (SELECT value FROM json_each(:open)))
 )"""
 _ANY_DUE: Final = """
     SELECT EXISTS (
-        SELECT 1 FROM json_each(:kinds) AS k
+        SELECT 1 FROM json_each(:open) AS k
         WHERE EXISTS (SELECT 1 FROM taskcore_task AS t WHERE t.kind = k.value AND t.phase = 'ready')
     ) OR EXISTS (
         SELECT 1 FROM taskcore_task AS t
@@ -325,24 +325,31 @@ _ANY_DUE: Final = """
     ) OR EXISTS (
         SELECT 1 FROM taskcore_task AS t
         WHERE t.phase = 'scheduled' AND t.phase NOT IN ('ready', 'succeeded')
-        AND t.greenfield <= :soon AND t.waiting_for = 'backoff' AND t.kind IN (SELECT value FROM json_each(:kinds))
+        AND t.greenfield <= :soon AND t.waiting_for = 'backoff' AND t.kind IN (SELECT value FROM json_each(:open))
     )"""
 SOON: Final = 60.0
 
 
-def any_due(connection: sqlite3.Connection, kinds: Collection[int], now: float) -> bool:
-    """Whether anything of these kinds runs, may run now, or is tried again within a minute."""
-    values = {"kinds": json.dumps(list(kinds)), "soon": now + SOON}
+def any_due(connection: sqlite3.Connection, kinds: Collection[int], open_: Collection[int], now: float) -> bool:
+    """Whether anything of these kinds runs, or, of those that are open, may run now or is tried again within a
+    minute."""
+    values = {"soon": now + SOON, **_listed(kinds, open_)}
     return bool(connection.execute(_ANY_DUE, values).fetchone()[0])
 
 
-def due_between(connection: sqlite3.Connection, first: int, last: int, kinds: Collection[int], now: float) -> bool:
+def _listed(kinds: Collection[int], open_: Collection[int]) -> dict[str, str]:
+    return {"kinds": json.dumps(list(kinds)), "open": json.dumps(list(open_))}
+
+
+def due_between(
+    connection: sqlite3.Connection, first: int, last: int, kinds: Collection[int], open_: Collection[int], now: float
+) -> bool:
     """The same of a span of ids; what waits for others counts, since something is due that it may be waiting for."""
     row = connection.execute(
         f"""SELECT 1 FROM taskcore_task AS t
             WHERE t.id BETWEEN :first AND :last AND t.finished_at IS NULL
             AND (t.phase = 'waiting' OR {_DUE}) LIMIT 1""",
-        {"first": first, "last": last, "kinds": json.dumps(list(kinds)), "soon": now + SOON},
+        {"first": first, "last": last, "soon": now + SOON, **_listed(kinds, open_)},
     ).fetchone()
     return row is not None
 

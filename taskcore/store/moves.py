@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from taskcore.store import follow, joins, steps
 from taskcore.store.file import Transaction
 from taskcore.store.joins import Suspension
+from taskcore.store.rations import Rations, Wanted
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 
@@ -45,7 +46,7 @@ def _next_of(kinds: int) -> str:
     return f"SELECT json_group_array(json_array(p, a, id, place)) FROM ({' UNION ALL '.join([_NEXT_OF_SOME] * kinds)})"
 
 
-def _next(tx: Transaction, kinds: Sequence[tuple[int, int, str | None]], n: int) -> list[int]:
+def _next(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | None) -> list[int]:
     """The ids that are next in the order of the queue, over several kinds.
 
     Of each kind no more is read than its share, twice over. Where a kind has more than that, what comes behind the last
@@ -62,10 +63,14 @@ def _next(tx: Transaction, kinds: Sequence[tuple[int, int, str | None]], n: int)
     found.sort()
     seen = [0] * len(kinds)
     chosen = []
-    for *_, task, place in found[:n]:
-        chosen.append(task)
+    for *_, task, place in found:
         seen[place] += 1
+        if rations is None or rations.take(kinds[place][0], task):
+            chosen.append(task)
+        if len(chosen) == n:
+            break
         if seen[place] == share < kinds[place][1]:
+            tx.left = True
             break
     return chosen
 
@@ -92,23 +97,22 @@ class Claimed(NamedTuple):
 
 
 def claim(
-    tx: Transaction, kinds: Sequence[tuple[int, int, str | None]], n: int, worker: int, now: float, lease_end: float
+    tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: float, lease_end: float
 ) -> list[Claimed]:
-    """Take up to `n` ready tasks in the order of the queue.
+    """Take up to `n` ready tasks in the order of the queue, as far as capacities, limits, rates and holds allow.
 
     `kinds` are those that may be taken: (kind, at most so many of it, a worker: without what failed on that one).
     """
-    if not kinds:
+    rations = Rations(tx, now) if tx.known.rationed else None
+    if rations is not None:
+        kinds = rations.admit(kinds)
+    text = _ready(tx, kinds, n, rations) if kinds and n > 0 else "[]"
+    rows = json.loads(text) if text != "[]" else []
+    if rations is not None:
+        rations.claimed([row[2] for row in rows])
+        tx.short, tx.until = rations.short, rations.until
+    if not rows:
         return []
-    if len(kinds) == 1 and kinds[0][2] is None:
-        kind, most, _ = kinds[0]
-        text = tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0]
-    else:
-        chosen = _next(tx, kinds, n)
-        text = tx.execute(_THESE, {"ids": json.dumps(chosen)}).fetchall()[0][0] if chosen else "[]"
-    if text == "[]":
-        return []
-    rows = json.loads(text)
     ids = json.dumps([row[0] for row in rows])
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
     claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
@@ -116,6 +120,16 @@ def claim(
         follow.moved(tx, [task.id for task in claimed], now)
         claimed = _without_guarded(tx, claimed, ids, now)
     return claimed
+
+
+def _ready(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | None) -> str:
+    """The details of those that are next."""
+    if len(kinds) == 1 and kinds[0][2] is None and (rations is None or rations.simple(kinds[0])):
+        kind, most, _ = kinds[0]
+        text: str = tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0]
+        return text
+    chosen = _next(tx, kinds, n, rations)
+    return tx.execute(_THESE, {"ids": json.dumps(chosen)}).fetchall()[0][0] if chosen else "[]"
 
 
 def _filled(tx: Transaction, task: Claimed) -> Claimed:

@@ -234,10 +234,29 @@ LOG = """CREATE TABLE taskcore_log (
     PRIMARY KEY (task, line)
 ) STRICT, WITHOUT ROWID"""
 
+# How much of each capacity there is, or, under "name:" and a task's name, how many of those may run at a time. `given`
+# is what code said last, so that the same value said again leaves an operator's change alone.
+LIMIT = """CREATE TABLE taskcore_limit (
+    name TEXT PRIMARY KEY,
+    given INTEGER CHECK (given >= 0),
+    value INTEGER CHECK (value >= 0)
+) STRICT"""
+
+# At most `n` starts of a name in any `period` seconds; `recent` is JSON `[[when, how many], …]`.
+RATE = """CREATE TABLE taskcore_rate (
+    name TEXT PRIMARY KEY,
+    n INTEGER NOT NULL CHECK (n >= 1),
+    period REAL NOT NULL CHECK (period > 0),
+    recent TEXT NOT NULL DEFAULT '[]'
+) STRICT"""
+
+# Names of which nothing is claimed; the empty one is the whole file.
+HOLD = "CREATE TABLE taskcore_hold (name TEXT PRIMARY KEY) STRICT"
+
 STATEMENTS: Final = (
     META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_GATED,
     TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK, SIGNAL,
-    SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG,
+    SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD,
 )  # fmt: skip
 
 FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"))
