@@ -53,7 +53,10 @@ class Rations:
             self._learn_rate(name, json.loads(text), *known.rates[name])
 
     def _learn_rate(self, name: str, recent: list[list[float]], n: int, period: float) -> None:
-        recent = [[min(at, self._now), k] for at, k in recent if at > self._now - period]
+        if recent and recent[-1][0] > self._now:  # the clock was set back: as though they had begun now
+            recent = [[min(at, self._now), k] for at, k in recent]
+            self._tx.execute(_STARTED, (json.dumps(recent), name))
+        recent = [[at, k] for at, k in recent if at > self._now - period]
         self._recent[name] = recent
         self._starts[name] = left = n - int(sum(k for _, k in recent))
         if left <= 0:
