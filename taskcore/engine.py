@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from taskcore import exits, logs, settings
+from taskcore import exits, logs, schedule, settings
 from taskcore.body import Stage, current_task
 from taskcore.claim import Claim, find, take
 from taskcore.clock import Clock, duration_of, monotonic
@@ -32,6 +32,7 @@ from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
 from taskcore.register import Register
+from taskcore.schedule import Schedules
 from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
@@ -178,6 +179,48 @@ class Engine(Executor):
         if self._scheduler.claiming:
             self._scheduler.look_again()
         return TaskFunction(self, name, fn, options)
+
+    def every(
+        self, period: float | str, /, *, name: str | None = None, enabled: bool = True, catch_up: str = "once",
+        overlap: bool = False, **options: Any,
+    ) -> Callable[[Callable[..., Any]], TaskFunction]:  # fmt: skip
+        """`@engine.every(60)` or `"5m"`: the function, of no arguments, is a task that is submitted once a period, over
+        all processes, by any engine that has this definition and runs.
+
+        What was due while none ran is caught up on by one run (`catch_up="once"`), not at all ("skip") or by one run
+        each ("all"). While one has not ended, what is due passes by, or with "all" waits, unless `overlap`. What an
+        operator changes by `engine.schedules` stays until other values are given here. `options`: as of `task`.
+        """
+        from taskcore.cron import period as parsed  # slow to import, for those who have schedules
+
+        when = {"every": parsed(period), "cron": None, "tz": None}
+        return lambda fn: schedule.define(self, fn, when, name, enabled, catch_up, overlap, options)
+
+    def cron(
+        self, expression: str, /, *, tz: str | None = None, name: str | None = None, enabled: bool = True,
+        catch_up: str = "once", overlap: bool = False, **options: Any,
+    ) -> Callable[[Callable[..., Any]], TaskFunction]:  # fmt: skip
+        """`@engine.cron("0 3 * * *", tz="Europe/Rome")`: as `every`, by the wall clock of a time zone (default UTC).
+
+        Minute, hour, day of month, month, day of week, or `@daily` and its kin. `ValueError` for what never comes.
+        """
+        from taskcore.cron import Cron
+
+        Cron(expression, tz)
+        when = {"every": None, "cron": expression, "tz": tz}
+        return lambda fn: schedule.define(self, fn, when, name, enabled, catch_up, overlap, options)
+
+    @property
+    def schedules(self) -> Schedules:
+        """Name → schedule, of all in the file."""
+        return Schedules(self)
+
+    def _started(self, task_id: int) -> TaskFuture:
+        """The handle of what was just stored; it runs from now on."""
+        self._spans.add(task_id)
+        if self._workers and self._file.current is None:
+            self._go()
+        return self._futures.handle(task_id)
 
     # -- submitting -------------------------------------------------------------------------------------------------
 

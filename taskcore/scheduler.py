@@ -18,11 +18,12 @@ from taskcore.crew import Crew
 from taskcore.display import Display
 from taskcore.options import Definition, Options
 from taskcore.pace import HORIZON, Pace, Traffic
-from taskcore.store import liveness, moves, sweep
+from taskcore.store import liveness, moves, schedules, sweep
 from taskcore.store.file import File, Transaction
 from taskcore.store.joins import Suspension
 from taskcore.store.known import Kind
 from taskcore.store.moves import Claimed, StaleReport, Success
+from taskcore.store.schedules import Plan
 from taskcore.turn import Ended, Turn
 
 POLL_BUSY: Final = 0.05
@@ -63,6 +64,8 @@ class Scheduler:
         """Claimed by this engine and not yet settled."""
         self.errors: dict[int, BaseException] = {}
         """What bodies raised whose end is being committed: whoever reads the row meanwhile finds it here."""
+        self.plans: dict[str, Plan] = {}
+        """The schedules that this engine fires, by name."""
         self.claiming = False
         self.quiet = True
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
@@ -84,6 +87,7 @@ class Scheduler:
         self._ready = True  # something may be claimable
         self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
         self._renew_at = 0.0
+        self._now = 0.0
         self._look_at = 0.0
         self._identity_at = 0.0
         self._recall = False
@@ -191,8 +195,9 @@ class Scheduler:
             self._look(real)
         works = self._collect()
         self._take_back(real)
-        if self._renew_at > now + self.lease:  # the clock was set back
-            self._renew_at = now
+        if now < self._now:  # the clock was set back
+            self._renew_at, self._next_due = min(self._renew_at, now), 0.0
+        self._now = now
         room, cramped = self._room(len(self.held) - len(works))
         turn = Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
         if not (turn.room or self.held):
@@ -355,7 +360,10 @@ class Scheduler:
             sweep.bury(tx, self.lanes, now)
         if due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
             turn.next_due = sweep.sweep(tx, now)
-        turn.claimed, turn.more, turn.freed = [], False, tx.freed
+            if self.plans and self.claiming:
+                fires, tx.left = schedules.fire(tx, self.plans, now)  # of a kind that is new, perhaps
+                turn.next_due = fires if turn.next_due is None else min(turn.next_due, fires or turn.next_due)
+        turn.claimed, turn.more, turn.freed = [], tx.left, tx.freed
         hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
         if turn.room and self.worker is not None and hungry:
             most = max(most for _, most, _ in turn.room)

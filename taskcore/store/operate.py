@@ -259,6 +259,7 @@ _FORGET: Final = (
     "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
+    "DELETE FROM taskcore_fire WHERE task IN (SELECT value FROM json_each(:ids))",
     *steps.FORGET,
     "UPDATE taskcore_task SET parent = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND parent IS NOT NULL",
     "DELETE FROM taskcore_task WHERE id IN (SELECT value FROM json_each(:ids))",

@@ -253,10 +253,36 @@ RATE = """CREATE TABLE taskcore_rate (
 # Names of which nothing is claimed; the empty one is the whole file.
 HOLD = "CREATE TABLE taskcore_hold (name TEXT PRIMARY KEY) STRICT"
 
+# `given` is what code said last, JSON. What has been due is `last_at`, of which the task is `last_task`.
+SCHEDULE = """CREATE TABLE taskcore_schedule (
+    name TEXT PRIMARY KEY,
+    task TEXT NOT NULL,
+    options TEXT NOT NULL,
+    every REAL CHECK (every > 0),
+    cron TEXT,
+    tz TEXT,
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    given TEXT NOT NULL,
+    next_at REAL,
+    last_at REAL,
+    last_task INTEGER,
+    CONSTRAINT one_way_or_the_other CHECK ((every IS NULL) <> (cron IS NULL))
+) STRICT"""
+
+# No due time is fired twice.
+FIRE = """CREATE TABLE taskcore_fire (
+    schedule TEXT NOT NULL,
+    due_at REAL NOT NULL,
+    task INTEGER NOT NULL,
+    PRIMARY KEY (schedule, due_at)
+) STRICT, WITHOUT ROWID"""
+FIRE_TASK = "CREATE INDEX taskcore_fire_task ON taskcore_fire (task)"
+
 STATEMENTS: Final = (
     META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_GATED,
     TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK, SIGNAL,
-    SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD,
+    SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD, SCHEDULE, FIRE,
+    FIRE_TASK,
 )  # fmt: skip
 
 FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"))

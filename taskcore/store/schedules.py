@@ -1,0 +1,228 @@
+"""Schedules: when each is due next, and the one fire of each due time, whoever looks first and whatever died."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from taskcore.store.births import Births, Order
+from taskcore.store.file import Transaction
+
+GRACE: Final = 60.0
+"""Seconds by which a fire may be late without having been missed, where missed ones are skipped."""
+AT_ONCE: Final = 500
+"""Fires of one schedule in one transaction; the next one goes on."""
+
+
+class Plan(NamedTuple):
+    """What code says of a schedule, to be fired by the engines that have it."""
+
+    order: Order
+    """The task, but for when it is submitted."""
+    catch_up: str
+    overlap: bool
+
+
+class Row(NamedTuple):
+    name: str
+    task: str
+    options: str
+    every: float | None
+    cron: str | None
+    tz: str | None
+    enabled: bool
+    next_at: float | None
+    last_at: float | None
+    last_task: int | None
+
+
+_ROW: Final = "SELECT name, task, options, every, cron, tz, enabled, next_at, last_at, last_task FROM taskcore_schedule"
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    row = Row(*values)
+    return row._replace(enabled=bool(row.enabled))
+
+
+@functools.lru_cache(256)
+def _cron(expression: str, tz: str | None) -> Callable[[float], float]:
+    from taskcore.cron import Cron  # slow to import, for those who have schedules
+
+    return Cron(expression, tz).after
+
+
+def _after(row: Row, moment: float) -> float:
+    """The first due time after this one, which is a due time too, or where the counting begins."""
+    if row.every is not None:
+        return moment + row.every
+    return _cron(row.cron or "", row.tz)(moment)
+
+
+def _latest(row: Row, first: float, now: float) -> float:
+    """The last due time up to now, of those from `first` on."""
+    if row.every is not None:
+        return first + (now - first) // row.every * row.every
+    after, back = _cron(row.cron or "", row.tz), 60.0
+    while now - back > first and after(now - back) > now:
+        back *= 2
+    latest = first if now - back <= first else after(now - back)
+    while (then := after(latest)) <= now:
+        latest = then
+    return latest
+
+
+# -- what code and operators say -----------------------------------------------------------------------------------
+
+
+def give(tx: Transaction, name: str, plan: Plan, said: Mapping[str, Any], now: float) -> None:
+    """What code says: `said` has every, cron, tz and enabled. What it did not say the last time takes effect; the same
+    said again leaves an operator's change alone."""
+    text, order = json.dumps(said, sort_keys=True), plan.order
+    found = tx.execute("SELECT given FROM taskcore_schedule WHERE name = ?", (name,)).fetchone()
+    tx.freed = True
+    if found is None:
+        row = Row(name, order.name, order.kind_options, said["every"], said["cron"], said["tz"], True, None, None, None)
+        tx.execute(
+            """INSERT INTO taskcore_schedule (name, task, options, every, cron, tz, enabled, given, next_at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                name, order.name, order.kind_options, said["every"], said["cron"], said["tz"], said["enabled"], text,
+                _after(row, now),
+            ),
+        )  # fmt: skip
+        return
+    tx.execute(
+        "UPDATE taskcore_schedule SET task = ?, options = ?, given = ? WHERE name = ?",
+        (order.name, order.kind_options, text, name),
+    )
+    before = json.loads(found[0])
+    if any(before[what] != said[what] for what in ("every", "cron", "tz")):
+        tx.execute(
+            "UPDATE taskcore_schedule SET every = ?, cron = ?, tz = ? WHERE name = ?",
+            (said["every"], said["cron"], said["tz"], name),
+        )
+        _set_next(tx, name, now)
+    if before["enabled"] != said["enabled"]:
+        enable(tx, name, said["enabled"], now)
+
+
+def _set_next(tx: Transaction, name: str, now: float) -> None:
+    """The times themselves changed: the next follows from the last one that was, if there was one."""
+    row = one(tx, name)
+    if row is not None:
+        begin = now if row.last_at is None or row.last_at > now else row.last_at
+        tx.execute("UPDATE taskcore_schedule SET next_at = ? WHERE name = ?", (_after(row, begin), name))
+        tx.freed = True
+
+
+def set_every(tx: Transaction, name: str, every: float, now: float) -> None:
+    """What an operator says: it holds until code says something new."""
+    tx.execute("UPDATE taskcore_schedule SET every = ? WHERE name = ?", (every, name))
+    _set_next(tx, name, now)
+
+
+def enable(tx: Transaction, name: str, enabled: bool, now: float) -> None:
+    """What was due while it was disabled is not caught up on."""
+    row = one(tx, name)
+    if row is None or row.enabled == enabled:
+        return
+    tx.execute("UPDATE taskcore_schedule SET enabled = ? WHERE name = ?", (enabled, name))
+    if enabled and row.next_at is not None and row.next_at <= now:
+        following = _after(row, _latest(row, row.next_at, now))
+        tx.execute("UPDATE taskcore_schedule SET next_at = ? WHERE name = ?", (following, name))
+    tx.freed = True
+
+
+def one(connection: Any, name: str) -> Row | None:
+    found = connection.execute(f"{_ROW} WHERE name = ?", (name,)).fetchone()
+    return None if found is None else _row(found)
+
+
+def names(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM taskcore_schedule ORDER BY name").fetchall()]
+
+
+# -- firing --------------------------------------------------------------------------------------------------------
+
+
+def fire(tx: Transaction, plans: Mapping[str, Plan], now: float) -> tuple[float | None, bool]:
+    """Submit a task for each due time of these schedules that has come. → the next due time, and whether there was one.
+
+    The task, the record of the fire and the schedule's next time are one commit.
+    """
+    births, last_id = Births(tx, now), tx.known.last_id
+    for row in _look(tx, plans):
+        if row.last_at is not None and row.last_at > now:
+            row = _set_back(tx, row, now)
+        if row.next_at is not None and row.next_at <= now:
+            _fire(tx, births, row, plans[row.name], now)
+    births.flush()
+    found: list[float] = [row.next_at for row in _look(tx, plans) if row.next_at is not None]
+    return min(found, default=None), tx.known.last_id > last_id
+
+
+def _look(tx: Transaction, plans: Collection[str]) -> list[Row]:
+    rows = tx.execute(
+        f"{_ROW} WHERE enabled = 1 AND name IN (SELECT value FROM json_each(?))", (json.dumps(list(plans)),)
+    ).fetchall()
+    return [_row(values) for values in rows]
+
+
+def _set_back(tx: Transaction, row: Row, now: float) -> Row:
+    """The clock was set back behind a time that was due already: go on from now, but fire no due time again."""
+    due = row.next_at
+    if row.every is not None and due is not None:
+        due -= max(0.0, (due - now) // row.every) * row.every
+    elif row.cron is not None:
+        due = _after(row, now)
+    while due is not None and _fired(tx, row.name, due):
+        due = _after(row, due)
+    if due != row.next_at:
+        tx.execute("UPDATE taskcore_schedule SET next_at = ? WHERE name = ?", (due, row.name))
+    return row._replace(next_at=due)
+
+
+def _fired(tx: Transaction, name: str, due: float) -> bool:
+    found = tx.execute("SELECT 1 FROM taskcore_fire WHERE schedule = ? AND due_at = ?", (name, due)).fetchone()
+    return found is not None
+
+
+def _fire(tx: Transaction, births: Births, row: Row, plan: Plan, now: float) -> None:
+    first = row.next_at
+    assert first is not None
+    dues: list[float] = []
+    if plan.catch_up == "all":
+        due = first
+        while due <= now and len(dues) < AT_ONCE:
+            dues.append(due)
+            due = _after(row, due)
+        latest = dues[-1]
+    else:
+        latest = _latest(row, first, now)
+        if plan.catch_up == "once" or now - latest <= GRACE:
+            dues.append(latest)
+        if dues and not plan.overlap and _unfinished(tx, row.last_task):
+            dues.clear()
+    order, task_id = plan.order, row.last_task
+    if plan.catch_up == "all" and not plan.overlap and order.serial is None:
+        order = replace(order, serial=f"schedule {row.name}")
+    for due in dues:
+        if _fired(tx, row.name, due):
+            continue
+        task_id, _ = births.add(replace(order, submitted_at=now))
+        tx.execute("INSERT INTO taskcore_fire (schedule, due_at, task) VALUES (?, ?, ?)", (row.name, due, task_id))
+    tx.execute(
+        "UPDATE taskcore_schedule SET next_at = ?, last_at = ?, last_task = ? WHERE name = ?",
+        (_after(row, latest), dues[-1] if dues else row.last_at, task_id, row.name),
+    )
+
+
+def _unfinished(tx: Transaction, task: int | None) -> bool:
+    if task is None:
+        return False
+    found = tx.execute("SELECT 1 FROM taskcore_task WHERE id = ? AND finished_at IS NULL", (task,)).fetchone()
+    return found is not None
