@@ -107,9 +107,13 @@ def must_hold(tx: Transaction, task: int, token: int) -> None:
         raise LeaseLost(task, token)
 
 
-def keep(tx: Transaction, task: int, token: int, steps: Sequence[Step], drop: str | None = None) -> None:
-    """Write these steps, and forget what was kept in the scope `drop`. `LeaseLost`."""
+def keep(
+    tx: Transaction, task: int, token: int, steps: Sequence[Step], drop: str | None = None, saved: str | None = None
+) -> None:
+    """Write these steps, and what was `saved` in them; forget what was kept in the scope `drop`. `LeaseLost`."""
     must_hold(tx, task, token)
+    if saved is not None:
+        tx.execute(_SHOW["result"], (saved, task))
     for step in steps:
         put(tx, task, step)
     if drop is not None:
@@ -181,7 +185,8 @@ class Notes(NamedTuple):
     id: int
     token: int
     columns: dict[str, Any]
-    """progress, message, label, step, result: column → new value."""
+    """progress, message, label, step: column → new value; result → a function that gives the newest one, so that an
+    older one never comes after it."""
     lines: list[Line]
     steps: list[Step]
 
@@ -202,7 +207,7 @@ def note(tx: Transaction, notes: Sequence[Notes]) -> list[int]:
         if tx.execute(_HOLDS, (each.id, each.token)).fetchone() is None:
             continue
         for column, value in each.columns.items():
-            tx.execute(_SHOW[column], (value, each.id))
+            tx.execute(_SHOW[column], (value() if column == "result" else value, each.id))
         if "label" in each.columns:
             relabelled.append(each.id)
         for line in each.lines:
