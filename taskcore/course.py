@@ -129,8 +129,8 @@ class Course:
         self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
 
     def keep(self, step: Step, drop: str | None = None) -> None:
-        """In the file when this returns, or at the end of the body's own transaction, with what was saved in it. `drop`:
-        the scope of what need no longer be known. `LeaseLost`."""
+        """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
+        `drop`: the scope of what need no longer be known. `LeaseLost`."""
         saved = self._work.saved_text if self._work.unsaved else None
         if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
             self._stage.file.write(steps.keep, *self._claim, self.with_pending(step), drop, saved)
