@@ -223,7 +223,12 @@ def finished(value: Any) -> Any:
         return value
     import asyncio  # a third of what importing taskcore would cost, for those who have async bodies
 
-    return asyncio.run(value)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(value)
+    value.close()
+    raise TypeError("a step of an async body is a plain function: its loop cannot run another one inside")
 
 
 def _is(error: BaseException, parting: Suspend) -> bool:

@@ -89,7 +89,7 @@ class Course:
             if (found.kind, found.name, found.n) == (kind, name, n):
                 scope.at += 1
                 return found
-            if not self._diverged:
+            if not (self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
                 raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
             self._loosen(scope)
         self._last += 1

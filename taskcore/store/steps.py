@@ -47,6 +47,15 @@ def load(connection: sqlite3.Connection, task: int) -> list[Step]:
     return [Step(*row) for row in connection.execute(_LOAD, (task,)).fetchall()]
 
 
+def child_began_anew(connection: sqlite3.Connection, task: int) -> bool:
+    """Whether somebody gave a child of this body another life, so that it may have ended otherwise than the body knows:
+    of all its attempts, only a life's last does not end by failing or lapsing."""
+    row = connection.execute(
+        "SELECT 1 FROM taskcore_task WHERE parent = ? AND attempts > failures + lapses + 1 LIMIT 1", (task,)
+    ).fetchone()
+    return row is not None
+
+
 def shown(connection: sqlite3.Connection, task: int) -> list[tuple[str, str, float, float]]:
     """(name, result text, started_at, finished_at) of the steps proper."""
     return connection.execute(
