@@ -184,6 +184,7 @@ def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: f
     succeeded = json.dumps(_pick(tx, tasks, json.dumps(["succeeded"])))
     for statement in steps.FORGET:
         tx.execute(statement, {"ids": succeeded})
+    tx.execute(steps.WAIT_ANEW, {"ids": text})
     tx.execute(_RERUN, {"ids": text})
     tx.execute(_TAKE_KEY, {"ids": text})
     families.gate(tx, both)
