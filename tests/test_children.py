@@ -37,7 +37,6 @@ def processes():
 # -- made once -----------------------------------------------------------------------------------------------------
 
 
-
 def test_a_submit_in_a_body_is_the_same_child_every_time(inline):
     stumble, got = failing(2), []
     child = inline.task(lambda x: x, name="child")
@@ -134,6 +133,7 @@ def test_calls_that_were_refused_keep_their_places(inline):
     inline.run()
     assert future.result() == (2, [3])
     assert len(inline.tasks.where(parent=future)) == 2
+
 
 # -- waiting for them ----------------------------------------------------------------------------------------------
 
