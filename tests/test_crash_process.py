@@ -807,6 +807,23 @@ def test_a_process_killed_in_its_threads_at_every_statement_leaves_a_story_that_
     assert min(points for points, _ in halves(dies_among_threads, story, where, 1)) > 20
 
 
+def test_what_the_loop_is_about_to_write_of_a_body_comes_with_what_the_body_itself_writes_before(path):
+    """Between the two a kill would leave a step in the file whose predecessor is not there."""
+    with Engine(path, executor=InlineExecutor(), clock=ManualClock(0)) as engine:
+
+        @engine.task
+        def body():
+            with contextlib.suppress(ZeroDivisionError):
+                current().step("in vain", lambda: 1 / 0)
+            _, work = taskcore.body.current_work()
+            taken = work.take_notes()
+            assert [step.name for step in taken.steps] == ["in vain"]
+            current().step("after", int)
+            return rows(path, "SELECT name, state FROM taskcore_step ORDER BY place")
+
+        assert body.submit().result() == [("in vain", "failed"), ("after", "kept")]
+
+
 # -- two processes --------------------------------------------------------------------------------------------------
 
 
