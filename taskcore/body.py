@@ -33,7 +33,7 @@ class Work:
 
     __slots__ = (
         "began", "broken", "claimed", "contest", "course", "definition", "error", "kind", "lines", "notes", "parting",
-        "saved", "since", "stop", "timeout", "took",
+        "saved", "saved_text", "since", "stop", "timeout", "took", "unsaved",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, kind: Kind, definition: Definition) -> None:
@@ -59,6 +59,10 @@ class Work:
         self.broken: Exception | None = None
         """Why the attempt fails, whatever the body makes of it."""
         self.saved: dict[str, Any] | None = None
+        self.saved_text = ""
+        """The same as it is to be stored."""
+        self.unsaved = False
+        """Whether it must be in the file before the step that it was saved in is."""
         self.notes: dict[str, Any] | None = None
         """What is to be shown in the row's columns, not yet written."""
         self.lines: deque[Line] | None = None
@@ -219,7 +223,12 @@ def finished(value: Any) -> Any:
         return value
     import asyncio  # a third of what importing taskcore would cost, for those who have async bodies
 
-    return asyncio.run(value)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(value)
+    value.close()
+    raise TypeError("a step of an async body is a plain function: its loop cannot run another one inside")
 
 
 def _is(error: BaseException, parting: Suspend) -> bool:

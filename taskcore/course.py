@@ -89,7 +89,7 @@ class Course:
             if (found.kind, found.name, found.n) == (kind, name, n):
                 scope.at += 1
                 return found
-            if not self._diverged:
+            if not (self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
                 raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
             self._loosen(scope)
         self._last += 1
@@ -129,22 +129,24 @@ class Course:
         self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
 
     def keep(self, step: Step, drop: str | None = None) -> None:
-        """In the file when this returns, or at the end of the body's own transaction. `drop`: the scope of what need no
-        longer be known. `LeaseLost`."""
+        """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
+        `drop`: the scope of what need no longer be known. `LeaseLost`."""
+        saved = self._work.saved_text if self._work.unsaved else None
         if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
-            self._stage.file.write(steps.keep, *self._claim, self.with_pending(step), drop)
+            self._stage.file.write(steps.keep, *self._claim, self.with_pending(step), drop, saved)
             self.fail(step)
             return
-        if not self.pending and drop is None:
+        if not self.pending and drop is None and saved is None:
             if not self._stage.file.once(steps.KEEP, (*step[:11], *self._claim)):
                 raise LeaseLost(*self._claim)
             return
         taken = self.take()
         try:
-            self._stage.file.write(steps.keep, *self._claim, [*taken, step], drop)
+            self._stage.file.write(steps.keep, *self._claim, [*taken, step], drop, saved)
         except BaseException:
             self.pending.update({other.place: other for other in taken})
             raise
+        self._work.unsaved = False
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They

@@ -25,6 +25,11 @@ class Display:
         self._works: dict[int, Work] = {}
         self._unwritten: list[Notes] = []  # of a commit that failed
         self._writing = threading.Lock()  # over taking notes until they are written: the older come first
+        self._writer: int | None = None  # the thread that holds it
+        self._committed: list[Transaction] = []
+        self.tell: Callable[[Transaction], None] = lambda _: None
+        """Called after each commit that was made under the lock, without it: who is told may look, or wait for one who
+        does."""
         self.due = 0.0
         """When the turn should write, by the machine's clock, if there is anything."""
 
@@ -43,22 +48,39 @@ class Display:
             if notes:
                 self._file.write(write, notes, self._clock.now())
 
+    def holds_back(self, tx: Transaction) -> bool:
+        """Whether whoever is to be told of this commit is told when the calling thread has let go of the lock."""
+        if self._writer != threading.get_ident():
+            return False
+        self._committed.append(tx)
+        return True
+
     @contextlib.contextmanager
     def taken(self, ending: Sequence[Work]) -> Iterator[list[Notes]]:
         """All there is, of bodies that end first. To be written in the block; kept if that raises."""
-        with self._writing:
-            works = list(ending)
-            while self._works:
-                with contextlib.suppress(KeyError):
-                    works.append(self._works.popitem()[1])
-            notes, self._unwritten = self._unwritten, []
-            notes += [note for work in works if (note := work.take_notes()) is not None]
-            self.due = monotonic() + SOON
-            try:
-                yield notes
-            except BaseException:
-                self._unwritten = notes
-                raise
+        committed: list[Transaction] = []
+        try:
+            with self._writing:
+                self._writer = threading.get_ident()
+                try:
+                    works = list(ending)
+                    while self._works:
+                        with contextlib.suppress(KeyError):
+                            works.append(self._works.popitem()[1])
+                    notes, self._unwritten = self._unwritten, []
+                    notes += [note for work in works if (note := work.take_notes()) is not None]
+                    self.due = monotonic() + SOON
+                    try:
+                        yield notes
+                    except BaseException:
+                        self._unwritten = notes
+                        raise
+                finally:
+                    self._writer = None
+                    committed, self._committed = self._committed, committed
+        finally:
+            for tx in committed:
+                self.tell(tx)
 
 
 def write(tx: Transaction, notes: Sequence[Notes], now: float) -> None:

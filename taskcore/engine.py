@@ -116,7 +116,7 @@ class Engine(Executor):
         self._intake = Intake(self)
         self.limits = Limits(self)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
-        self._file.on_commit = self._on_commit
+        self._file.on_commit, self._scheduler.display.tell = self._on_commit, self._tell
         if hasattr(self._clock, "subscribe"):
             self._clock.subscribe(self._scheduler.look_again)
         exits.watch(self, executor)
@@ -546,6 +546,10 @@ class Engine(Executor):
         self._write(operate.depend, self._id_of(future), upstream, checked.on, checked.otherwise, self._now())
 
     def _on_commit(self, tx: Transaction) -> None:
+        if not self._scheduler.display.holds_back(tx):
+            self._tell(tx)
+
+    def _tell(self, tx: Transaction) -> None:
         if not tx.of_a_turn:
             self._scheduler.committed(tx)
         self._futures.ended(tx.ended)

@@ -6,10 +6,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore import submission
+from taskcore.errors import KeyConflict
 from taskcore.future import TaskFuture
 from taskcore.options import OF_THE_KIND, Options
 from taskcore.options import text as checked_text
-from taskcore.store import follow
+from taskcore.store import families, follow
 from taskcore.store.file import Transaction
 from taskcore.store.look import NO_ARGUMENTS
 from taskcore.transaction import TransactionScope
@@ -55,6 +56,8 @@ class JobScope:
             job = self._stored()
             tx.building.add(job.id)
             tx.births.flush()
+            if job.id not in families.jobs_above(tx, job.id):
+                raise KeyConflict(self._name, str(self._options.key), job.id)
             tx.scope.jobs.append(job.id)
             tx.scope.submitted = True
             self._tx, self._job = tx, job.id

@@ -346,7 +346,10 @@ class Run:
                 raise TypeError(f"{name!r} cannot be stored: {error}") from error
         saved = self._stage.saved(self._work)
         saved.update(stored)
-        self._note("result", encode(saved))
+        work = self._work
+        work.saved_text = encode(saved)
+        work.unsaved = True
+        self._note("result", lambda: work.saved_text)
 
     def command(self, argv: list[Any] | tuple[Any, ...], /, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program and wait for it, in this thread; it is killed, with all it started, on cancel, timeout, close

@@ -37,7 +37,6 @@ def processes():
 # -- made once -----------------------------------------------------------------------------------------------------
 
 
-
 def test_a_submit_in_a_body_is_the_same_child_every_time(inline):
     stumble, got = failing(2), []
     child = inline.task(lambda x: x, name="child")
@@ -134,6 +133,7 @@ def test_calls_that_were_refused_keep_their_places(inline):
     inline.run()
     assert future.result() == (2, [3])
     assert len(inline.tasks.where(parent=future)) == 2
+
 
 # -- waiting for them ----------------------------------------------------------------------------------------------
 
@@ -531,6 +531,30 @@ def test_a_failed_child_is_run_again_when_its_parent_is_retried(inline):
     assert seen["awake"] == 3
 
 
+def test_a_child_that_somebody_reruns_while_its_parent_sleeps_may_end_otherwise(inline):
+    """The body that handled its failure finds that there is nothing to handle: it was not changed, its child was."""
+    seen = []
+    child = inline.task(failing(), name="child")
+
+    def body():
+        run = taskcore.current()
+        (found,) = run.gather(child, ["good"], return_exceptions=True)
+        if isinstance(found, Exception):
+            run.step("excuse", seen.append, "excuse")
+        run.step("both", seen.append, "both")
+        run.wait_for("go")
+        run.step("end", seen.append, found)
+
+    future = task(inline, body).submit()
+    inline.run()
+    assert seen == ["excuse", "both"]
+    assert inline.tasks.where(phase="failed").rerun() == 1
+    future.signal("go")
+    future.result()
+    assert seen == ["excuse", "both", "good"]
+    assert future.snapshot().failures == 0
+
+
 def test_a_job_in_a_body_is_a_child_with_children(inline):
     stumble = failing()
     child = inline.task(lambda x: x, name="child")
@@ -576,6 +600,20 @@ def test_an_async_body_awaits_its_children(inline):
     assert future.result() == 31
     assert seen == ["s"] and len(inline.tasks.where(parent=future)) == 6
     assert future.snapshot().attempts == 1
+
+
+def test_a_step_of_an_async_body_is_a_plain_function(inline):
+    async def fn(*_):
+        return 1
+
+    async def body():
+        run = taskcore.current()
+        for verb in (run.step, run.transact):
+            with pytest.raises(TypeError, match="plain function"):
+                verb("s", fn)
+        return run.step("t", lambda: 2)
+
+    assert task(inline, body).submit().result() == 2
 
 
 def test_a_child_may_be_async_and_its_exception_is_awaited(inline):

@@ -22,11 +22,11 @@ import threading
 import time
 
 import pytest
-from test_crash import PATIENCE, Child, Fuse, rows, say, until, whole, wrongs
+from test_crash import Child, Fuse, rows, say, until, whole, wrongs
 
 import taskcore.run
 import taskcore.scheduler
-from taskcore import Engine, TaskFailed, current
+from taskcore import Engine, current
 from taskcore.testing import InlineExecutor, ManualClock
 
 
@@ -50,13 +50,12 @@ class Story:
     """Operations that may be done again where it is not known whether they were done. A step is named by what it does,
     which is said once in the whole story; all that is done is noted in a file beside the database."""
 
-    SCRIPT = ("begin", "work")
-    AHEAD = 0
-    """Seconds that a process which takes up the story is ahead of the one that was killed."""
+    SCRIPT: tuple[str, ...] = ("begin", "work")
 
     def __init__(self, path, since=0, threads=0):
         self.path, self.since = path, since
         self.ledger = os.open(f"{path}.ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.returned = os.open(f"{path}.returned", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.clock = ManualClock(5000 if since else 1000)
         crew = {"workers": threads} if threads else {"executor": InlineExecutor()}
         self.engine = Engine(path, clock=self.clock, name="story", **crew)
@@ -80,16 +79,24 @@ class Story:
         self.engine.run()
         self.engine.close()
         os.close(self.ledger)
+        os.close(self.returned)
 
     def did(self, what, value):
         os.write(self.ledger, f"{what}\n".encode())
         return value
 
     def step(self, what, value):
-        return current().step(what, self.did, what, value)
+        found = current().step(what, self.did, what, value)
+        os.write(self.returned, f"{what}\n".encode())
+        return found
+
+    def transact(self, what, fn, *args):
+        found = current().transact(what, fn, *args)
+        os.write(self.returned, f"{what}\n".encode())
+        return found
 
     def send(self, word):
-        """To the story's first task; once, whatever was sent already. Who sends keeps no record, so the file is asked."""
+        """To the story's first task; once, whatever was sent already. Who sends has no record: the file is asked."""
         sent = rows(self.path, "SELECT payload FROM taskcore_signal UNION ALL SELECT result FROM taskcore_step")
         if (json.dumps(word),) not in sent:
             self.engine.future(1).signal("word", word)
@@ -169,11 +176,11 @@ class Transacted(Story):
         @engine.task
         def trunk():
             run = current()
-            first = run.transact("first booking", book, "first booking", 1)
-            second = run.transact("second booking", book_and_submit, "second booking", 2)
+            first = self.transact("first booking", book, "first booking", 1)
+            second = self.transact("second booking", book_and_submit, "second booking", 2)
             third = leaf.submit(3)
             run.wait(third)
-            return [first, second, run.transact("third booking", book, "third booking", 5)]
+            return [first, second, self.transact("third booking", book, "third booking", 5)]
 
         self.trunk = trunk
 
@@ -329,7 +336,8 @@ class Subject(Story):
             pipeline.task(lambda name: self.step("cutout", name), name="cutout")
             pipeline.task(lambda name: self.step("match", name), name="match", needs={"cutout": "succeeded"})
             pipeline.task(lambda name: self.step("plot", name), name="plot", needs=["cutout"])
-        self.now.task(lambda name: self.step("alert", name), name="alert", needs={"match": "finished", "plot": "succeeded"})
+        needs = {"match": "finished", "plot": "succeeded"}
+        self.now.task(lambda name: self.step("alert", name), name="alert", needs=needs)
 
     def begin(self):
         self.before.start("2020xyz")
@@ -368,7 +376,7 @@ class Refused(Story):
             fail()
             children.append(leaf.submit(1))
             fail(2)
-            run.transact("booking", book)
+            self.transact("booking", book)
             fail()
             word = run.wait_for("word")
             with contextlib.suppress(TypeError):
@@ -394,7 +402,52 @@ class Refused(Story):
         self.send("word")
 
 
-STORIES = (ByHand, Gathered, Transacted, Patient, Night, Tree, Tracked, Subject, Refused)
+class Saved(Story):
+    """What is saved in a step is there whenever the step is: it is not run again to save it once more."""
+
+    def define(self, engine):
+        def save(what, **values):
+            current().save(**values)
+            return self.did(what, None)
+
+        @engine.task
+        def leaf(n):
+            return n
+
+        @engine.task(max_attempts=2, backoff=taskcore.constant(1))
+        def trunk():
+            run = current()
+            run.step("save one", save, "save one", one=1)
+            run.wait(leaf.submit(1))
+            for n in run.track(range(2)):
+                run.step(f"save item {n}", save, f"save item {n}", **{f"item {n}": n})
+            self.transact("save two", lambda db: save("save two", two=2))
+            run.save(three=3)
+            leaf.submit(2)
+            if not run.task.failures:
+                raise ValueError("not yet")
+            run.sleep(1)
+            return {"four": 4}
+
+        self.trunk = trunk
+
+    SCRIPT = ("begin", "work", "wait_long", "work")
+
+    def begin(self):
+        self.trunk.options(key="trunk").submit()
+
+    def wait_long(self):
+        self.clock.advance(200)
+
+    @staticmethod
+    def kept(ask):
+        found = Story.kept(ask)
+        for (done,) in ask("SELECT CAST(result AS INTEGER) FROM taskcore_step WHERE kind = 'track'"):
+            found += [f"save item {n}" for n in range(done)]
+        return found
+
+
+STORIES = (ByHand, Gathered, Transacted, Patient, Night, Tree, Tracked, Subject, Refused, Saved)
 
 
 def fate(path):
@@ -412,10 +465,10 @@ def fate(path):
             called[task] = f"{own}#{seen[own]}"
         found = collections.Counter()
         for task, *row in ask(
-            """SELECT t.id, t.phase, t.label, t.failures, t.blockers, t.held, t.gated, t.behind, t.children, t.open, t.serial,
-                   t.result, t.progress, t.waiting_for, t.phase = 'succeeded' AND t.last_error IS NOT NULL, t.attempts - (
-                   SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = t.id
-               ) FROM taskcore_task AS t"""
+            """SELECT t.id, t.phase, t.label, t.failures, t.blockers, t.held, t.gated, t.behind, t.children, t.open,
+                   t.serial, t.result, t.progress, t.waiting_for, t.phase = 'succeeded' AND t.last_error IS NOT NULL,
+                   t.attempts - (SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = t.id)
+               FROM taskcore_task AS t"""
         ):
             found["task", called[task], *row] += 1
         for task, within, kind, name, n, state, result, of in ask(
@@ -472,7 +525,8 @@ def odds(path):
         unfinished = [c for c in children[task] if tasks[c]["finished_at"] is None or tasks[c]["open"]]
         if (row["children"], row["open"]) != (len(children[task]), len(unfinished)):
             found.append(f"#{task} counts {row['open']} of {row['children']} children open: {unfinished}")
-        asleep, ended, why = row["phase"] == "suspended" and row["job"] is None, row["finished_at"] is not None, row["waiting_for"]
+        asleep, ended = row["phase"] == "suspended" and row["job"] is None, row["finished_at"] is not None
+        why = row["waiting_for"]
         if (asleep and why in ("children", "tasks")) != (joins[task] > 0):
             found.append(f"#{task} is {row['phase']}, waits for {why}, and has {joins[task]} joins")
         if asleep and why == "sleep" and row["greenfield"] is None:
@@ -498,8 +552,8 @@ def kept(story, path):
         return collections.Counter(story.kept(connection.execute))
 
 
-def noted(path, since=0):
-    with contextlib.suppress(FileNotFoundError), open(f"{path}.ledger", "rb") as file:
+def noted(path, since=0, ledger="ledger"):
+    with contextlib.suppress(FileNotFoundError), open(f"{path}.{ledger}", "rb") as file:
         file.seek(since)
         return collections.Counter(file.read().decode().splitlines())
     return collections.Counter()
@@ -510,7 +564,7 @@ def size(path):
 
 
 def remove(path):
-    for end in ("", "-wal", "-shm", "-taskcore", ".ledger", ".done"):
+    for end in ("", "-wal", "-shm", "-taskcore", ".ledger", ".returned", ".done"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + end)
 
@@ -577,9 +631,9 @@ class Stage:
             json.dump((fuse.count, fuse.states, fuse.texts), file)
 
     def points(self, thorough):
-        """(statement, whether after it) at which to die. To die after a statement is to die before the next one, but for
-        the last, and for what follows a commit. Unless it is to be `thorough`, a transaction of the same statements as
-        one before is only died in at its end."""
+        """(statement, whether after it) at which to die. To die after a statement is to die before the next one, but
+        for the last, and for what follows a commit. Unless it is to be `thorough`, a transaction of the same statements
+        as one before is only died in at its end."""
         begin, seen = 0, set()
         for end, _ in self.states:
             shape = tuple(self.texts[begin:end])
@@ -623,6 +677,9 @@ class Stage:
     def take_up(self, path, what):
         """Finish what the file has left to be done, and compare."""
         before, since, had = kept(self.story, path), size(path + ".done"), size(path + ".ledger")
+        lost = set(noted(path, ledger="returned")) - set(before)
+        if lost:
+            say(what, f"and {sorted(lost)} had returned, but were not in the file")
         if self.threads:
             assert in_a_child(self._taken_up, path, since) == 0, what
         else:
@@ -699,7 +756,7 @@ def halves():
         for share, process in enumerate(processes):
             process.tell(" ".join(map(str, (function.__name__, story, tempfile.mkdtemp(dir=where), share, 2, *args))))
         try:
-            said = [process.hears("over", patience=300) for process in processes]
+            said = [process.hears("over", patience=120) for process in processes]
         except BaseException:
             while processes:
                 processes.pop().close()
@@ -748,6 +805,23 @@ def test_a_process_killed_in_its_threads_at_every_statement_leaves_a_story_that_
     halves, where, story
 ):
     assert min(points for points, _ in halves(dies_among_threads, story, where, 1)) > 20
+
+
+def test_what_the_loop_is_about_to_write_of_a_body_comes_with_what_the_body_itself_writes_before(path):
+    """Between the two a kill would leave a step in the file whose predecessor is not there."""
+    with Engine(path, executor=InlineExecutor(), clock=ManualClock(0)) as engine:
+
+        @engine.task
+        def body():
+            with contextlib.suppress(ZeroDivisionError):
+                current().step("in vain", lambda: 1 / 0)
+            _, work = taskcore.body.current_work()
+            taken = work.take_notes()
+            assert [step.name for step in taken.steps] == ["in vain"]
+            current().step("after", int)
+            return rows(path, "SELECT name, state FROM taskcore_step ORDER BY place")
+
+        assert body.submit().result() == [("in vain", "failed"), ("after", "kept")]
 
 
 # -- two processes --------------------------------------------------------------------------------------------------
@@ -804,10 +878,10 @@ def test_a_sleeping_parent_is_not_left_asleep_when_the_process_of_its_child_is_k
     since = time.monotonic()
     if max_lapses == 0:
         assert parents.end() == [json.dumps("lost")]
-        assert time.monotonic() - since < 2
+        assert time.monotonic() - since < 5
     else:
         until(lambda: rows(path, "SELECT 1 FROM taskcore_task WHERE lapses = 1 AND phase = 'ready'"), "it has lapsed")
-        assert time.monotonic() - since < 2
+        assert time.monotonic() - since < 5
         assert asleep(path)
         again = child(runs_the_child, path, False)
         again.hears("began", "ended")
@@ -841,7 +915,7 @@ def test_a_sleeping_parent_does_not_lapse_with_its_process(path, child, childs_t
 def test_a_child_that_ends_while_its_parents_process_dies_wakes_the_parent_once(path, child):
     """The parent is killed as it takes up what its child's end had woken it for."""
     parents = child(dies_when_woken, path)
-    assert parents.end(code=-signal.SIGKILL) == ["prepared", "1 and up"]
+    assert parents.end(code=-signal.SIGKILL) == ["prepared", "woken"]
     assert rows(path, "SELECT count(*) FROM taskcore_join") == [(0,)], "one suspension, one wake"
     assert child(runs_the_parent, path).end() == [json.dumps([7])]
     assert wrongs(path) + odds(path) == []
@@ -856,7 +930,7 @@ def dies_when_woken(path):
             run = taskcore.current()
             run.step("prepare", say, "prepared")
             run.wait(part.submit(7))
-            say("1 and up")
+            say("woken")
             os.kill(os.getpid(), signal.SIGKILL)
 
         parent.options(key="parent").submit().result()
@@ -907,6 +981,10 @@ def works(path, ledger):
         if depth > 1:
             one += sum(run.gather(tree, [place + "l", place + "r"], [depth - 1] * 2))
         else:
+            for n in run.track(range(3)):
+                with contextlib.suppress(ZeroDivisionError):
+                    run.step("in vain", lambda: 1 / 0)
+                step(run, f"item-{n}", n)
             failed = run.gather(refuses, [place, 2], return_exceptions=True)
             one += sum(isinstance(error, Exception) for error in failed)
         return one + step(run, "last", 0)
@@ -1005,8 +1083,9 @@ def check_a_storm(tmp_path, child, seed, seconds):
     kills = int(lines[0].split()[1])
     assert wrongs(path) + odds(path) == [], f"seed {seed}"
     before = dict(rows(path, "SELECT phase, count(*) FROM taskcore_task GROUP BY phase"))
+    unfinished = "SELECT 1 FROM taskcore_task WHERE finished_at IS NULL LIMIT 1"
     with contextlib.closing(works(path, ledger)) as engine:
-        until(lambda: not any(engine.tasks.counts().get(phase) for phase in OPEN), f"seed {seed}: all has ended", 120)
+        until(lambda: not rows(path, unfinished), f"seed {seed}: all has ended", 120)
         tasks = {task.id: task for task in engine.tasks}
     assert wrongs(path) + odds(path) == [], f"seed {seed}"
 
@@ -1016,7 +1095,7 @@ def check_a_storm(tmp_path, child, seed, seconds):
         children[task.parent_id].append(task.name)
     for task in tasks.values():
         if task.name == "tree":
-            place, depth = task.args
+            depth = task.args[1]
             assert task.result == {3: 15, 2: 7, 1: 3}[depth], f"seed {seed}: {task}"
             made = {3: ["leaf", "tree", "tree"], 2: ["tree", "tree"], 1: ["refuses", "refuses"]}[depth]
             assert sorted(children[task.id]) == made, f"seed {seed}: a submit was done twice: {task}"
@@ -1048,9 +1127,6 @@ def check_a_storm(tmp_path, child, seed, seconds):
         elif word == "leave":
             order.append(None)
     return kills, acknowledged, did, len(tasks), before
-
-
-OPEN = ("waiting", "scheduled", "ready", "running", "suspended", "paused")
 
 
 def test_bodies_whose_processes_are_killed_at_random_do_nothing_twice_and_all_end(tmp_path, child):

@@ -155,6 +155,29 @@ def test_a_tight_loop_of_progress_costs_microseconds_and_few_commits(live):
     assert len(commits) <= 20 + took / 0.02
 
 
+def test_whoever_is_told_of_an_end_may_look_whatever_bodies_show_meanwhile(inline):
+    """And may wait for somebody else who does: what is shown is written under a lock, but nobody is told under it."""
+    works, looks, display, on_commit = [], [], inline._scheduler.display, inline._file.on_commit
+
+    def body():
+        taskcore.current().progress(0.5)
+        works.append(taskcore.body.current_work()[1])
+        raise ValueError
+
+    def look(_):
+        looks.append(inline.tasks.counts())
+        other = threading.Thread(target=lambda: looks.append(inline.tasks.counts()))
+        other.start()
+        other.join(PATIENCE)
+
+    fails = task(inline, body, max_attempts=1).submit()
+    after = inline.task(int, name="after").submit(fails)
+    after.add_done_callback(look)
+    inline._file.on_commit = lambda tx: ([display.note(work) for work in works], on_commit(tx))
+    inline.run()
+    assert looks == [{"failed": 1, "skipped": 1}] * 2
+
+
 def test_nothing_is_shown_outside_a_body(inline):
     with pytest.raises(NotInTask):
         taskcore.current()

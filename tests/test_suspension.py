@@ -512,6 +512,23 @@ def test_a_cancelled_body_goes_on_where_it_was_when_it_is_rerun(inline, clock):
     assert seen == ["s", "c"]
 
 
+def test_a_wait_that_was_cancelled_has_its_whole_time_again(inline, clock):
+    def body():
+        return taskcore.current().wait_for("x", timeout=10), clock.now()
+
+    future = task(inline, body).submit()
+    inline.run()
+    clock.advance(8)
+    future.cancel()
+    clock.advance(100)
+    again = future.rerun()
+    inline.run()
+    assert again.snapshot().greenfield == 1118
+    clock.advance(9)
+    again.signal("x", 1)
+    assert again.result() == (1, 1117)
+
+
 def test_a_cancel_that_was_asked_for_wins_over_the_suspension(inline):
     def body():
         run = taskcore.current()

@@ -241,6 +241,14 @@ _ANEW: Final = """
         CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.job IS NOT NULL AND p.finished_at IS NULL
     ) AS its WHERE taskcore_task.id = its.id"""
 _GATE: Final = f"UPDATE taskcore_task SET gated = 1, blockers = blockers + 1 {_ANEW} AND its.shut AND gated = 0"
+_HELD_ABOVE: Final = """
+    WITH RECURSIVE up (id) AS (
+        SELECT t.parent FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        UNION
+        SELECT p.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
+    )
+    SELECT 1 FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
+    WHERE p.held = 1 AND p.job IS NOT NULL AND p.finished_at IS NULL LIMIT 1"""
 _HOLD: Final = """
     WITH RECURSIVE up (parent, above) AS (
         SELECT t.parent, t.parent FROM json_each(:ids) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
@@ -258,8 +266,10 @@ def gate(tx: Transaction, tasks: Collection[int]) -> None:
     """These wait for a new life: as children of a job that is not open they wait for it, and below one that is held
     they are held."""
     if tx.known.has_jobs:
-        tx.execute(_GATE, (json.dumps(list(tasks)),))
-        tx.execute(_HOLD, {"ids": json.dumps(list(tasks))})
+        ids = json.dumps(list(tasks))
+        tx.execute(_GATE, (ids,))
+        if tx.execute(_HELD_ABOVE, (ids,)).fetchone():
+            tx.execute(_HOLD, {"ids": ids})
 
 
 _UNBEGUN: Final = """

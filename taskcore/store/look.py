@@ -160,7 +160,7 @@ def task_of(row: Row, codec: Codec) -> Task:
     ) = columns  # fmt: skip
     args, kwargs = arguments(codec, args_text, links, Handle)
     if job is not None and finished_at is None:
-        progress = (children - unfinished) / children if children else 0.0
+        progress = (children - unfinished) / (children + (unfinished == 0))  # it has not ended itself
     if phase == life.WAITING and blockers:
         waiting_for = "dependencies" if blockers > gated + behind else "job" if gated else "serial"
     elif job is not None and phase == life.SUSPENDED:

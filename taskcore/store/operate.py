@@ -85,15 +85,22 @@ def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
     return len(tasks) + freed
 
 
-# Below in the graph: what depends on one of them, or on a job that is opened again since it has one of them below it.
+# Below in the graph: what depends on one of them, or on a job that is opened again since it has one of them below it;
+# and the children of the jobs among that, which run again with them.
 _DOWNSTREAM: Final = """
-    WITH RECURSIVE below (id, anew) AS (
-        SELECT value, 1 FROM json_each(:ids)
+    WITH RECURSIVE below (id, anew, job) AS (
+        SELECT t.id, 1, t.job IS NOT NULL
+        FROM json_each(:ids) AS first CROSS JOIN taskcore_task AS t ON t.id = first.value
         UNION
-        SELECT e.task, 1 FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id
+        SELECT t.id, 1, t.job IS NOT NULL FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id
+        CROSS JOIN taskcore_task AS t ON t.id = e.task WHERE below.anew OR below.job
         UNION
-        SELECT p.id, 0 FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
-        CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.job IS NOT NULL
+        SELECT p.id, 0, p.job IS NOT NULL FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
+        CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.finished_at IS NOT NULL
+        UNION
+        SELECT c.id, 1, c.job IS NOT NULL FROM below
+        CROSS JOIN taskcore_task AS j ON j.id = below.id AND j.finished_at IS NOT NULL
+        CROSS JOIN taskcore_task AS c ON c.parent = j.id WHERE below.anew AND below.job
     )
     SELECT json_group_array(DISTINCT t.id) FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
     WHERE t.finished_at IS NOT NULL AND below.anew"""
@@ -118,7 +125,11 @@ _REPLACED: Final = f"""
     )"""
 _TAKE_KEY: Final = f"""
     INSERT OR REPLACE INTO taskcore_key (name, key, task)
-    SELECT k.name, t.key, t.id {_AMONG} CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE t.key IS NOT NULL"""
+    SELECT k.name, t.key, t.id {_AMONG} CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    WHERE t.key IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM taskcore_key AS has CROSS JOIN taskcore_task AS other ON other.id = has.task
+        WHERE has.name = k.name AND has.key = t.key AND other.id <> t.id AND other.finished_at IS NULL
+    )"""
 _RERUN: Final = """
     UPDATE taskcore_task SET phase = 'waiting', label = NULL, finished_at = NULL, greenfield = NULL, failures = 0,
         lapses = 0, ahead = 0, held = 0, worker = NULL, cancel_requested_at = NULL, progress = NULL, waiting_for = NULL,
@@ -133,14 +144,19 @@ def rerun(tx: Transaction, ids: Collection[int], now: float, *, downstream: bool
 
     First all rows, then the edges that leave them, then those that enter, then one release for all.
     """
-    tasks = _pick(tx, families.made_of(tx, _pick(tx, ids, _ENDED)), _ENDED)
+    tasks = _pick(tx, ids, _ENDED)
+    tasks = _pick(tx, {*tasks, *families.made_of(tx, _with_their_keys(tx, tasks))}, _ENDED)
     if downstream and tx.known.has_edges:
-        tasks = json.loads(tx.execute(_DOWNSTREAM, {"ids": json.dumps(tasks)}).fetchall()[0][0])
-        tasks = _pick(tx, families.made_of(tx, tasks), _ENDED)
-    replaced = {task for (task,) in tx.execute(_REPLACED, {"ids": json.dumps(tasks)}).fetchall()}
-    tasks = [task for task in tasks if task not in replaced]
+        tasks = sorted(json.loads(tx.execute(_DOWNSTREAM, {"ids": json.dumps(tasks)}).fetchall()[0][0]))
+    tasks = _with_their_keys(tx, tasks)
     _anew(tx, tasks, _count_up(tx, tasks), now)
     return len(tasks)
+
+
+def _with_their_keys(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """Without those whose key another one has."""
+    replaced = {task for (task,) in tx.execute(_REPLACED, {"ids": json.dumps(list(tasks))}).fetchall()}
+    return [task for task in tasks if task not in replaced]
 
 
 def reopen(tx: Transaction, jobs: Collection[int], now: float) -> None:
@@ -168,6 +184,7 @@ def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: f
     succeeded = json.dumps(_pick(tx, tasks, json.dumps(["succeeded"])))
     for statement in steps.FORGET:
         tx.execute(statement, {"ids": succeeded})
+    tx.execute(steps.WAIT_ANEW, {"ids": text})
     tx.execute(_RERUN, {"ids": text})
     tx.execute(_TAKE_KEY, {"ids": text})
     families.gate(tx, both)

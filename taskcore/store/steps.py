@@ -47,6 +47,15 @@ def load(connection: sqlite3.Connection, task: int) -> list[Step]:
     return [Step(*row) for row in connection.execute(_LOAD, (task,)).fetchall()]
 
 
+def child_began_anew(connection: sqlite3.Connection, task: int) -> bool:
+    """Whether somebody gave a child of this body another life, so that it may have ended otherwise than the body knows:
+    of all its attempts, only a life's last does not end by failing or lapsing."""
+    row = connection.execute(
+        "SELECT 1 FROM taskcore_task WHERE parent = ? AND attempts > failures + lapses + 1 LIMIT 1", (task,)
+    ).fetchone()
+    return row is not None
+
+
 def shown(connection: sqlite3.Connection, task: int) -> list[tuple[str, str, float, float]]:
     """(name, result text, started_at, finished_at) of the steps proper."""
     return connection.execute(
@@ -107,9 +116,13 @@ def must_hold(tx: Transaction, task: int, token: int) -> None:
         raise LeaseLost(task, token)
 
 
-def keep(tx: Transaction, task: int, token: int, steps: Sequence[Step], drop: str | None = None) -> None:
-    """Write these steps, and forget what was kept in the scope `drop`. `LeaseLost`."""
+def keep(
+    tx: Transaction, task: int, token: int, steps: Sequence[Step], drop: str | None = None, saved: str | None = None
+) -> None:
+    """Write these steps, and what was `saved` in them; forget what was kept in the scope `drop`. `LeaseLost`."""
     must_hold(tx, task, token)
+    if saved is not None:
+        tx.execute(_SHOW["result"], (saved, task))
     for step in steps:
         put(tx, task, step)
     if drop is not None:
@@ -165,6 +178,9 @@ FORGET: Final = (
 )
 """What a task forgets that runs again after it succeeded."""
 
+WAIT_ANEW: Final = "DELETE FROM taskcore_step WHERE state = 'waiting' AND task IN (SELECT value FROM json_each(:ids))"
+"""Whoever cancelled a task that waited for a signal gives it the whole time again with another life."""
+
 
 # -- what is shown of a running body -------------------------------------------------------------------------------
 
@@ -181,7 +197,8 @@ class Notes(NamedTuple):
     id: int
     token: int
     columns: dict[str, Any]
-    """progress, message, label, step, result: column → new value."""
+    """progress, message, label, step: column → new value; result → a function that gives the newest one, so that an
+    older one never comes after it."""
     lines: list[Line]
     steps: list[Step]
 
@@ -202,7 +219,7 @@ def note(tx: Transaction, notes: Sequence[Notes]) -> list[int]:
         if tx.execute(_HOLDS, (each.id, each.token)).fetchone() is None:
             continue
         for column, value in each.columns.items():
-            tx.execute(_SHOW[column], (value, each.id))
+            tx.execute(_SHOW[column], (value() if column == "result" else value, each.id))
         if "label" in each.columns:
             relabelled.append(each.id)
         for line in each.lines:
