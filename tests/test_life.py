@@ -444,7 +444,7 @@ PACKAGE = Path(taskcore.__file__).parent
 
 FLOORS = [
     "errors clock codec endings pace",
-    "life backoff",
+    "life backoff printable",
     "model options settings",
     "store.known store.schema store.patience store.file store.liveness",
     "store.steps store.edges store.families store.serial store.joins store.follow",
