@@ -122,9 +122,11 @@ def _reasons(own: Row, blocked: Blocked, now: float) -> list[str]:
             asked = "" if wants == life.SUCCEEDED else f" (wanted: {quoted(wants)})"
             stuck = ", and only another run can change that" if upstream.finished_at is not None else ""
             some.append(f"#{upstream.id} {_does(upstream, now)}{asked}{stuck}")
-        total = f"more than {MANY}" if blocked.edges > MANY else blocked.edges
+        total = f" of {blocked.edges}"
+        if blocked.edges > MANY:
+            total = " tasks" if blocked.unmet > MANY else f" of more than {MANY}"
         names = f": {_listed(some, blocked.unmet)}" if some else ""
-        reasons.append(f"for {blocked.unmet} of {total}{names}")
+        reasons.append(f"for {blocked.unmet}{total}{names}")
     if blocked.first is not None:
         first = blocked.first
         count = f"more than {MANY}" if blocked.between > MANY else f"{blocked.between} more"

@@ -54,6 +54,7 @@ def test_unmet_upstreams_behind_a_thousand_met_ones_are_found(engine):
         upstreams = [engine.submit("a") for _ in range(1500)]
         last = engine.submit("last")
         task = engine.task("t").options(after=[*upstreams, last]).submit()
+    assert task.explain() == "waiting for 1501 tasks: #1 is ready, #2 is ready and many more"
     for one in engine.claim("a", n=2000):
         one.succeed()
     assert task.explain() == "waiting for 1 of more than 1000: #1501 is ready"
