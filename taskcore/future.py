@@ -8,7 +8,7 @@ from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore import life
+from taskcore import explain, life, outlook
 from taskcore.body import current_work
 from taskcore.model import Attempt, Dependency, LogLine, Step, Task
 from taskcore.options import text as checked_text
@@ -132,6 +132,10 @@ class TaskFuture(Future[Any]):
     def snapshot(self) -> Task:
         """The row, read now."""
         return self._engine._task(self._engine._id_of(self))
+
+    def explain(self) -> str:
+        """Why it is where it is, in a sentence or two: one line that any terminal may show."""
+        return explain.sentence(*outlook.of(self._engine, self._engine._id_of(self)))
 
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""

@@ -444,14 +444,14 @@ PACKAGE = Path(taskcore.__file__).parent
 
 FLOORS = [
     "errors clock codec endings pace",
-    "life backoff",
+    "life backoff printable",
     "model options settings",
     "store.known store.schema store.patience store.file store.liveness",
     "store.steps store.edges store.families store.serial store.joins store.follow",
-    "store.moves store.operate store.births store.look store.sweep",
+    "store.moves store.operate store.births store.look store.sweep store.why",
     "verdict",
     "bell course body logs command run display crew turn scheduler loop",
-    "spans exits progress future register submission spawn function intake transaction job pipeline",
+    "spans exits progress outlook explain future register submission spawn function intake transaction job pipeline",
     "selection claim home engine",
     "testing",
 ]
