@@ -71,6 +71,7 @@ TABLE: Final[dict[tuple[str, str], str]] = {
     # a job has no body: open, it is suspended, and its children end it
     (WAITING, "open"): SUSPENDED,
     (SCHEDULED, "open"): SUSPENDED,
+    (PAUSED, "open"): SUSPENDED,  # again: it was when it was paused
     (SUSPENDED, "pause"): PAUSED,
     (SUSPENDED, "complete"): SUCCEEDED,
     (PAUSED, "complete"): SUCCEEDED,

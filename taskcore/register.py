@@ -200,7 +200,7 @@ class Register:
 
     def failed(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
-        for expected in self.expecting.values():
+        for expected in list(self.expecting.values()):  # bodies go to sleep meanwhile
             errors = self._engine._scheduler.errors
             self._raised.update((task_id, errors[task_id]) for task_id in expected.intersection(task_ids, errors))
         for task_id in task_ids:

@@ -139,7 +139,7 @@ def test_a_block_inside_a_transaction_whose_exception_is_caught_outside_of_it_st
         db.execute("CREATE TABLE mine (x)")
         before = engine.submit("before")
         with contextlib.suppress(Ouch), engine.job("night", serial="s", key="k"):
-            engine.task("a").options(after=before, tags=["x"], key="k", serial="s").submit()
+            engine.task("a").options(after=before, tags=["x"], key="k", serial="t").submit()
             db.execute("INSERT INTO mine VALUES (1)")
             raise Ouch
         after = engine.submit("after")
@@ -842,37 +842,59 @@ def test_an_open_job_goes_on_when_its_upstream_is_rerun(engine):
     assert phases(job) == ["succeeded"]
 
 
-def test_an_open_job_that_was_paused_waits_for_what_was_rerun_meanwhile_and_what_has_not_begun_with_it(engine):
+def test_a_job_that_was_open_is_open_again_when_it_is_resumed_whatever_was_rerun_meanwhile(engine):
     first = engine.submit("first")
     job, child, inner, below = family(engine, after=first)
-    busy = engine.task("busy").options(parent=job).submit()
     end(engine, "first")
-    claim(engine, "busy")
     job.pause()
+    later = engine.task("c").options(parent=job).submit()
+    first.rerun()
+    with pytest.raises(InvalidTransition):
+        job.depends_on(engine.submit("other"))
+    assert job.snapshot().waiting_for == "children"
+    job.resume()
+    assert phases(job, child, inner, below, later) == ["suspended", "ready", "suspended", "ready", "ready"]
+    fail(engine, "first")
+    assert phases(job, child) == ["suspended", "ready"]
+
+
+def test_a_job_that_was_paused_before_it_opened_waits_on_when_it_is_resumed(engine):
+    first = engine.submit("first")
+    job, child, *_ = family(engine, after=first)
+    job.pause()
+    end(engine, "first")
     first.rerun()
     job.resume()
-    assert phases(job, child, inner, below, busy) == ["waiting", "waiting", "waiting", "waiting", "running"]
+    assert phases(job, child) == ["waiting", "waiting"]
     end(engine, "first")
-    assert phases(job, child, inner, below, busy) == ["suspended", "ready", "suspended", "ready", "running"]
+    assert phases(job, child) == ["suspended", "ready"]
 
 
-def test_no_child_waits_for_ever_for_a_job_that_was_skipped_over_the_head_of_a_running_one(engine):
+def test_a_job_that_was_paused_before_it_opened_does_not_end_before_it_is_resumed(engine):
+    first = engine.submit("first")
+    job, *below = family(engine, after=first)
+    job.pause()
+    engine.tasks.where(parent=job).cancel()
+    end(engine, "first")
+    assert phases(job, *below) == ["paused", "cancelled", "cancelled", "cancelled"]
+    job.resume()
+    assert phases(job) == ["succeeded"]
+
+
+def test_no_child_waits_for_ever_for_a_job_that_was_skipped_over_the_head_of_something_below(engine):
     first = engine.submit("first")
     with engine.job("night", after=first) as job:
-        busy = engine.submit("busy")
-    end(engine, "first")
-    running = claim(engine, "busy")
-    job.pause()
-    first.rerun()
-    job.resume()
+        child = engine.submit("a")
+    below = engine.task("b").options(parent=child).submit()
     fail(engine, "first")
-    assert phases(job, busy) == ["skipped", "running"]
+    assert phases(job, child, below) == ["skipped", "skipped", "ready"]
     late = engine.task("late").options(parent=job).submit()
     assert phases(job, late) == ["skipped", "skipped"]
-    running.succeed()
-    assert phases(job, busy, late) == ["skipped", "succeeded", "skipped"]
+    assert engine.tasks.where(id=child).rerun() == 1
+    assert phases(job, child) == ["skipped", "skipped"]
+    end(engine, "b")
     first.rerun(downstream=True)
-    end(engine, "first", "busy", "late")
+    end(engine, "first", "a", "late")
     assert engine.future(job.id).result() == {"succeeded": 2}
 
 

@@ -95,7 +95,7 @@ class Births:
         self._tags: list[tuple[int, int, str]] = []
         self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
         self._parents: dict[int, tuple[bool, bool]] = {}  # what a child of each is born into
-        self._jobs: dict[int, set[int]] = {}  # those that a child of each is a part of
+        self._jobs: dict[int, dict[int, str | None]] = {}  # those that a child of each is a part of
         self._children: dict[int, list[int]] = {}
         self._queued: list[tuple[str, int, int]] = []
         self._queues: set[str] = set()  # serial values that have an unfinished task
@@ -152,6 +152,7 @@ class Births:
             self.flush()
             if new:
                 edges.depend(tx, order.before, task_id, life.SUCCEEDED, "skip", self._now)
+                serial.needed(tx, task_id, self._now)
                 follow.settle(tx, self._now)
         except BaseException:
             tx.fresh.clear()
@@ -172,8 +173,8 @@ class Births:
                 return existing, False
         held, gated = (False, False) if order.parent is None else self._born_into(order.parent)
         watched = [edges.watch(tx.known, wants) for _, wants, _ in order.after] if order.after else []
-        if order.parent is not None and order.after and tx.known.has_jobs:
-            self._refuse_own_job(order.parent, order.after)
+        if order.parent is not None and (order.after or order.serial is not None) and tx.known.has_jobs:
+            self._refuse_own_job(order.parent, order.after, order.serial)
         for task_id in (*order.before, *(upstream for upstream, _, _ in order.after)):
             self._must_exist(task_id)
         tx.known.last_id = task_id = tx.known.last_id + 1
@@ -244,6 +245,9 @@ class Births:
             self._count_children()
         if self._linked:
             edges.link(tx, self._linked, self._now)
+        if self._queued and self._children and tx.known.has_edges and tx.known.has_jobs:
+            children = {child for born in self._children.values() for child in born}
+            serial.give_way(tx, [task for _, _, task in self._queued if task in children], self._now)
         follow.settle(tx, self._now)
 
     def _count_children(self) -> None:
@@ -278,14 +282,16 @@ class Births:
             self._parents[parent] = found
         return found
 
-    def _refuse_own_job(self, parent: int, after: Sequence[tuple[int, str, str]]) -> None:
-        """`DependencyCycle` if a child of this parent is to wait for a job that it is a part of."""
+    def _refuse_own_job(self, parent: int, after: Sequence[tuple[int, str, str]], value: str | None) -> None:
+        """`DependencyCycle` if a child of this parent is to wait for a job that it is a part of, by an edge or in the
+        queue of a serial value."""
         jobs = self._jobs.get(parent)
         if jobs is None:
             jobs = self._jobs[parent] = families.jobs_above(self._tx, parent)
-        for upstream, _, _ in after:
-            if upstream in jobs:
-                raise DependencyCycle([upstream, parent, upstream] if upstream != parent else [parent, parent])
+        needed = {upstream for upstream, _, _ in after}
+        for job, its in jobs.items():
+            if job in needed or (its is not None and its == value):
+                raise DependencyCycle([job, parent, job] if job != parent else [parent, parent])
 
     def _stands_behind(self, value: str, task_id: int) -> bool:
         """Whether a task of this serial value is there already; from now on one is."""

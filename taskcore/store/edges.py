@@ -279,8 +279,10 @@ def _attach(tx: Transaction, task: int, upstream: int, wants: str, otherwise: st
     for task_id in (task, upstream):
         if not tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
             raise TaskNotFound(task_id)
-    (phase,) = tx.execute("SELECT phase FROM taskcore_task WHERE id = ?", (task,)).fetchone()
-    if phase not in life.PENDING:
+    phase, was_open = tx.execute(
+        "SELECT phase, job IS NOT NULL AND waiting_for IS 'children' FROM taskcore_task WHERE id = ?", (task,)
+    ).fetchone()
+    if phase not in life.PENDING or was_open:
         raise InvalidTransition(task, phase, "get a dependency")
     refuse_cycle(tx, task, upstream)
     changed = tx.execute(

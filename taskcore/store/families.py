@@ -66,16 +66,16 @@ def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
 
 # -- up ------------------------------------------------------------------------------------------------------------
 
-_ABOVE: Final = """
-    WITH RECURSIVE above (id, parent, job, phase, held, depth) AS (
-        SELECT id, parent, job, phase, held AND finished_at IS NULL, 0 FROM taskcore_task WHERE id = :id
+# A job is open while it is suspended, or paused after it was: then its row says what it waits for.
+_SHUT: Final = "job IS NOT NULL AND phase <> 'suspended' AND (phase <> 'paused' OR waiting_for IS NOT 'children')"
+_ABOVE: Final = f"""
+    WITH RECURSIVE above (id, parent, job, shut, held, depth) AS (
+        SELECT id, parent, job, {_SHUT}, held AND finished_at IS NULL, 0 FROM taskcore_task WHERE id = :id
         UNION ALL
-        SELECT p.id, p.parent, p.job, p.phase, p.held AND p.finished_at IS NULL, above.depth + 1
+        SELECT p.id, p.parent, p.job, 0, p.held AND p.finished_at IS NULL, above.depth + 1
         FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
     )
-    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0),
-        ifnull(max(depth = 0 AND job IS NOT NULL AND phase <> 'suspended'), 0)
-    FROM above"""
+    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0), ifnull(max(depth = 0 AND shut), 0) FROM above"""
 
 
 def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
@@ -86,17 +86,18 @@ def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
 
 
 _JOBS_ABOVE: Final = """
-    WITH RECURSIVE above (id, parent, job) AS (
-        SELECT id, parent, job FROM taskcore_task WHERE id = :id
+    WITH RECURSIVE above (id, parent, job, serial) AS (
+        SELECT id, parent, job, serial FROM taskcore_task WHERE id = :id
         UNION ALL
-        SELECT p.id, p.parent, p.job FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
+        SELECT p.id, p.parent, p.job, p.serial FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
     )
-    SELECT id FROM above WHERE job IS NOT NULL"""
+    SELECT id, serial FROM above WHERE job IS NOT NULL"""
 
 
-def jobs_above(tx: Transaction, task: int) -> set[int]:
-    """This task, if it is a job, and those that are above it: none of them ends before what is below."""
-    return {job for (job,) in tx.execute(_JOBS_ABOVE, {"id": task}).fetchall()}
+def jobs_above(tx: Transaction, task: int) -> dict[int, str | None]:
+    """This task, if it is a job, and those that are above it, each with its serial value: none of them ends before what
+    is below."""
+    return dict(tx.execute(_JOBS_ABOVE, {"id": task}).fetchall())
 
 
 _PARENTS: Final = """
@@ -203,7 +204,7 @@ _COMPLETE: Final = """
     SELECT j.id FROM json_each(?) AS opened CROSS JOIN taskcore_task AS j ON j.id = opened.value
     WHERE j.job IS NOT NULL AND j.open = 0 AND j.finished_at IS NULL AND (
         +j.phase = 'suspended' OR j.cancel_requested_at IS NOT NULL
-        OR (+j.phase = 'paused' AND j.blockers = 0 AND j.greenfield IS NULL)
+        OR (+j.phase = 'paused' AND j.waiting_for = 'children')
     )"""
 _FAILURES: Final = "(SELECT sum(n) FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND y.phase = 'failed')"
 _END: Final = f"""
@@ -234,13 +235,13 @@ def opened(tx: Transaction, tasks: Collection[int], now: float) -> None:
         edges.propagate(tx, over, now)
 
 
-_ANEW: Final = """
-    FROM (
-        SELECT t.id AS id, p.phase <> 'suspended' AS shut FROM json_each(?) AS anew
-        CROSS JOIN taskcore_task AS t ON t.id = anew.value
-        CROSS JOIN taskcore_task AS p ON p.id = t.parent AND p.job IS NOT NULL AND p.finished_at IS NULL
-    ) AS its WHERE taskcore_task.id = its.id"""
-_GATE: Final = f"UPDATE taskcore_task SET gated = 1, blockers = blockers + 1 {_ANEW} AND its.shut AND gated = 0"
+_GATE: Final = f"""
+    UPDATE taskcore_task SET gated = 1, blockers = blockers + 1
+    WHERE id IN (SELECT value FROM json_each(?)) AND gated = 0 AND +parent IN (
+        SELECT p.id FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        CROSS JOIN (SELECT id, finished_at, {_SHUT} AS shut FROM taskcore_task) AS p ON p.id = t.parent
+        WHERE p.shut AND p.finished_at IS NULL
+    )"""
 _HELD_ABOVE: Final = """
     WITH RECURSIVE up (id) AS (
         SELECT t.parent FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
@@ -267,30 +268,6 @@ def gate(tx: Transaction, tasks: Collection[int]) -> None:
     they are held."""
     if tx.known.has_jobs:
         ids = json.dumps(list(tasks))
-        tx.execute(_GATE, (ids,))
+        tx.execute(_GATE, (ids, ids))
         if tx.execute(_HELD_ABOVE, (ids,)).fetchone():
             tx.execute(_HOLD, {"ids": ids})
-
-
-_UNBEGUN: Final = """
-    SELECT json_group_array(c.id) FROM json_each(?) AS waits
-    CROSS JOIN taskcore_task AS j
-        ON j.id = waits.value AND j.job IS NOT NULL AND +j.phase = 'waiting' AND j.blockers > 0
-    CROSS JOIN taskcore_task AS c
-        ON c.parent = j.id AND c.gated = 0 AND +c.phase IN ('waiting', 'scheduled', 'ready', 'paused')"""
-_SHUT: Final = """
-    UPDATE taskcore_task SET gated = 1, blockers = blockers + 1,
-        phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END
-    WHERE id IN (SELECT value FROM json_each(?))"""
-
-
-def shut(tx: Transaction, tasks: Collection[int]) -> list[int]:
-    """Of these, jobs that were open may wait again: what is below them and has not begun waits with them. → who."""
-    found: list[int] = []
-    while tx.known.has_jobs and tasks:
-        children = tx.execute(_UNBEGUN, (json.dumps(list(tasks)),)).fetchall()[0][0]
-        tasks = json.loads(children)
-        if tasks:
-            tx.execute(_SHUT, (children,))
-            found += tasks
-    return found

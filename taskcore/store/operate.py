@@ -43,15 +43,24 @@ def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
     return cancel(tx, [task for (task,) in rows], now, "cancelled at shutdown")
 
 
+# A job that was open says so while it is paused, and is open again when it is resumed.
+_PAUSE: Final = """
+    UPDATE taskcore_task SET held = 1,
+        waiting_for = CASE WHEN phase = 'suspended' THEN 'children' ELSE waiting_for END, phase = 'paused'
+    WHERE id IN (SELECT value FROM json_each(?))"""
+_RESUME: Final = """
+    UPDATE taskcore_task SET held = 0,
+        phase = CASE WHEN job IS NOT NULL AND waiting_for = 'children' THEN 'suspended' ELSE 'waiting' END,
+        waiting_for = CASE WHEN waiting_for = 'children' THEN NULL ELSE waiting_for END
+    WHERE id IN (SELECT value FROM json_each(?))"""
+
+
 def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Hold what has not begun, and jobs with all below them; what is running or suspended is held as soon as it comes
     back. → how many."""
     ids = families.below_jobs(tx, ids)
     tasks = [*_pick(tx, ids, _HOLDABLE), *_open_jobs(tx, ids)]
-    tx.execute(
-        "UPDATE taskcore_task SET phase = 'paused', held = 1 WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps(tasks),),
-    )
+    tx.execute(_PAUSE, (json.dumps(tasks),))
     busy = _pick(tx, ids, _BUSY)
     later = tx.execute(
         """UPDATE taskcore_task SET held = 1 WHERE held = 0 AND id IN (SELECT value FROM json_each(?))""",
@@ -73,15 +82,12 @@ def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Let go what is held, and with a job all below it. → how many."""
     ids = families.below_jobs(tx, ids)
     tasks = _pick(tx, ids, json.dumps(["paused"]))
-    tx.execute(
-        "UPDATE taskcore_task SET phase = 'waiting', held = 0 WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps(tasks),),
-    )
+    tx.execute(_RESUME, (json.dumps(tasks),))
     freed = tx.execute(
         """UPDATE taskcore_task SET held = 0 WHERE held = 1 AND id IN (SELECT value FROM json_each(?))""",
         (json.dumps(_pick(tx, ids, _BUSY)),),
     ).rowcount
-    follow.released(tx, {*tasks, *families.shut(tx, tasks)}, now)
+    follow.released(tx, tasks, now)
     return len(tasks) + freed
 
 
@@ -191,6 +197,7 @@ def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: f
     serial.again(tx, both)
     edges.propagate(tx, both, now)
     edges.link(tx, both, now)
+    serial.give_way(tx, both, now)
     follow.released(tx, both, now)
 
 
@@ -219,6 +226,7 @@ def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str
     if tx.known.has_jobs and upstream in families.jobs_above(tx, task):
         raise DependencyCycle([task, upstream, task])
     edges.depend(tx, [task], upstream, wants, otherwise, now)
+    serial.needed(tx, upstream, now)
     follow.settle(tx, now)
 
 

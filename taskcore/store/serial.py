@@ -32,10 +32,98 @@ def again(tx: Transaction, tasks: Collection[int]) -> None:
             "UPDATE taskcore_task SET behind = :now, blockers = blockers + :now - behind WHERE id = :id",
             {"id": task, "now": int(occupied(tx, value))},
         )
-        # A place of its own, behind all that are there and before all that come: no later task gets this number.
-        tx.known.last_id = place = tx.known.last_id + 1
-        tx.execute("UPDATE taskcore_meta SET value = ? WHERE key = 'last_id'", (place,))
-        enqueue(tx, [(value, place, task)])
+        _to_the_end(tx, value, task)
+
+
+def _to_the_end(tx: Transaction, value: str, task: int) -> int:
+    """→ a place of its own, behind all that are there and before all that come: no later task gets this number."""
+    tx.known.last_id = place = tx.known.last_id + 1
+    tx.execute("UPDATE taskcore_meta SET value = ? WHERE key = 'last_id'", (place,))
+    enqueue(tx, [(value, place, task)])
+    return place
+
+
+# Who cannot end before one of these has (`waits` 1), or not even begin (2): what depends on it; a job that it is a part
+# of; the children of a job that must not begin. Of those, who has not begun and is in this queue.
+_WAITING: Final = """
+    WITH RECURSIVE below (id, waits) AS (
+        SELECT value, 2 FROM json_each(:ids)
+        UNION
+        SELECT t.id, 2 FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id AND e.verdict = 'unmet'
+        CROSS JOIN taskcore_task AS t ON t.id = e.task AND t.finished_at IS NULL WHERE below.waits > 0
+        UNION
+        SELECT p.id, p.job IS NOT NULL FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
+        CROSS JOIN taskcore_task AS p ON p.id = t.parent
+        UNION
+        SELECT c.id, 2 FROM below CROSS JOIN taskcore_task AS c
+        ON c.parent = below.id AND c.gated = 1 AND c.finished_at IS NULL WHERE below.waits = 2
+    )
+    SELECT DISTINCT q.place, q.task FROM below
+    CROSS JOIN taskcore_queue AS q ON q.task = below.id AND q.serial = :serial
+    CROSS JOIN taskcore_task AS t ON t.id = q.task AND +t.phase NOT IN ('running', 'suspended')
+    WHERE below.waits > 0 AND (t.job IS NULL OR t.waiting_for IS NOT 'children') ORDER BY q.place"""
+_STAND_BEHIND: Final = """
+    UPDATE taskcore_task SET behind = 1, blockers = blockers + 1,
+        phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END
+    WHERE id IN (SELECT value FROM json_each(?)) AND behind = 0"""
+_PLACES: Final = """
+    SELECT q.serial, q.place, q.task FROM json_each(?) AS one CROSS JOIN taskcore_queue AS q ON q.task = one.value"""
+_WRONG: Final = """
+    SELECT DISTINCT own.task FROM json_each(?) AS one CROSS JOIN taskcore_queue AS own ON own.task = one.value
+    CROSS JOIN taskcore_edge AS e ON e.upstream = own.task AND e.verdict = 'unmet'
+    CROSS JOIN taskcore_queue AS q ON q.task = e.task AND q.serial = own.serial AND q.place < own.place"""
+
+
+def give_way(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """These came to the end of their queues. Who waits for the end of one of them must not stand before it, for both
+    would wait for ever: it goes to the end, too."""
+    if not (tx.known.has_queues and tx.known.has_edges):
+        return
+    queues: dict[str, dict[int, int]] = {}
+    for value, place, task in tx.execute(_PLACES, (json.dumps(list(tasks)),)).fetchall():
+        queues.setdefault(value, {})[task] = place
+    for value, places in queues.items():
+        if _let_pass(tx, value, places, set(places)):
+            _advance(tx, [value], now)
+    wrong = tx.execute(_WRONG, (json.dumps(list(tasks)),)).fetchall() if len(tasks) > 1 else []
+    for (task,) in wrong:  # that waits for another of these
+        give_way(tx, [task], now)
+
+
+def _let_pass(tx: Transaction, value: str, places: dict[int, int], seen: set[int]) -> bool:
+    """→ whether somebody had to. None does twice: what waits for itself, through a job say, nobody can help."""
+    last = max(places.values())
+    waiting = tx.execute(_WAITING, {"ids": json.dumps(list(places)), "serial": value}).fetchall()
+    moved = [task for place, task in waiting if place < last and task not in seen]
+    if moved:
+        tx.execute(_LEAVE, (json.dumps(moved),))
+        tx.execute(_STAND_BEHIND, (json.dumps(moved),))
+        seen.update(moved)
+        _let_pass(tx, value, {task: _to_the_end(tx, value, task) for task in moved}, seen)
+    return bool(moved)
+
+
+# What a task waits for: what it depends on, its job to open, the end of what is below.
+_NEEDED: Final = """
+    WITH RECURSIVE above (id, ends) AS (
+        VALUES (:task, 1)
+        UNION
+        SELECT e.upstream, 1 FROM above CROSS JOIN taskcore_edge AS e ON e.task = above.id AND e.verdict = 'unmet'
+        UNION
+        SELECT t.parent, 0 FROM above CROSS JOIN taskcore_task AS t ON t.id = above.id AND t.gated = 1
+        UNION
+        SELECT c.id, 1 FROM above
+        CROSS JOIN taskcore_task AS c ON c.parent = above.id AND c.finished_at IS NULL WHERE above.ends
+    )
+    SELECT DISTINCT q.task FROM above CROSS JOIN taskcore_queue AS q ON q.task = above.id ORDER BY q.place"""
+
+
+def needed(tx: Transaction, task: int, now: float) -> None:
+    """Something else waits for this task from now on, and so for all that it waits for itself: it must not stand before
+    any of that in its queue."""
+    if tx.known.has_queues and tx.known.has_edges:
+        for (other,) in tx.execute(_NEEDED, {"task": task}).fetchall():
+            give_way(tx, [other], now)
 
 
 _LEAVING: Final = """
@@ -69,7 +157,12 @@ def ended(tx: Transaction, tasks: Collection[int], now: float) -> None:
         if behind:
             skipped = edges.skip(tx, json.dumps([(other, task) for other in behind]), now)
             edges.propagate(tx, skipped, now)
-    first = tx.execute(_NEXT, (json.dumps(sorted({row[0] for row in leaving})),)).fetchall()[0][0]
+    _advance(tx, {row[0] for row in leaving}, now)
+
+
+def _advance(tx: Transaction, values: Collection[str], now: float) -> None:
+    """The first of each of these queues may go on."""
+    first = tx.execute(_NEXT, (json.dumps(sorted(values)),)).fetchall()[0][0]
     if first != "[]":
         tx.execute(_ADVANCE, (first,))
         edges.release(tx, json.loads(first), now)
