@@ -100,6 +100,8 @@ def define(
     for option in _NOT_OF_A_SCHEDULE:
         if option in options or (isinstance(fn, TaskFunction) and _says(fn, option)):
             raise TypeError(f"a schedule says when its tasks run, and has no {option}")
+    if not (isinstance(fn, str) or callable(fn)):
+        raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
     if not isinstance(fn, TaskFunction):
         function = engine.task(fn, name=name, **options)
     else:  # what is said of it goes for the schedule too

@@ -117,7 +117,9 @@ def test_cron_fires_by_the_wall_clock_of_its_zone(opened, clock, fires):
         ("*/20 9-17/4 * * *", (2026, 1, 5, 13), (2026, 1, 5, 13, 20)),
     ],
 )  # fmt: skip
-def test_cron_takes_words_names_steps_ranges_and_lists_by_utc_if_nothing_is_said(opened, clock, fires, text, first, second):
+def test_cron_takes_words_names_steps_ranges_and_lists_by_utc_if_nothing_is_said(
+    opened, clock, fires, text, first, second
+):
     clock.set(at(2026, 1, 5, 12, tz=None))
     engine = opened()
     engine.cron(text, name="tick")(lambda: None)
@@ -312,6 +314,7 @@ def test_a_trigger_comes_beside_the_due_times(inline, clock, fires):
     ran = ticks(inline, 60)
     passes(clock, inline, 50)
     inline.schedules["tick"].trigger()
+    inline.run()
     passes(clock, inline, 10, 60)
     assert ran == [1050, 1060, 1120]
     assert fires() == [1060, 1120]
@@ -500,7 +503,10 @@ def test_a_fire_may_be_late_by_a_minute_without_having_been_missed(opened, clock
 @pytest.mark.parametrize("catch_up", ["once", "skip", "all"])
 @pytest.mark.parametrize(
     ("begin", "end", "days"),
-    [((2026, 3, 27, 12), (2026, 3, 31, 12), (28, 29, 30, 31)), ((2026, 10, 23, 12), (2026, 10, 27, 12), (24, 25, 26, 27))],
+    [
+        ((2026, 3, 27, 12), (2026, 3, 31, 12), (28, 29, 30, 31)),
+        ((2026, 10, 23, 12), (2026, 10, 27, 12), (24, 25, 26, 27)),
+    ],
     ids=["spring", "autumn"],
 )  # fmt: skip
 def test_a_sleep_over_daylight_saving_catches_up_on_each_wall_time_once(
@@ -650,7 +656,7 @@ def test_engines_on_one_file_fire_each_due_time_once(opened, clock, fires):
         turns(engine)
     due = [1000 + 60 * n for n in range(1, 10)]
     assert fires() == due
-    assert sorted(sum(ran, [])) and len(sum(ran, [])) == len(due)
+    assert sum(map(len, ran)) == len(due)
 
 
 def test_a_neighbour_whose_clock_was_read_before_the_last_fire_fires_nothing_again(path, fires):
@@ -665,13 +671,13 @@ def test_a_neighbour_whose_clock_was_read_before_the_last_fire_fires_nothing_aga
             ticks(engine, 0.05, name="fast")
             engine.cron("* * * * *", name="minutely")(lambda: None)
             engine.start()
-        for n in range(1, 4000):
+        for n in range(1, 600):
             for engine, clock in zip((one, other), clocks, strict=True):
-                clock.set(1000 + 0.05 * n - (0.17 if engine is other else 0))
+                clock.set(1000 + 0.05 * n - (0.37 if engine is other else 0))
                 turns(engine, 2)
         due = fires("fast")
-        assert fires("minutely") == [1020, 1080, 1140]
-    assert 3900 < len(due) <= 4000
+        assert fires("minutely") == [1020]
+    assert 580 < len(due) <= 600
     assert all(later - earlier > 0.025 for earlier, later in zip(sorted(due), sorted(due)[1:], strict=False))
 
 
@@ -746,11 +752,11 @@ def test_a_schedule_that_was_made_while_the_clock_was_wrong_comes_when_it_is_rig
 def test_fractions_of_a_second_are_not_fired_again_behind_a_clock_that_was_set_back(inline, clock, fires):
     clock.set(1_795_303_664.123456)
     ticks(inline, 0.1)
-    for n in range(100):
+    for _ in range(100):
         passes(clock, inline, 0.1)
     before = fires()
     clock.set(clock.now() - 8)
-    for n in range(70):
+    for _ in range(70):
         passes(clock, inline, 0.1)
     assert fires() == before
 
@@ -758,6 +764,7 @@ def test_fractions_of_a_second_are_not_fired_again_behind_a_clock_that_was_set_b
 @pytest.mark.parametrize("jump", [DAY, -DAY, YEAR])
 def test_a_running_task_does_not_lapse_when_the_clock_jumps(opened, clock, fires, jump):
     executor = Parked()
+    clock.set(at(2026, 1, 5))
     engine, other = opened(executor=executor, workers=2, lease=30), opened(executor=Parked(), workers=2, lease=30)
     for each in (engine, other):
         ticks(each, 60)
@@ -876,7 +883,8 @@ def test_a_bad_period_is_refused(inline, period, error):
 @pytest.mark.parametrize(
     ("text", "options", "error", "match"),
     [
-        ("0 3 * *", {}, ValueError, "five fields"), ("61 * * * *", {}, ValueError, "minute"), ("@often", {}, ValueError, "@often"),
+        ("0 3 * *", {}, ValueError, "five fields"), ("61 * * * *", {}, ValueError, "minute"),
+        ("@often", {}, ValueError, "@often"),
         ("0 0 31 feb *", {}, ValueError, "never comes"), (5, {}, TypeError, "5"), ("", {}, ValueError, "five fields"),
         ("@daily", {"tz": "Europe/Rom"}, ValueError, "Europe/Rom"), ("@daily", {"tz": 1}, TypeError, "tz"),
     ],
