@@ -8,6 +8,7 @@ import collections
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import threading
@@ -16,9 +17,11 @@ import time
 import pytest
 
 pytest.importorskip("fcntl")
-from test_crash import PATIENCE, child, rows, until, wrongs  # noqa: E402, F401 - a fixture
+from test_crash import PATIENCE, Fuse, child, rows, say, until, whole, wrongs  # noqa: E402, F401 - a fixture
 
+import taskcore.scheduler  # noqa: E402
 from taskcore import Engine  # noqa: E402
+from taskcore.testing import InlineExecutor, ManualClock  # noqa: E402
 
 NEEDS = {"one": 1, "two": 2}
 LIMIT, CAPACITY, STARTS, PERIOD, EVERY = 2, 3, 5, 0.25, 0.05
@@ -177,3 +180,79 @@ def test_no_limit_is_exceeded_and_no_due_time_fired_twice_when_processes_are_kil
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_no_limit_is_exceeded_in_a_long_storm(tmp_path, child, seed):  # noqa: F811
     check_a_storm(tmp_path, child, seed, seconds=60)
+
+
+# -- a fire, killed at every statement ------------------------------------------------------------------------------
+
+
+def fires_once(path, start):
+    """Defines two schedules if they are not there, lets five minutes pass, and fires."""
+    clock = ManualClock(start)
+    with contextlib.closing(Engine(path, executor=InlineExecutor(), clock=clock, limits={"gpu": 1})) as engine:
+        engine.every(60, name="all", catch_up="all", tags=["x"], uses={"gpu": 1})(lambda: None)
+        engine.every(60, name="once")(lambda: None)
+        clock.set(1300)
+        engine.run()
+
+
+def dies_at_every_statement(where):
+    taskcore.store.schema.expected()  # by a connection of its own, once a process
+    taskcore.scheduler.monotonic = lambda: 0.0
+    pristine = os.path.join(where, "pristine.db")
+    with contextlib.closing(Engine(pristine, workers=0, clock=ManualClock(1000), limits={"gpu": 1})) as engine:
+        engine.every(60, name="all", catch_up="all", tags=["x"], uses={"gpu": 1})(lambda: None)
+        engine.every(60, name="once")(lambda: None)
+
+    def copied(name):
+        path = os.path.join(where, name)
+        shutil.copy(pristine, path)
+        return path
+
+    def dies(path, at):
+        pid = os.fork()
+        if pid == 0:
+            fuse = Fuse(at)
+            fires_once(path, 1000)
+            os.write(1, f"{fuse.count} statements\n".encode())
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    at, taken_up = 0, set()
+    while True:  # to die after a statement is to die before the next one
+        at += 1
+        path = copied(f"{at}.db")
+        code = dies(path, at)
+        state = repr(whole(path))
+        if code == 0:
+            break
+        if code != -signal.SIGKILL:
+            say(at, "ended with", code)
+        begun = rows(path, "SELECT schedule, due_at FROM taskcore_fire")
+        if len(begun) not in (0, 6) or wrongs(path):
+            say(at, "left half a fire", begun, wrongs(path))
+        if state in taken_up:
+            continue  # from one state there is one way on
+        taken_up.add(state)
+        fires_once(path, 1300)
+        fired = rows(path, "SELECT schedule, due_at FROM taskcore_fire ORDER BY schedule, task")
+        tasks = rows(path, "SELECT phase, count(*) FROM taskcore_task GROUP BY phase")
+        nexts = rows(path, "SELECT next_at, last_at FROM taskcore_schedule")
+        tags = rows(path, "SELECT count(*) FROM taskcore_tag")
+        wanted = [("all", float(due)) for due in range(1060, 1301, 60)] + [("once", 1300.0)]
+        if (fired, tasks, nexts, tags) != (wanted, [("succeeded", 6)], [(1360.0, 1300.0)] * 2, [(5,)]):
+            say(at, fired, tasks, nexts, tags)
+        if wrongs(path):
+            say(at, wrongs(path))
+    say("points", at)
+
+
+def all_deaths(*args):
+    import test_rations_storm
+
+    test_rations_storm.dies_at_every_statement(*args)
+
+
+def test_a_process_killed_at_any_statement_of_a_fire_leaves_each_due_time_to_be_fired_once(tmp_path, child):  # noqa: F811
+    lines = child(all_deaths, tmp_path).end(patience=60)
+    assert len(lines) == 2 and lines[0].endswith("statements"), "\n".join(lines[:20])
+    assert int(lines[1].split()[1]) > 20, lines
