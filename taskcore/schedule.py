@@ -102,6 +102,7 @@ def define(
             raise TypeError(f"a schedule says when its tasks run, and has no {option}")
     if not (isinstance(fn, str) or callable(fn)):
         raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
+    function: TaskFunction
     if not isinstance(fn, TaskFunction):
         function = engine.task(fn, name=name, **options)
     else:  # what is said of it goes for the schedule too

@@ -1,11 +1,12 @@
-"""Limits, capacities, a rate and a schedule over three processes that are killed at random: never too many, never twice.
+"""Limits, capacities, a rate and a schedule over three processes that are killed at random.
 
-What runs is what the rows say at commits: one SELECT of a watcher is one moment of the file, and a task of a killed
+Never too many run, and no due time is fired twice. What runs is what the rows say at commits: one SELECT of a watcher is one moment of the file, and a task of a killed
 process counts until it is given back.
 """
 
 import collections
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -17,11 +18,11 @@ import time
 import pytest
 
 pytest.importorskip("fcntl")
-from test_crash import PATIENCE, Fuse, child, rows, say, until, whole, wrongs  # noqa: E402, F401 - a fixture
+from test_crash import PATIENCE, Fuse, child, rows, say, until, whole, wrongs  # noqa: F401 - a fixture
 
-import taskcore.scheduler  # noqa: E402
-from taskcore import Engine  # noqa: E402
-from taskcore.testing import InlineExecutor, ManualClock  # noqa: E402
+import taskcore.scheduler
+from taskcore import Engine
+from taskcore.testing import InlineExecutor, ManualClock
 
 NEEDS = {"one": 1, "two": 2}
 LIMIT, CAPACITY, STARTS, PERIOD, EVERY = 2, 3, 5, 0.25, 0.05
@@ -155,7 +156,7 @@ def check_a_storm(tmp_path, child, seed, seconds):  # noqa: F811
     assert wrongs(path) == [] and watcher.wrong == [], f"seed {seed}: {watcher.wrong[:5]}"
     assert [task for _, task in fired] == ticks[: len(fired)], f"seed {seed}: a task without its due time"
     due = [at for at, _ in fired]
-    gaps = [later - earlier for earlier, later in zip(due, due[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(due)]
     assert all(EVERY * 0.99 < gap < EVERY * 1.01 for gap in gaps), f"seed {seed}: a due time twice, or none: {gaps}"
     started = [at for (at,) in rows(path, STARTED)]
     for first, last_ in zip(started, started[STARTS:], strict=False):
