@@ -1,7 +1,7 @@
 """Limits, capacities, a rate and a schedule over three processes that are killed at random.
 
-Never too many run, and no due time is fired twice. What runs is what the rows say at commits: one SELECT of a watcher is one moment of the file, and a task of a killed
-process counts until it is given back.
+Never too many run, and no due time is fired twice. What runs is what the rows say at commits: one SELECT of a watcher
+is one moment of the file, and a task of a killed process counts until it is given back.
 """
 
 import collections
