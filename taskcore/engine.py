@@ -37,6 +37,7 @@ from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
 from taskcore.spans import Spans
 from taskcore.store import liveness, look, operate, rations
+from taskcore.store.births import Order
 from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
 
@@ -215,12 +216,16 @@ class Engine(Executor):
         """Name → schedule, of all in the file."""
         return Schedules(self)
 
-    def _started(self, task_id: int) -> TaskFuture:
-        """The handle of what was just stored; it runs from now on."""
-        self._spans.add(task_id)
-        if self._workers and self._file.current is None:
+    def _stored(self, order: Order) -> TaskFuture:
+        """Store what is no call; it runs from now on."""
+        self._may_submit()
+        future, tx = self._intake.take(order, None), self._file.current
+        self._spans.add(future.id)
+        if tx is not None:
+            tx.scope.submitted = True
+        elif self._workers:
             self._go()
-        return self._futures.handle(task_id)
+        return future
 
     # -- submitting -------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from taskcore import submission
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
+from taskcore.options import Options
 from taskcore.options import text as checked_text
-from taskcore.store import births, schedules
-from taskcore.store.births import Order
+from taskcore.store import schedules
 from taskcore.store.look import NO_ARGUMENTS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CATCH_UP: Final = ("once", "skip", "all")
 _NOT_OF_A_SCHEDULE: Final = ("delay", "at", "after", "before", "key", "key_scope", "parent")
+_NOTHING_SAID: Final = Options()
 
 
 class Schedule:
@@ -53,10 +54,7 @@ class Schedule:
 
     def trigger(self) -> TaskFuture:
         """Submit its task now, beside its due times, enabled or not."""
-        now = self._engine._now()
-        order = Order(self._row.task, self._row.options, NO_ARGUMENTS, now)
-        task_id, _ = self._engine._write(births.submit, order, now)
-        return self._engine._started(task_id)
+        return self._engine._stored(self._row.order(self._engine._now()))
 
     def _write(self, verb: Callable[..., None], *args: Any) -> None:
         self._engine._write(verb, self.name, *args)
@@ -73,7 +71,7 @@ class Schedules(Mapping[str, Schedule]):
         self._engine = engine
 
     def __getitem__(self, name: str) -> Schedule:
-        row = self._engine._read(schedules.one, name)
+        row = self._engine._read(schedules.one, name) if isinstance(name, str) else None
         if row is None:
             raise KeyError(name)
         return Schedule(self._engine, row)
@@ -83,6 +81,10 @@ class Schedules(Mapping[str, Schedule]):
 
     def __len__(self) -> int:
         return len(self._engine._read(schedules.names))
+
+
+def _says(function: TaskFunction, option: str) -> bool:
+    return bool(getattr(function._options, option) != getattr(_NOTHING_SAID, option))
 
 
 def define(
@@ -96,18 +98,29 @@ def define(
         if not isinstance(value, bool):
             raise TypeError(f"{flag} is True or False, not {value!r}")
     for option in _NOT_OF_A_SCHEDULE:
-        if option in options:
+        if option in options or (isinstance(fn, TaskFunction) and _says(fn, option)):
             raise TypeError(f"a schedule says when its tasks run, and has no {option}")
-    if isinstance(fn, TaskFunction) and not options and name is None and fn._fn is not None:
-        function = fn
-    else:
+    if not (isinstance(fn, str) or callable(fn)):
+        raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
+    function: TaskFunction
+    if not isinstance(fn, TaskFunction):
         function = engine.task(fn, name=name, **options)
-    called = checked_text("name", function.name)
+    else:  # what is said of it goes for the schedule too
+        function = fn
+        if name is not None and fn._fn is not None:
+            function = engine._define(checked_text("name", name), fn._fn, fn._options)
+        if options:
+            function = function.options(**options)
+    chosen = function._options
+    if catch_up == "all" and not overlap and chosen.serial is None:  # one after the other, whatever becomes of each
+        chosen = chosen.replaced({"serial": f"schedule {function.name}", "serial_failure": "continue"})
+    kind = chosen.kind()
+    if chosen.own_behaviour:
+        engine._behaviours[function.name, kind] = chosen
     order = submission.order(
-        called, function._kind, function._options, NO_ARGUMENTS, [], engine._now(), engine._id_of, engine._codec
+        function.name, kind, chosen, NO_ARGUMENTS, [], engine._now(), engine._id_of, engine._codec
     )
     plan = schedules.Plan(order, catch_up, overlap)
-    engine._write(schedules.give, called, plan, {**when, "enabled": enabled}, engine._now())
-    engine._scheduler.plans[called] = plan
-    engine._scheduler.look_again()
+    engine._write(schedules.give, function.name, plan, {**when, "enabled": enabled}, engine._now())
+    engine._scheduler.plan(function.name, plan)
     return function

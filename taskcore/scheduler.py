@@ -176,6 +176,12 @@ class Scheduler:
         self._ready, self._look_at, self.quiet = True, 0.0, False
         self.wake()
 
+    def plan(self, name: str, plan: Plan) -> None:
+        """Fire this schedule from now on."""
+        self.plans[name] = plan
+        self._next_due = 0.0  # a turn may have come since the commit, and knew nothing of it
+        self.look_again()
+
     # -- the turn ---------------------------------------------------------------------------------------------------
 
     def block(self, wait: float) -> None:

@@ -444,15 +444,15 @@ PACKAGE = Path(taskcore.__file__).parent
 
 FLOORS = [
     "errors clock codec endings pace",
-    "life backoff printable",
+    "life backoff cron printable",
     "model options settings",
     "store.known store.schema store.patience store.file store.liveness",
-    "store.steps store.edges store.families store.serial store.joins store.follow",
-    "store.moves store.operate store.births store.look store.sweep store.why",
+    "store.rations store.steps store.edges store.families store.serial store.joins store.follow",
+    "store.moves store.operate store.births store.look store.schedules store.sweep store.why",
     "verdict",
     "bell course body logs command run display crew turn scheduler loop",
     "spans exits progress outlook explain future register submission spawn function intake transaction job pipeline",
-    "selection claim home engine",
+    "selection claim home limits schedule engine",
     "testing",
 ]
 """A module imports from the floors below, and on its own floor from those that stand before it."""

@@ -137,11 +137,12 @@ class Births:
         follow.settle(tx, self._now)
         return ids
 
-    def add(self, order: Order) -> tuple[int, bool]:
+    def add(self, order: Order, kind: int | None = None) -> tuple[int, bool]:
         """→ the task's id, and whether it is new. Refused, nothing of it is stored, whatever else the transaction
-        brings."""
+        brings. With its `kind` given, it is not asked whether there is as much as it uses."""
         tx = self._tx
-        kind = tx.known.plain_ids.get((order.name, order.kind_options)) or kind_of(tx, order.name, order.kind_options)
+        named = order.name, order.kind_options
+        kind = kind or tx.known.plain_ids.get(named) or kind_of(tx, *named)
         if not order.before:
             return self._add(order, kind)
         self.flush()

@@ -81,7 +81,7 @@ class Known:
         """Whether none of this kind can be claimed until somebody changes that."""
         if self.holds and ("" in self.holds or kind.name in self.holds):
             return True
-        return bool(self.limits) and any(self.limits.get(name) == 0 for name in self.needs(kind))
+        return any(self.limits.get(name, 0) < need for name, need in self.needs(kind).items())
 
     def forget(self) -> None:
         """After a rollback: what was learnt inside it never was. Everything is read again before the next write."""

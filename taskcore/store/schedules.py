@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from taskcore.store.births import Births, Order
+from taskcore.store.births import Births, Order, kind_of
 from taskcore.store.file import Transaction
+from taskcore.store.look import NO_ARGUMENTS
 
 GRACE: Final = 60.0
 """Seconds by which a fire may be late without having been missed, where missed ones are skipped."""
@@ -38,9 +40,17 @@ class Row(NamedTuple):
     next_at: float | None
     last_at: float | None
     last_task: int | None
+    given: str
+    """What code said the last time, as JSON."""
+
+    def order(self, now: float) -> Order:
+        """Its task, for those who do not have the code."""
+        said = json.loads(self.given)["said"]
+        return Order(self.task, self.options, NO_ARGUMENTS, now, **said)
 
 
-_ROW: Final = "SELECT name, task, options, every, cron, tz, enabled, next_at, last_at, last_task FROM taskcore_schedule"
+_ROW: Final = """
+    SELECT name, task, options, every, cron, tz, enabled, next_at, last_at, last_task, given FROM taskcore_schedule"""
 
 
 def _row(values: tuple[Any, ...]) -> Row:
@@ -81,17 +91,20 @@ def _latest(row: Row, first: float, now: float) -> float:
 def give(tx: Transaction, name: str, plan: Plan, said: Mapping[str, Any], now: float) -> None:
     """What code says: `said` has every, cron, tz and enabled. What it did not say the last time takes effect; the same
     said again leaves an operator's change alone."""
-    text, order = json.dumps(said, sort_keys=True), plan.order
+    order = plan.order
+    kind_of(tx, order.name, order.kind_options)  # what cannot be submitted is refused here, not when it is due
+    its = {"priority": order.priority, "tags": list(order.tags), "hidden": order.hidden, "serial": order.serial}
+    text = json.dumps({**said, "said": its}, sort_keys=True)
     found = tx.execute("SELECT given FROM taskcore_schedule WHERE name = ?", (name,)).fetchone()
     tx.freed = True
     if found is None:
-        row = Row(name, order.name, order.kind_options, said["every"], said["cron"], said["tz"], True, None, None, None)
+        when = said["every"], said["cron"], said["tz"]
+        row = Row(name, order.name, order.kind_options, *when, True, None, None, None, text)
         tx.execute(
             """INSERT INTO taskcore_schedule (name, task, options, every, cron, tz, enabled, given, next_at)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
-                name, order.name, order.kind_options, said["every"], said["cron"], said["tz"], said["enabled"], text,
-                _after(row, now),
+                name, order.name, order.kind_options, *when, said["enabled"], text, _after(row, now),
             ),
         )  # fmt: skip
         return
@@ -111,11 +124,15 @@ def give(tx: Transaction, name: str, plan: Plan, said: Mapping[str, Any], now: f
 
 
 def _set_next(tx: Transaction, name: str, now: float) -> None:
-    """The times themselves changed: the next follows from the last one that was, if there was one."""
+    """The times themselves changed: the next follows from the last one that was, if there was one. Of the new ones none
+    was missed before now, unless one of the old ones was."""
     row = one(tx, name)
     if row is not None:
         begin = now if row.last_at is None or row.last_at > now else row.last_at
-        tx.execute("UPDATE taskcore_schedule SET next_at = ? WHERE name = ?", (_after(row, begin), name))
+        following = _after(row, begin)
+        if following <= now and row.next_at is not None and row.next_at > now:
+            following = _after(row, _latest(row, following, now))
+        tx.execute("UPDATE taskcore_schedule SET next_at = ? WHERE name = ?", (following, name))
         tx.freed = True
 
 
@@ -156,7 +173,7 @@ def fire(tx: Transaction, plans: Mapping[str, Plan], now: float) -> tuple[float 
     """
     births, last_id = Births(tx, now), tx.known.last_id
     for row in _look(tx, plans):
-        if row.last_at is not None and row.last_at > now:
+        if row.last_at is None or row.last_at > now:
             row = _set_back(tx, row, now)
         if row.next_at is not None and row.next_at <= now:
             _fire(tx, births, row, plans[row.name], now)
@@ -173,22 +190,31 @@ def _look(tx: Transaction, plans: Collection[str]) -> list[Row]:
 
 
 def _set_back(tx: Transaction, row: Row, now: float) -> Row:
-    """The clock was set back behind a time that was due already: go on from now, but fire no due time again."""
+    """If the clock was set back behind a time that was due already, or to be due: go on from now, but fire no due time
+    again."""
     due = row.next_at
-    if row.every is not None and due is not None:
-        due -= max(0.0, (due - now) // row.every) * row.every
-    elif row.cron is not None:
+    if due is None or due <= now:
+        return row
+    if row.every is not None:
+        # A sum of fractions is a little off: a period and a thousandth of it is one.
+        due -= max(0, math.ceil((due - now) / row.every - 1.001)) * row.every
+    else:
         due = _after(row, now)
-    while due is not None and _fired(tx, row.name, due):
+    while due < (row.last_at or 0.0) + (row.every or 0.0) and _fired(tx, row, due):
         due = _after(row, due)
     if due != row.next_at:
         tx.execute("UPDATE taskcore_schedule SET next_at = ? WHERE name = ?", (due, row.name))
     return row._replace(next_at=due)
 
 
-def _fired(tx: Transaction, name: str, due: float) -> bool:
-    found = tx.execute("SELECT 1 FROM taskcore_fire WHERE schedule = ? AND due_at = ?", (name, due)).fetchone()
-    return found is not None
+_FIRED: Final = "SELECT 1 FROM taskcore_fire WHERE schedule = ? AND due_at >= ? AND due_at < ? LIMIT 1"
+
+
+def _fired(tx: Transaction, row: Row, due: float) -> bool:
+    """Whether this due time was fired: of a period one that is nearer to it than to the next, for sums of fractions
+    are not the same on all ways."""
+    half = 0.5 if row.every is None else row.every / 2  # the wall clock's are whole seconds
+    return tx.execute(_FIRED, (row.name, due - half, due + half)).fetchone() is not None
 
 
 def _fire(tx: Transaction, births: Births, row: Row, plan: Plan, now: float) -> None:
@@ -208,12 +234,11 @@ def _fire(tx: Transaction, births: Births, row: Row, plan: Plan, now: float) -> 
         if dues and not plan.overlap and _unfinished(tx, row.last_task):
             dues.clear()
     order, task_id = plan.order, row.last_task
-    if plan.catch_up == "all" and not plan.overlap and order.serial is None:
-        order = replace(order, serial=f"schedule {row.name}")
+    kind = tx.known.kind_ids.get((order.name, order.kind_options))
     for due in dues:
-        if _fired(tx, row.name, due):
+        if _fired(tx, row, due):
             continue
-        task_id, _ = births.add(replace(order, submitted_at=now))
+        task_id, _ = births.add(replace(order, submitted_at=now), kind)
         tx.execute("INSERT INTO taskcore_fire (schedule, due_at, task) VALUES (?, ?, ?)", (row.name, due, task_id))
     tx.execute(
         "UPDATE taskcore_schedule SET next_at = ?, last_at = ?, last_task = ? WHERE name = ?",
