@@ -19,6 +19,7 @@ from taskcore.codec import JSON, Codec
 from taskcore.crew import Guests, Threads
 from taskcore.endings import seconds
 from taskcore.errors import BadFile, EngineClosed, InvalidTransition, TaskNotFound
+from taskcore.findings import findings
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
 from taskcore.home import Home
@@ -26,7 +27,7 @@ from taskcore.intake import Intake
 from taskcore.job import JobScope
 from taskcore.limits import Limits
 from taskcore.loop import Loop
-from taskcore.model import Task
+from taskcore.model import Finding, Task
 from taskcore.options import OF_THE_NAME, Definition, Options, elsewhere
 from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
@@ -324,6 +325,13 @@ class Engine(Executor):
         if age is None:
             raise ValueError("prune(older_than=…) says how long ago: this engine keeps ended tasks for ever")
         return prune_now(self._file, self._clock.now() - age)
+
+    def check(self) -> list[Finding]:
+        """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
+
+        Reads the whole file several times: seconds for a million tasks, in which this engine does little else.
+        """
+        return findings(self._read)
 
     # -- running ----------------------------------------------------------------------------------------------------
 

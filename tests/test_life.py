@@ -448,11 +448,11 @@ FLOORS = [
     "model options settings",
     "store.known store.schema store.patience store.file store.liveness",
     "store.steps store.edges store.families store.serial store.joins store.follow",
-    "store.moves store.operate store.prune store.births store.look store.sweep",
+    "store.moves store.operate store.prune store.births store.look store.sweep store.check",
     "verdict",
     "bell course body logs command run display crew turn pruning scheduler loop",
     "spans exits progress future register submission spawn function intake transaction job pipeline",
-    "selection claim home engine",
+    "selection claim home findings engine",
     "testing",
 ]
 """A module imports from the floors below, and on its own floor from those that stand before it."""
