@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 from taskcore.errors import BadFile
 from taskcore.model import Finding
 from taskcore.store import check
 
-Read = Callable[[Callable[[sqlite3.Connection], list[check.Found]]], list[check.Found]]
+Read = Callable[[Callable[[Any], list[check.Found]]], list[check.Found]]
 
 
 def findings(read: Read) -> list[Finding]:

@@ -162,7 +162,7 @@ def test_a_job_that_should_have_ended_is_found_and_cancelling_mends_it(engine, s
 
 
 def test_a_job_that_forgot_how_a_child_ended_is_found_and_a_rerun_mends_it(engine, spoil):
-    job, _ = job_of_one(engine)
+    job_of_one(engine)
     engine.claim()[0].succeed()
     spoil("DELETE FROM taskcore_tally")
     assert the(engine).endswith("children ended: #1")

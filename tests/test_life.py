@@ -443,17 +443,17 @@ def test_labels_of_ones_own_fit_where_their_phase_is(path):
 PACKAGE = Path(taskcore.__file__).parent
 
 FLOORS = [
-    "errors clock codec endings pace",
+    "errors clock codec endings pace printable",
     "life backoff cron",
     "model options settings",
-    "store.known store.schema store.patience store.file store.liveness",
+    "store.known store.schema store.patience store.file store.existing store.liveness",
     "store.steps store.edges store.families store.serial store.joins store.follow",
     "store.moves store.operate store.prune store.births store.look store.sweep store.check",
     "verdict",
     "bell course body logs command run display crew turn pruning scheduler loop",
     "spans exits progress future register submission spawn function intake transaction job pipeline",
     "selection claim home findings engine",
-    "testing",
+    "testing commands __main__",
 ]
 """A module imports from the floors below, and on its own floor from those that stand before it."""
 
@@ -556,7 +556,7 @@ SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", "
 
 WRITTEN_INTO_SQL = {
     "store.edges": {"edges"},  # one of two constants
-    "store.look": {"text", "alive"},  # made of _FILTERS and _PHASE
+    "store.look": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
 }
 """The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
 

@@ -76,7 +76,7 @@ RULES: Final = (
     ),
     Rule(
         "count other unfinished children than they have",
-        "no verb counts this anew, and the job that this is, or that is above, may never end: cancel it and make another",
+        "no verb counts this anew, and the job that this is, or that is above, may never end: cancel it, make another",
         """SELECT t.id, t.open || ' instead of ' || ifnull(c.n, 0) FROM taskcore_task AS t LEFT JOIN (
                SELECT parent, count(*) AS n FROM taskcore_task
                WHERE parent IS NOT NULL AND (finished_at IS NULL OR open > 0) GROUP BY parent
