@@ -32,7 +32,7 @@ from taskcore.options import OF_THE_NAME, Definition, Options, elsewhere
 from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
-from taskcore.pruning import Pruning, prune_now
+from taskcore.pruning import LULL, Pruning, prune_now
 from taskcore.register import Register
 from taskcore.scheduler import Scheduler
 from taskcore.selection import Selection
@@ -105,12 +105,14 @@ class Engine(Executor):
             on_ended=self._futures.settled, on_foreign_commit=self._futures.look_around,
             anybody_listens=lambda: len(self._futures) > 0,
         )  # fmt: skip
-        self._scheduler.pruning = None if self._keep is None else Pruning(self._file, self._keep)
+        background = getattr(executor, "background", True)
+        if self._keep is not None:
+            self._scheduler.pruning = Pruning(self._file, self._keep, LULL if background else 0.0)
         self._stage = stage
         stage.house, stage.noted = Home(self), self._scheduler.display.note
         logs.listen()
         self._loop = Loop(
-            self._scheduler, background=getattr(executor, "background", True), on_stop=self._futures.give_up,
+            self._scheduler, background=background, on_stop=self._futures.give_up,
             calls_back=self._futures.calls_back,
         )  # fmt: skip
         size = self._workers
@@ -329,7 +331,7 @@ class Engine(Executor):
     def check(self) -> list[Finding]:
         """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
 
-        Reads the whole file several times: seconds for a million tasks, in which this engine does little else.
+        Reads the whole file several times: some ten seconds for a million tasks, in which this engine does little else.
         """
         return findings(self._read)
 

@@ -14,6 +14,10 @@ AT_LATEST: Final = 3600.0
 """The same, at most: a clock may be set."""
 MOMENT: Final = 0.001
 """Seconds left to others between two commits, at least."""
+LULL: Final = 0.02
+"""Seconds without work from which on an engine idles: one round trip after the other is no idling."""
+AT_ONCE: Final = 500
+"""Rows that one commit of `prune_now` may delete."""
 
 
 class Pruning:
@@ -23,24 +27,34 @@ class Pruning:
     processes may do the same: what one of them took, the others do not find.
     """
 
-    def __init__(self, file: File, keep: float) -> None:
+    def __init__(self, file: File, keep: float, lull: float = LULL) -> None:
+        """`lull`: 0 for an engine that only goes on while somebody waits for it."""
         self._file = file
         self._keep = keep
+        self._lull = lull
+        self._rests_until = 0.0  # monotonic
         self._at: int | None = None  # the id that the pass has come to; None: it is over
         self._begun, self._due = 0.0, float("-inf")  # by the engine's clock
         self._spared = self._shrinking = False
         self._oldest: float | None = None
 
-    def turn(self, now: float) -> float:
-        """Do one slice, if it is time. → seconds until the next."""
+    def turn(self, now: float, *, idle: bool = True, quiet: bool = True) -> float:
+        """Do one slice, if it is time and the engine has idled for a while: this turn had nothing to do, or, where that
+        is all that can be asked for, has left nothing to do. → seconds until the next."""
+        real = monotonic()
+        busy = not (idle or (quiet and not self._lull))
+        if busy:
+            self._rests_until = real + self._lull
         if self._due > now + AT_LATEST:  # the clock was set back
             self._due = now + EVERY
         if self._at is None and not self._shrinking:
             if now < self._due:
                 return self._due - now
+        if busy or real < self._rests_until:
+            return max(MOMENT, self._rests_until - real)
+        if self._at is None and not self._shrinking:
             self._shrinking = self._due < self._begun  # at first: a killed process may have left empty pages
             self._at, self._begun, self._spared, self._oldest = 0, now, False, None
-        since = monotonic()
         if self._at is not None:
             self._slice(self._at, now - self._keep)
         elif not self._file.read(prune.shrink):
@@ -48,7 +62,9 @@ class Pruning:
             self._file.read(prune.checkpoint)
         if self._at is None and not self._shrinking:
             return max(0.0, self._due - now)
-        return max(MOMENT, 2 * (monotonic() - since))  # most of the time is left to others
+        took = monotonic() - real
+        self._rests_until = real + took + max(MOMENT, 2 * took)  # most of the time is left to others
+        return max(MOMENT, 2 * took)
 
     def _slice(self, start: int, before: float) -> None:
         found = self._file.read(prune.look, start, before)
@@ -72,7 +88,7 @@ def prune_now(file: File, before: float) -> int:
     """
     deleted, start = 0, file.read(prune.highest) + 1
     while True:
-        found = file.read(prune.look, start, before, down=True)
+        found = file.read(prune.look, start, before, down=True, most=AT_ONCE)
         if found.old:
             deleted += file.write(prune.delete, found.old, before)
             pause(MOMENT)  # SQLite's lock has no queue

@@ -225,9 +225,9 @@ class Scheduler:
             for bell in bells:
                 bell.ring()
         wait = self._wait()
-        if self.pruning is not None and wait and self.claiming and (idle or self.quiet):
-            return min(wait, self.pruning.turn(now))
-        return wait
+        if self.pruning is None or not self.claiming:
+            return wait
+        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
 
     def _collect(self) -> list[tuple[Work, End]]:
         """The reports that came in, and those of bodies that ran out of time."""

@@ -29,6 +29,7 @@ def ids(engine):
 def turns(pruning, clock, most=1000):
     """Let it work until it has nothing to do. → how many slices that took."""
     for n in range(1, most):
+        pruning._rests_until = 0.0
         if pruning.turn(clock.now()) >= 1:
             return n
     raise AssertionError(f"still at it after {most} slices")
@@ -315,6 +316,29 @@ def test_a_pass_begins_at_most_once_a_minute(engine, clock):
     assert len(engine.tasks) == 0
 
 
+def test_a_busy_engine_does_not_prune(engine, clock):
+    engine.submit("work")
+    end(engine)
+    clock.advance(100)
+    pruning = Pruning(engine._file, keep=50, lull=1000)
+    assert pruning.turn(clock.now(), idle=False) > 900
+    assert pruning.turn(clock.now()) > 900, "it has just been busy"
+    assert len(engine.tasks) == 1
+
+
+def test_between_two_slices_most_of_the_time_is_left_to_others(engine, clock, monkeypatch):
+    monkeypatch.setattr("taskcore.pruning.MOMENT", 1000.0)
+    monkeypatch.setattr(prune, "AT_ONCE", 1)
+    for _ in range(3):
+        engine.submit("work")
+    end(engine)
+    clock.advance(100)
+    pruning = Pruning(engine._file, keep=50)
+    for _ in range(3):
+        assert pruning.turn(clock.now()) > 900
+    assert len(engine.tasks) == 2
+
+
 def test_a_pass_goes_on_in_small_slices_where_the_last_one_stopped(engine, clock, monkeypatch):
     monkeypatch.setattr(prune, "LOOKED_AT", 10)
     monkeypatch.setattr(prune, "AT_ONCE", 4)
@@ -325,6 +349,7 @@ def test_a_pass_goes_on_in_small_slices_where_the_last_one_stopped(engine, clock
     clock.advance(100)
     pruning, left = Pruning(engine._file, keep=50), [50]
     while left[-1]:
+        pruning._rests_until = 0.0
         pruning.turn(clock.now())
         left.append(len(engine.tasks))
     assert {before - after for before, after in itertools.pairwise(left)} <= {4, 2}
@@ -386,6 +411,7 @@ def test_two_that_prune_the_same_file_are_harmless(engine, path, clock, monkeypa
         both = Pruning(engine._file, keep=50), Pruning(other._file, keep=50)
         for _ in range(100):
             for pruning in both:
+                pruning._rests_until = 0.0
                 pruning.turn(clock.now())
         assert len(engine.tasks) == len(other.tasks) == 0
     assert wrongs(path) == []

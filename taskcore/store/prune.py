@@ -36,14 +36,17 @@ _UP: Final = """
 _DOWN: Final = _UP.replace("max(id)", "min(id)").replace("> :start ORDER BY id", "< :start ORDER BY id DESC")
 
 
-def look(connection: sqlite3.Connection, start: int, before: float, *, down: bool = False) -> Slice:
-    """The next rows above the id `start`, or below it."""
+def look(
+    connection: sqlite3.Connection, start: int, before: float, *, down: bool = False, most: int | None = None
+) -> Slice:
+    """The next rows above the id `start`, or below it; at most so many old ones."""
+    most = AT_ONCE if most is None else most
     end, text, oldest, seen = connection.execute(
         _DOWN if down else _UP, {"start": start, "before": before, "n": LOOKED_AT}
     ).fetchall()[0]
     old: list[int] = json.loads(text)
-    if len(old) > AT_ONCE:
-        old = sorted(old, reverse=down)[:AT_ONCE]
+    if len(old) > most:
+        old = sorted(old, reverse=down)[:most]
         end = old[-1]
     elif seen < LOOKED_AT:
         end = None
