@@ -27,7 +27,7 @@ from taskcore.errors import (
 )
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
-from taskcore.model import Attempt, Dependency, Handle, LogLine, Step, Task
+from taskcore.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task
 from taskcore.pipeline import Pipeline
 from taskcore.run import Run, current
 from taskcore.selection import Selection
@@ -36,8 +36,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "JSON", "Abort", "Attempt", "BadFile", "Cancelled", "Claim", "Codec", "Dependency", "DependencyCycle", "Done",
-    "Engine", "EngineClosed", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "LogLine", "NotInTask",
-    "Pipeline", "Retry", "Run", "Selection", "Snooze", "Step", "StepMismatch", "Task", "TaskFailed", "TaskFunction",
-    "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "constant", "current", "exponential",
-    "linear",
+    "Engine", "EngineClosed", "Finding", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "LogLine",
+    "NotInTask", "Pipeline", "Retry", "Run", "Selection", "Snooze", "Step", "StepMismatch", "Task", "TaskFailed",
+    "TaskFunction", "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "constant",
+    "current", "exponential", "linear",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from taskcore.codec import JSON, Codec
 from taskcore.crew import Guests, Threads
 from taskcore.endings import seconds
 from taskcore.errors import BadFile, EngineClosed, InvalidTransition, TaskNotFound
+from taskcore.findings import findings
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
 from taskcore.home import Home
@@ -26,11 +27,12 @@ from taskcore.intake import Intake
 from taskcore.job import JobScope
 from taskcore.limits import Limits
 from taskcore.loop import Loop
-from taskcore.model import Task
+from taskcore.model import Finding, Task
 from taskcore.options import OF_THE_NAME, Definition, Options, elsewhere
 from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
+from taskcore.pruning import LULL, Pruning, prune_now
 from taskcore.register import Register
 from taskcore.schedule import Schedules
 from taskcore.scheduler import Scheduler
@@ -63,6 +65,7 @@ class Engine(Executor):
         durability: str = "normal",
         statuses: Mapping[str, str] | None = None,
         limits: Mapping[str, int] | None = None,
+        keep: float | str | None = None,
         codec: Codec = JSON,
         clock: Clock | None = None,
         name: str | None = None,
@@ -72,8 +75,9 @@ class Engine(Executor):
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
         a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `limits`: capacity → how much
-        of it there is, for the option `uses`. `BadFile`, and the file
-        untouched, if it can't be used; `ValueError` or `TypeError` for a bad parameter.
+        of it there is, for the option `uses`. `keep`: how long ended tasks stay, "30d" or seconds, `None` for ever; any
+        running engine deletes older ones when it idles, but none that something unfinished needs. `BadFile`, and the
+        file untouched, if it can't be used; `ValueError` or `TypeError` for a bad parameter.
         """
         self._workers = settings.workers_of(workers, executor)
         if durability not in ("normal", "full"):
@@ -84,6 +88,7 @@ class Engine(Executor):
         self._codec = settings.codec_of(codec)
         self.path = settings.path_of(path)
         given = settings.limits_of(limits)
+        self._keep = settings.keep_of(keep)
         self._lease = lease
         self._definitions: dict[str, Definition] = {}
         self._elsewhere: dict[str, Definition] = {}
@@ -102,11 +107,14 @@ class Engine(Executor):
             on_ended=self._futures.settled, on_foreign_commit=self._futures.look_around,
             anybody_listens=lambda: len(self._futures) > 0,
         )  # fmt: skip
+        background = getattr(executor, "background", True)
+        if self._keep is not None:
+            self._scheduler.pruning = Pruning(self._file, self._keep, LULL if background else 0.0)
         self._stage = stage
         stage.house, stage.noted = Home(self), self._scheduler.display.note
         logs.listen()
         self._loop = Loop(
-            self._scheduler, background=getattr(executor, "background", True), on_stop=self._futures.give_up,
+            self._scheduler, background=background, on_stop=self._futures.give_up,
             calls_back=self._futures.calls_back,
         )  # fmt: skip
         size = self._workers
@@ -353,6 +361,27 @@ class Engine(Executor):
     def resume(self, *names: str) -> None:
         """Let go what `pause` of the same holds."""
         self._write(rations.let_go, [checked_text("a name", name) for name in names])
+
+    # -- keeping the file -------------------------------------------------------------------------------------------
+
+    def prune(self, older_than: float | str | None = None) -> int:
+        """Delete the tasks that ended longer ago than this ("30d", seconds, 0: all that ended; default: `keep`), but
+        none that something unfinished depends on, nor the child of an unfinished parent. The file gets smaller. → how
+        many.
+
+        Short commits: others go on meanwhile. `ValueError` where neither this nor `keep` says how old.
+        """
+        age = self._keep if older_than is None else settings.period_of(older_than, "older_than")
+        if age is None:
+            raise ValueError("prune(older_than=…) says how long ago: this engine keeps ended tasks for ever")
+        return prune_now(self._file, self._clock.now() - age)
+
+    def check(self) -> list[Finding]:
+        """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
+
+        Reads the whole file several times: some ten seconds for a million tasks, in which this engine does little else.
+        """
+        return findings(self._read)
 
     # -- running ----------------------------------------------------------------------------------------------------
 

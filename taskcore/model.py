@@ -103,3 +103,12 @@ class LogLine:
     at: float
     level: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with a file."""
+
+    what: str
+    mend: str
+    """What mends it, and whether anything does."""

@@ -18,6 +18,7 @@ from taskcore.crew import Crew
 from taskcore.display import Display
 from taskcore.options import Definition, Options
 from taskcore.pace import HORIZON, Pace, Traffic
+from taskcore.pruning import Pruning
 from taskcore.store import liveness, moves, schedules, sweep
 from taskcore.store.file import File, Transaction
 from taskcore.store.joins import Suspension
@@ -58,6 +59,7 @@ class Scheduler:
         self.lease = lease
         self.lanes = lanes
         self.crew: Crew
+        self.pruning: Pruning | None = None
         self.pace = Pace()
         self.inbox: queue.SimpleQueue[tuple[Work, End] | None] = queue.SimpleQueue()
         self.held: dict[int, Work] = {}
@@ -214,7 +216,8 @@ class Scheduler:
         if self._until is not None and self._until <= now:
             self._ready, self._until = True, None
         show = bool(self.display) and real >= self.display.due
-        if works or turn.back or due or turn.renew or show or (turn.room and self._ready):
+        idle = not (works or turn.back or due or turn.renew or show or (turn.room and self._ready))
+        if not idle:
             turn.hungry, self._ready = self._ready, False  # set again by whoever commits from now on
             turn.next_due, self._next_due = self._next_due, None  # likewise
             try:
@@ -232,7 +235,10 @@ class Scheduler:
             bells, self._bells = self._bells, []
             for bell in bells:
                 bell.ring()
-        return self._wait()
+        wait = self._wait()
+        if self.pruning is None or not self.claiming:
+            return wait
+        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
 
     def _collect(self) -> list[tuple[Work, End]]:
         """The reports that came in, and those of bodies that ran out of time."""

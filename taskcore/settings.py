@@ -31,6 +31,25 @@ def limits_of(value: Any) -> dict[str, int]:
     return found
 
 
+def period_of(value: Any, name: str) -> float:
+    """How long, in seconds, given as a number of them or as text such as "30d"."""
+    if not isinstance(value, str):
+        return seconds(value, name)
+    from taskcore.cron import period
+
+    return period(value)
+
+
+def keep_of(value: Any) -> float | None:
+    """How long ended tasks stay, in seconds, more than none; `None`: for ever."""
+    if value is None:
+        return None
+    length = period_of(value, "keep")
+    if length == 0:
+        raise ValueError("keep is more than 0 seconds")
+    return length
+
+
 def own_name() -> str:
     """Host, process and something random: two engines of one process are two workers."""
     host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")

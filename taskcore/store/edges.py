@@ -16,7 +16,7 @@ from taskcore.store.file import Transaction
 from taskcore.store.known import Known
 
 # `u` is the upstream, `e` the edge. An edge is met by what the upstream is, not by how it came to be it.
-_VERDICT: Final = """
+VERDICT: Final = """
     CASE
     WHEN e.wants = u.phase OR e.wants = u.label
         OR (e.wants = 'finished' AND u.finished_at IS NOT NULL)
@@ -27,14 +27,14 @@ _VERDICT: Final = """
     ELSE 'doomed' END"""
 
 _LEAVING: Final = f"""
-    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {_VERDICT} AS new
+    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {VERDICT} AS new
     FROM json_each(:ids) AS moved
     CROSS JOIN taskcore_task AS u ON u.id = moved.value
     CROSS JOIN taskcore_edge AS e ON e.upstream = u.id
     WHERE new <> old"""
 
 _ENTERING: Final = f"""
-    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {_VERDICT} AS new
+    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {VERDICT} AS new
     FROM json_each(:ids) AS moved
     CROSS JOIN taskcore_edge AS e ON e.task = moved.value
     CROSS JOIN taskcore_task AS u ON u.id = e.upstream
@@ -55,11 +55,11 @@ def _changes(edges: str) -> str:
 
 _LEAVING_CHANGES: Final = _changes(_LEAVING)
 _LEAVING_RECORD: Final = f"""
-    UPDATE taskcore_edge AS e SET verdict = (SELECT {_VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
+    UPDATE taskcore_edge AS e SET verdict = (SELECT {VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
     WHERE upstream IN (SELECT value FROM json_each(:ids))"""
 _ENTERING_CHANGES: Final = _changes(_ENTERING)
 _ENTERING_RECORD: Final = f"""
-    UPDATE taskcore_edge AS e SET verdict = (SELECT {_VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
+    UPDATE taskcore_edge AS e SET verdict = (SELECT {VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
     WHERE (upstream, task) IN (
         SELECT f.upstream, f.task FROM json_each(:ids) AS moved CROSS JOIN taskcore_edge AS f ON f.task = moved.value
     )"""

@@ -87,6 +87,16 @@ def ids(connection: Any, chosen: Where) -> list[int]:
     return found
 
 
+def some_ids(connection: sqlite3.Connection, chosen: Where, most: int, newest: bool) -> list[int]:
+    """The first ids that match, or the last, descending."""
+    text, values, _ = chosen
+    order = "DESC" if newest else "ASC"
+    rows = connection.execute(
+        f"SELECT t.id FROM taskcore_task AS t WHERE {text} ORDER BY t.id {order} LIMIT :most", {**values, "most": most}
+    ).fetchall()
+    return [task for (task,) in rows]
+
+
 def count(connection: sqlite3.Connection, chosen: Where) -> int:
     """How many match."""
     text, values, _ = chosen

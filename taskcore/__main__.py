@@ -1,0 +1,8 @@
+"""`python -m taskcore FILE …`"""
+
+import sys
+
+from taskcore.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,28 @@
+"""Whether there is something to open: `File` makes what is not there, and some callers want none of that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from taskcore.errors import BadFile
+
+
+def refuse_another(path: str) -> None:
+    """`BadFile` if there is no file at the path, or one that has no tasks in it; nothing is made or changed.
+
+    To be called before the file is opened, not beside that.
+    """
+    if not os.path.exists(path):
+        raise BadFile(path, "there is no such file")
+    if os.path.isdir(path):
+        raise BadFile(path, "this is a directory")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            ours = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'taskcore_meta'").fetchall()
+    except sqlite3.DatabaseError:
+        return  # opening it says more of why
+    if not ours:
+        raise BadFile(path, "there are no tasks in this file")

@@ -1,0 +1,332 @@
+"""`python -m taskcore FILE …`: what it shows and moves, what it refuses, and that no text in a file controls a
+terminal."""
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from taskcore import Engine
+from taskcore.commands import main
+from taskcore.printable import printable
+
+HOSTILE = "\x1b]0;pwned\x07\x1b[31m\r\n\x9b2J\u202eevil\u200b\x7f\ud800 \\ é"
+SHOWN = printable(HOSTILE)
+
+
+@pytest.fixture
+def say(path, capsys):
+    """`say("list", …)` → (exit code, stdout, stderr)."""
+
+    def run(*words):
+        code = 0
+        try:
+            code = main([str(path), *words])
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def told(say, *words):
+    code, out, err = say(*words)
+    assert (code, err) == (0, "")
+    return out
+
+
+def shown(say, *words):
+    return json.loads(told(say, *words, "--json"))
+
+
+# -- printable ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_printable_stays_as_it_is():
+    assert printable("Grüße, 世界 \\n ~") == "Grüße, 世界 \\n ~"
+    assert printable("") == ""
+
+
+def test_nothing_that_controls_a_terminal_is_printable():
+    for code in [*range(0x3000), *range(0xD7F0, 0x10000), 0xE0001, 0x10FFFF]:
+        assert printable(chr(code)).isprintable(), hex(code)
+    assert SHOWN.isprintable() and "\\x1b" in SHOWN and "\\u202e" in SHOWN and "\\ud800" in SHOWN
+
+
+def test_a_text_is_cut_to_what_is_asked_and_no_escape_is_cut_in_half():
+    assert printable("abcdef", 6) == "abcdef"
+    assert printable("abcdefg", 6) == "abcde…"
+    assert printable("abc\x1bdef", 6) == "abc…"
+    assert printable("\x1b" * 5, 1) == "…" and printable("abc", 0) == ""
+    choose = random.Random(1)
+    for _ in range(500):
+        text = "".join(choose.choice("ab\x1b\n\u202eé") for _ in range(choose.randrange(20)))
+        most = choose.randrange(30)
+        found = printable(text, most)
+        assert len(found) <= most and found.isprintable()
+        assert found == printable(text) or printable(text).startswith(found.removesuffix("…"))
+
+
+# -- looking --------------------------------------------------------------------------------------------------------
+
+
+def test_counts_are_by_status(engine, say):
+    for _ in range(3):
+        engine.submit("work")
+    engine.claim()[0].succeed(status="good")
+    assert told(say, "counts").split() == ["1", "good", "2", "ready"]
+    assert shown(say, "counts") == {"good": 1, "ready": 2}
+    assert shown(say, "counts", "--status", "good") == {"good": 1}
+
+
+def test_a_list_has_the_first_or_the_newest_and_says_that_it_was_cut(engine, say):
+    for _ in range(5):
+        engine.submit("work")
+    code, out, err = say("list", "--limit", "2")
+    assert (code, err) == (0, "2 of 5; --limit 0 shows all\n")
+    assert [line.split()[0] for line in out.splitlines()] == ["#1", "#2"]
+    assert [task["id"] for task in shown(say, "list", "--newest", "--limit", "0")] == [5, 4, 3, 2, 1]
+    assert [task["id"] for task in json.loads(say("list", "--newest", "--limit", "2", "--json")[1])] == [5, 4]
+
+
+def test_an_empty_file_has_an_empty_list(engine, say):
+    assert told(say, "list") == told(say, "counts") == ""
+    assert shown(say, "list") == [] and shown(say, "counts") == {}
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (["--name", "a"], [1, 2]),
+        (["--name", "a", "--name", "b"], [1, 2, 3]),
+        (["--name", "a", "--key", "k"], [2]),
+        (["--tag", "t"], [3]),
+        (["--parent", "#1"], [2]),
+        (["--id", "3", "--id", "#1"], [1, 3]),
+        (["--phase", "waiting"], [3]),
+        (["--upstream-of", "3"], [1]),
+        (["--downstream-of", "1"], [3]),
+        (["--worker", "nobody"], []),
+        (["--id", "9" * 40], []),
+        (["--hidden", "--name", "h"], [4]),
+        (["--name", "h"], []),
+        (["--id", "4"], [4]),
+    ],
+)
+def test_filters_are_those_of_where(engine, say, filters, ids):
+    first = engine.submit("a")
+    engine.task("a").options(key="k", parent=first).submit()
+    engine.task("b").options(tags=["t"]).submit(first)
+    engine.task("h").options(hidden=True).submit()
+    assert [task["id"] for task in shown(say, "list", *filters)] == ids
+
+
+def test_a_task_is_shown_with_all_that_is_known_of_it(inline, say):
+    import logging
+
+    from taskcore import current
+
+    @inline.task(max_attempts=1)
+    def work(n):
+        current().step("halve", lambda: n / 2)
+        logging.getLogger("here").warning("half done\nof %s", n)
+        if n > 5:
+            raise ValueError("too much")
+        return {n, 0}
+
+    first = work.submit(4)
+    work.options(after={first: "finished"}).submit(6)
+    inline.run()
+    text = told(say, "show", "2")
+    for part in ("failed", "ValueError: too much", "upstream_id 1", "halve  result 3.0", "WARNING  half done", " of 6"):
+        assert part in text
+    found = shown(say, "show", "#1")
+    assert found["result"] == {"$set": [0, 4]} and found["args"] == [4]
+    assert found["steps"][0]["result"] == 2.0 and found["log"][0]["text"] == "half done\nof 4"
+    assert found["history"][0]["outcome"] == "succeeded"
+
+
+def test_what_another_codec_wrote_is_shown_as_it_is(path, say):
+    class Shout:
+        def encode(self, value):
+            return "<" + repr(value).upper() + ">"
+
+        def decode(self, text):
+            return (), {}
+
+    engine = Engine(path, workers=0, codec=Shout())
+    engine.submit("work", "x")
+    engine.claim()[0].succeed("y")
+    engine.close()
+    assert "<'Y'>" in told(say, "show", "1")
+    assert told(say, "list") and shown(say, "list")
+
+
+# -- hostile texts --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_in_a_file_controls_a_terminal(path, clock, say):
+    evil = HOSTILE.replace("\ud800", "")
+    engine = Engine(path, workers=0, clock=clock, name=evil)
+    task = engine.task(evil).options(key=evil, tags=[evil]).submit(evil, [evil], {evil: 1}, word=evil)
+    engine.claim(evil)[0].fail(ValueError(evil), retry=False)
+    engine.task("next").options(after={task: ("failed", "wait")}).submit(task)
+    engine.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE taskcore_task SET message = ?, step = ? WHERE id = 1", (evil, evil))
+    connection.execute("INSERT INTO taskcore_log VALUES (1, 0, 1e300, ?, ?)", (evil, evil))
+    connection.execute(
+        "INSERT INTO taskcore_step VALUES (1, 0, '', 'step', ?, 1, 'kept', NULL, 1, 1, 1, ?)", (evil, json.dumps(evil))
+    )
+    connection.commit()
+    connection.close()
+    for words in (
+        ["counts"],
+        ["list"],
+        ["show", "1"],
+        ["show", "2"],
+        ["check"],
+        ["list", "--name", evil],
+        ["cancel", "--key", evil],
+    ):
+        for more in ([], ["--json"]):
+            code, out, err = say(*words, *more)
+            assert code == 0, err
+            assert all(char == "\n" or char.isprintable() for char in out + err), (words, more)
+    assert "evil" in say("list")[1]
+
+
+def test_nothing_on_the_command_line_controls_a_terminal_either(engine, say):
+    for words in (
+        [HOSTILE],
+        ["show", HOSTILE],
+        ["list", "--phase", HOSTILE],
+        ["list", "--limit", HOSTILE],
+        ["list", f"--{HOSTILE}"],
+    ):
+        code, out, err = say(*words)
+        assert (code, out) == (2, "")
+        assert err.endswith("\n") and err[:-1].isprintable(), words
+
+
+# -- moving ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_verb_says_how_many_it_moved(engine, say):
+    for name in "aab":
+        engine.submit(name)
+    assert told(say, "pause", "--name", "a") == "2 tasks paused\n"
+    assert told(say, "resume", "--id", "1") == "1 task resumed\n"
+    assert told(say, "cancel", "--phase", "ready", "--reason", "rain") == "2 tasks cancelled\n"
+    assert engine.future(3).snapshot().last_error == "rain"
+    assert shown(say, "rerun", "--all") == {"moved": 2}
+    assert engine.tasks.counts() == {"ready": 2, "paused": 1}
+
+
+def test_a_rerun_reaches_downstream_if_asked(engine, say):
+    first = engine.submit("first")
+    engine.task("second").submit(first)
+    for _ in range(2):
+        engine.claim()[0].succeed()
+    assert told(say, "rerun", "--id", "1", "--downstream") == "2 tasks run again\n"
+
+
+@pytest.mark.parametrize("verb", ["cancel", "rerun", "pause", "resume"])
+def test_without_a_filter_nothing_is_moved_unless_all_is_said(engine, say, verb):
+    engine.submit("work")
+    for words in ([verb], [verb, "--hidden"], [verb, "--a"], [verb, "--json"]):
+        code, out, err = say(*words)
+        assert (code, out) == (2, "") and err.count("\n") == 1
+    assert engine.tasks.counts() == {"ready": 1}
+    assert say(verb, "--all")[0] == 0
+
+
+def test_hidden_tasks_are_moved_only_if_asked(engine, say):
+    engine.task("work").options(hidden=True).submit()
+    assert told(say, "pause", "--name", "work") == "0 tasks paused\n"
+    assert told(say, "pause", "--name", "work", "--hidden") == "1 task paused\n"
+    assert told(say, "cancel", "--all") == "1 task cancelled\n"
+
+
+# -- check ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_file_is_code_0_and_another_code_1(engine, say, raw):
+    engine.submit("work")
+    assert told(say, "check") == "nothing is wrong\n"
+    assert shown(say, "check") == []
+    raw("UPDATE taskcore_task SET phase = 'waiting'")
+    code, out, _ = say("check")
+    assert code == 1 and out.splitlines()[1] == "    pause and resume them"
+    code, out, _ = say("check", "--json")
+    assert code == 1 and json.loads(out)[0]["mend"] == "pause and resume them"
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_not_made(path, say):
+    for words in (["counts"], ["list"], ["show", "1"], ["cancel", "--all"], ["check"]):
+        code, out, err = say(*words)
+        assert (code, out) == (2, "") and "there is no such file" in err and err.count("\n") == 1
+    assert os.listdir(path.parent) == []
+
+
+def test_another_file_is_left_as_it_is(path, say):
+    for content in (b"", b"not a database, but long enough to be looked at as if it were one" * 40):
+        path.write_bytes(content)
+        code, _, err = say("counts")
+        assert code == 2 and err.count("\n") == 1
+        assert path.read_bytes() == content
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    before = path.read_bytes()
+    code, _, err = say("counts")
+    assert code == 2 and "no tasks" in err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nonsense"], ["show"], ["show", "x"], ["show", "7"], ["list", "--limit", "-1"], ["list", "--nope"]]
+)
+def test_an_error_is_one_sentence_and_code_2(engine, say, words):
+    code, out, err = say(*words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1 and len(err) > 20
+
+
+def test_a_directory_and_memory_are_no_files(tmp_path, capsys):
+    for name in (str(tmp_path), ":memory:", ""):
+        assert main([name, "counts"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- as a program ---------------------------------------------------------------------------------------------------
+
+
+def test_it_runs_as_a_module_and_is_quiet_when_its_reader_has_enough(engine, path):
+    with engine.transaction():
+        for n in range(3000):
+            engine.task("work").options(key=f"{n:0100}").submit()
+    command = [sys.executable, "-m", "taskcore", str(path), "list", "--limit", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout.readline().startswith(b"#1 ")
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(60) == 0
+
+
+def test_a_terminal_that_knows_ascii_alone_is_no_error(engine, path):
+    engine.submit("Grüße")
+    done = subprocess.run(
+        [sys.executable, "-m", "taskcore", str(path), "list"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert b"Gr\\xfc\\xdfe" in done.stdout and done.stderr == b""
