@@ -255,7 +255,8 @@ class Register:
 
     def calls_back(self, task_id: int) -> bool:
         """Whether somebody is to be called at this task's end."""
-        return any(future._done_callbacks for future in self._waiting.get(task_id, ()))  # type: ignore[attr-defined]
+        waiting = self._waiting.get(task_id, ())  # nobody may have touched them: `failed` brings such
+        return any(future.__dict__.get("_done_callbacks") for future in waiting)
 
     def forked(self) -> None:
         """In a child: whoever held the lock is not here."""

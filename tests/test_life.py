@@ -28,7 +28,8 @@ from taskcore import (
     life,
     linear,
 )
-from taskcore.store import edges, moves, operate, sweep
+from taskcore.store import edges, families, follow, joins, moves, operate, sweep
+from taskcore.store.joins import Suspension
 from taskcore.store.moves import Failure, Success
 from taskcore.testing import ManualClock
 
@@ -42,7 +43,8 @@ class World:
     """A file with the task T in some phase, and the tasks that a test moves it by.
 
     T wants U to be "pending". As long as U is, that holds nothing up; once U is claimed, T is blocked, and the release
-    rule does not free it, so that the phase that a verb itself leads to can be seen.
+    rule does not free it, so that the phase that a verb itself leads to can be seen. For the verbs of jobs T is a job
+    with a child C.
     """
 
     def __init__(self, path):
@@ -52,10 +54,10 @@ class World:
         self.raw.row_factory = sqlite3.Row
         self.upstream = self.engine.submit("u")
         self.other = self.engine.submit("v")
-        self.doomed = None
+        self.doomed = self.child = self.held = None
 
-    def bring(self, phase, **options):
-        """T, newly come into this phase."""
+    def bring(self, phase, verb=None, **options):
+        """T, newly come into this phase. `verb`: what is to be tried on it."""
         after = {self.upstream: "pending"}
         if phase == "waiting":
             after[self.other] = "succeeded"
@@ -64,13 +66,26 @@ class World:
         if phase == "skipped":
             self.doomed = self.engine.submit("w")
             after[self.doomed] = "succeeded"
-        self.task = self.engine.task("t").options(after=after, **options).submit()
+        self.job = (phase, verb) in OF_JOBS or (verb in VERBS_OF_JOBS and phase not in ("ready", "running"))
+        if self.job:
+            with self.engine.job("t", after=after, **options) as self.task:
+                self.child = self.engine.submit("c")
+            self._bring_job(phase)
+        elif (phase, verb) == ("paused", "skip"):
+            with self.engine.job("j", after=self.other):
+                self.task = self.engine.task("t").options(after=after).submit()
+            assert self.task.pause()
+        else:
+            self.task = self.engine.task("t").options(after=after, **options).submit()
+            self._bring(phase)
+        assert self.phase == phase
+
+    def _bring(self, phase):
         if phase in ("running", "suspended", "succeeded", "failed"):
             (claim,) = self.engine.claim("t")
-        if phase == "suspended":  # nothing public leads there yet
-            self.raw.execute(
-                "UPDATE taskcore_task SET phase = 'suspended', greenfield = NULL WHERE id = ?", (self.task.id,)
-            )
+        if phase == "suspended":
+            asleep = Suspension(self.task.id, self.row()["token"], joins.waiting_for("go"), signal="go")
+            assert self.write(moves.report, asleep, self.clock.now())
         elif phase == "paused":
             assert self.task.pause()
         elif phase == "succeeded":
@@ -81,7 +96,18 @@ class World:
             assert self.task.cancel()
         elif phase == "skipped":
             assert self.doomed.cancel()
-        assert self.phase == phase
+
+    def _bring_job(self, phase):
+        if phase == "paused":
+            (self.held,) = self.engine.claim("c")
+            assert self.task.pause()
+        elif phase in ("succeeded", "failed"):
+            (claim,) = self.engine.claim("c")
+            claim.succeed() if phase == "succeeded" else claim.fail("broke", retry=False)
+        elif phase == "cancelled":
+            assert self.task.cancel()
+        elif phase == "skipped":
+            assert self.doomed.cancel()
 
     def row(self):
         return dict(self.raw.execute("SELECT * FROM taskcore_task WHERE id = ?", (self.task.id,)).fetchone())
@@ -130,7 +156,8 @@ def block(world):
 
 
 def skip(world):
-    assert world.upstream.cancel()
+    """By what it depends on; a paused one alone by the job that it is a child of."""
+    assert (world.other if world.phase == "paused" else world.upstream).cancel()
 
 
 def claim(world):
@@ -150,12 +177,61 @@ def lapse(world):
         world.write(moves.lapse, [world.task.id], world.clock.now(), "its process died")
 
 
-def rerun(world):
+def suspend(world):
+    asleep = Suspension(world.task.id, world.row()["token"], joins.waiting_for("go"), signal="go")
+    return world.write(moves.report, asleep, world.clock.now())
+
+
+def wake(world):
+    """By the signal that it waits for, if it does."""
+    if world.phase == "suspended":
+        assert world.task.signal("go")
+    else:
+        world.write(joins.wake, [world.task.id], world.clock.now())
+
+
+def open_job(world):
+    """All that it waited for is there: what it depends on, the time, or whoever held it."""
+    if world.phase == "waiting":
+        free(world)
+    elif world.phase == "scheduled":
+        promote(world)
+    elif world.phase == "paused":
+        assert world.task.resume()
+    else:
+        world.write(edges.release, [world.task.id], world.clock.now())
+    world.write(follow.settle, world.clock.now())
+
+
+def end_child(report):
+    """The verb by which the child's end, reported so, ends the job."""
+
+    def verb(world):
+        claims = [world.held] if world.held else world.engine.claim("c")
+        for claim in claims:
+            report(claim)
+        if not claims and world.child is not None:
+            world.child.cancel()  # an end, too, of one that never began
+        world.write(families.opened, [world.task.id], world.clock.now())
+
+    return verb
+
+
+def put_right(world):
     """What was skipped would be so again, had what it needs not been put right."""
     if world.doomed is not None:
         world.doomed.rerun()
         (claim,) = world.engine.claim("w")
         claim.succeed()
+
+
+def reopen(world):
+    put_right(world)
+    world.engine.task("c").options(parent=world.task).submit()
+
+
+def rerun(world):
+    put_right(world)
     try:
         world.task.rerun()
     except InvalidTransition as refused:
@@ -182,42 +258,52 @@ VERBS = {
     "resume": lambda world: world.task.resume(),
     "cancel": lambda world: world.task.cancel(),
     "rerun": rerun,
+    "suspend": suspend,
+    "wake": wake,
+    "open": open_job,
+    "complete": end_child(lambda claim: claim.succeed()),
+    "fall short": end_child(lambda claim: claim.fail("broke", retry=False)),
+    "reopen": reopen,
 }
 """Verb → the way it is applied; it says whether it moved T, or `None` where the verb does not tell."""
 
-NO_WAY_YET = {"suspend", "wake"}
+VERBS_OF_JOBS = {"open", "complete", "fall short", "reopen"}
+
+OF_JOBS = {("suspended", "pause")}
+"""These pairs of the table are of jobs alone, though the verb is not."""
 
 OPTIONS = {("waiting", "schedule"): {"delay": 100}, ("running", "lose"): {"max_lapses": 0}}
 
 REQUESTS = {
     ("running", "pause"): {"held"},
-    ("suspended", "pause"): {"held"},
     ("running", "cancel"): {"cancel_requested_at"},
 }
 """Not in the table, and yet heard: noted in the row, and obeyed when the task comes back."""
 
-OF_THE_EDGES = {"block": {"blockers"}, "skip": {"blockers"}}
-"""These verbs come over an edge, and how many edges hold a task back is counted whatever its phase."""
+COUNTED = {
+    "block": {"blockers"}, "skip": {"blockers"},
+    "reopen": {"children", "open"}, "complete": {"open"}, "fall short": {"open"},
+}  # fmt: skip
+"""How many edges hold a task back, and how many children it has, is counted whatever its phase."""
 
 ALL = [(phase, verb) for phase in life.PHASES for verb in VERBS]
 
 
 def test_there_is_a_way_to_apply_every_verb_of_the_table():
-    assert VERBS.keys() | NO_WAY_YET == set(life.VERBS)
-    assert not VERBS.keys() & NO_WAY_YET
+    assert VERBS.keys() == set(life.VERBS)
 
 
 def test_the_table_names_phases_alone_and_leaves_no_phase_without_a_way_out():
     assert {phase for phase, _ in life.TABLE} == set(life.PHASES)
     assert set(life.TABLE.values()) == set(life.PHASES)
     assert all((phase, "rerun") in life.TABLE for phase in life.ENDED)
-    assert {verb for phase, verb in life.TABLE if phase in life.ENDED} == {"rerun"}
+    assert {verb for phase, verb in life.TABLE if phase in life.ENDED} == {"rerun", "reopen"}
     assert {phase for phase, verb in life.TABLE if verb == "claim"} == {"ready"}
 
 
 @pytest.mark.parametrize("phase, verb", [pair for pair in ALL if pair in life.TABLE])
 def test_a_verb_leads_where_the_table_says(world, phase, verb):
-    world.bring(phase, **OPTIONS.get((phase, verb), {}))
+    world.bring(phase, verb, **OPTIONS.get((phase, verb), {}))
     after = life.TABLE[phase, verb]
     if after == "waiting" and verb != "block":
         block(world)
@@ -233,14 +319,15 @@ COMING_BACK = [(phase, verb) for phase, verb in ALL if life.TABLE.get((phase, ve
 
 @pytest.mark.parametrize("phase, verb", COMING_BACK)
 def test_what_comes_back_to_waiting_is_released_at_once_when_nothing_holds_it(world, phase, verb):
-    world.bring(phase, **OPTIONS.get((phase, verb), {}))
+    world.bring(phase, verb, **OPTIONS.get((phase, verb), {}))
     assert VERBS[verb](world) in (True, None)
-    assert world.phase == life.TABLE["waiting", "release"] == "ready"
+    assert world.phase == life.TABLE["waiting", "open" if world.job else "release"]
+    assert world.phase == ("suspended" if world.job else "ready")
 
 
 @pytest.mark.parametrize("phase, verb", [pair for pair in ALL if pair not in life.TABLE])
 def test_a_verb_that_the_table_has_not_is_refused_and_nothing_happens(world, phase, verb):
-    world.bring(phase)
+    world.bring(phase, verb)
     before, attempts = world.row(), world.attempts()
     outcome = VERBS[verb](world)
     changed = {column for column, value in world.row().items() if value != before[column]}
@@ -251,8 +338,25 @@ def test_a_verb_that_the_table_has_not_is_refused_and_nothing_happens(world, pha
     else:
         # To cancel what is cancelled already is answered as `concurrent.futures` answers it.
         assert not outcome or (phase, verb) == ("cancelled", "cancel")
-        assert changed <= OF_THE_EDGES.get(verb, set())
+        assert changed <= COUNTED.get(verb, set())
     assert world.attempts() == attempts
+
+
+def test_a_body_that_sleeps_is_held_when_it_comes_back(world):
+    world.bring("suspended")
+    before = world.row()
+    assert world.task.pause()
+    assert {column for column, value in world.row().items() if value != before[column]} == {"held"}
+    assert world.task.signal("go")
+    assert world.phase == "paused"
+
+
+def test_a_paused_task_is_not_skipped_by_what_it_depends_on_before_it_is_resumed(world):
+    world.bring("paused")
+    assert world.upstream.cancel()
+    assert world.phase == "paused"
+    assert world.task.resume()
+    assert world.phase == "skipped"
 
 
 @pytest.mark.parametrize("verb", ["succeed", "fail", "retry", "snooze", "release", "extend"])
@@ -309,9 +413,27 @@ def test_a_selection_moves_those_whose_phase_allows_it_and_counts_them(world, ph
     assert getattr(world.engine.tasks.where(name="t"), verb)() == int(moved)
     if phase == "skipped":
         assert world.phase == "skipped"  # again, since what it needs has not changed
+    elif (phase, verb) in OF_JOBS:
+        assert (world.phase, world.row()["held"]) == (phase, 1)  # a body; it is held when it comes back
     else:
         after = life.TABLE.get((phase, verb), phase)
         assert world.phase == ("ready" if after == "waiting" != phase else after)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "rerun"])
+@pytest.mark.parametrize("phase", [phase for phase in life.PHASES if phase not in ("ready", "running")])
+def test_a_selection_moves_jobs_with_their_children_and_counts_all(world, phase, verb):
+    world.bring(phase, "open")
+    moved = (phase, verb) in life.TABLE
+    asked = (phase, verb) == ("paused", "cancel")
+    assert getattr(world.engine.tasks.where(name="t"), verb)() == (2 if moved and not asked else 0)
+    if asked:
+        assert (world.phase, world.child.snapshot().phase) == ("paused", "running")  # as soon as the child obeys
+        world.held.release()
+        assert (world.phase, world.child.snapshot().phase) == ("cancelled", "cancelled")
+    elif phase != "skipped":
+        after = life.TABLE.get((phase, verb), phase)
+        assert world.phase == ("suspended" if after == "waiting" != phase else after)
 
 
 # -- the file refuses ----------------------------------------------------------------------------------------------
@@ -370,6 +492,16 @@ IMPOSSIBLE = [
     ("failed", SET.format("label = 'good'")),
     ("failed", SET.format("label = 'failed'")),
     ("succeeded", SET.format("phase = 'failed', label = 'good'")),
+    # families, queues and sleepers
+    ("suspended", SET.format("job = 'sometimes'")),
+    ("ready", SET.format("open = -1")),
+    ("ready", "INSERT INTO taskcore_tally VALUES (999, 'failed', 'failed', 1)"),
+    ("ready", "INSERT INTO taskcore_queue VALUES ('x', 1, 999)"),
+    ("ready", "INSERT INTO taskcore_queue VALUES ('x', 1, :id), ('x', 2, :id)"),
+    ("ready", "INSERT INTO taskcore_queue VALUES ('x', 1, :id), ('x', 1, (SELECT min(id) FROM taskcore_task))"),
+    ("suspended", "INSERT INTO taskcore_join VALUES (999, :id)"),
+    ("suspended", "INSERT INTO taskcore_join VALUES (:id, :id), (:id, :id)"),
+    ("suspended", "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (999, 'go', 'null', 0)"),
     # what others point at stays
     ("waiting", "DELETE FROM taskcore_task WHERE id IN (SELECT upstream FROM taskcore_edge)"),
     ("ready", "DELETE FROM taskcore_kind"),

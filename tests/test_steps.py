@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from test_crash import rows
+from test_crash import rows, until
 
 import taskcore
 from taskcore import Abort, Engine, LeaseLost, TaskFailed, constant, display
@@ -556,6 +556,21 @@ def test_a_body_that_lost_its_task_leaves_no_trace(path, clock):
 
 
 # -- another life --------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_is_rerun_before_anybody_is_told_of_its_failure_runs_to_its_end(path):
+    with contextlib.closing(Engine(path, workers=1)) as engine:
+        on_commit, reruns = engine._file.on_commit, []
+
+        def rerun_at_once(tx):
+            if tx.of_a_turn and not reruns and engine.tasks.counts() == {"failed": 1}:
+                reruns.append(engine.tasks.where(phase="failed").rerun())
+            on_commit(tx)
+
+        engine._file.on_commit = rerun_at_once
+        future = engine.task(failing(), name="body").submit("end")  # a handle that nobody asks anything
+        until(lambda: engine.tasks.counts() == {"succeeded": 1}, "succeeded")
+        assert (future.result(PATIENCE), reruns) == ("end", [1])
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])

@@ -1,5 +1,6 @@
 """Bodies that give their thread back: they sleep, wait for people, are held and ended meanwhile, and go on later."""
 
+import ast
 import contextlib
 import json
 
@@ -611,6 +612,55 @@ def test_a_body_may_wait_on_after_an_attempt_that_was_snoozed_or_retried(inline,
     assert future.result() == 1020
     assert seen == [1000]
     assert future.snapshot().failures == 2
+
+
+# -- engines of all kinds ------------------------------------------------------------------------------------------
+
+
+class Literals:
+    """A codec that is no JSON."""
+
+    def encode(self, value):
+        return f"value: {value!r}"
+
+    def decode(self, text):
+        return ast.literal_eval(text.removeprefix("value: "))
+
+
+@pytest.mark.parametrize(
+    "where, options",
+    [
+        (":memory:", {"workers": 2}),
+        (":memory:", {"executor": InlineExecutor()}),
+        ("tasks.db", {"workers": 1, "codec": Literals()}),
+        ("tasks.db", {"workers": 1, "durability": "full"}),
+    ],
+    ids=["memory", "memory, inline", "codec", "full"],
+)
+def test_long_bodies_run_in_every_engine(tmp_path, where, options):
+    path = where if where == ":memory:" else tmp_path / where
+    with contextlib.closing(Engine(path, **options)) as engine:
+        child, stumble = engine.task(lambda x: x * 2, name="child"), failing()
+
+        def body():
+            run = taskcore.current()
+            kept = run.step("s", lambda: (1, {2: b"x"}))
+            run.save(saved=kept)
+            got = run.gather(child, range(5))
+            run.sleep(0.001)
+            for n in run.track([1, 2, 3]):
+                got.append(run.step("t", lambda n=n: n) + child.submit(n).result())
+            with contextlib.suppress(TimeoutError):
+                run.wait_for("never", timeout=0.001)
+            heard = run.wait_for("x")
+            stumble()
+            return {"heard": heard, "sql": run.transact("t", lambda db: db.execute("SELECT 3").fetchone())}
+
+        future = task(engine, body).submit()
+        future.signal("x", {"k": (1,)})
+        assert future.result(PATIENCE) == {"saved": (1, {2: b"x"}), "heard": {"k": (1,)}, "sql": (3,)}
+        assert engine.tasks.counts() == {"succeeded": 9}
+        assert [step.name for step in future.steps()] == ["s", "t"]
 
 
 # -- processes -----------------------------------------------------------------------------------------------------

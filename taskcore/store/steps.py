@@ -178,7 +178,9 @@ FORGET: Final = (
 )
 """What a task forgets that runs again after it succeeded."""
 
-WAIT_ANEW: Final = "DELETE FROM taskcore_step WHERE state = 'waiting' AND task IN (SELECT value FROM json_each(:ids))"
+WAIT_ANEW: Final = """
+    UPDATE taskcore_step SET state = 'failed', attempt = 0
+    WHERE state = 'waiting' AND task IN (SELECT value FROM json_each(:ids))"""
 """Whoever cancelled a task that waited for a signal gives it the whole time again with another life."""
 
 
