@@ -156,7 +156,7 @@ class Cron:
                 elif (wall := self._match(start)) < turn + before:
                     return wall - before
                 else:  # on from where it was set back to
-                    moment, start = turn, turn + behind
+                    start = turn + behind
         while True:
             wall = self._match(start)
             before, behind = self._offsets(wall)
