@@ -66,7 +66,7 @@ def dies_in_a_transaction(path):
 def test_a_transacted_steps_effects_are_there_exactly_once_wherever_its_process_is_killed(path, raw):
     Engine(path).close()
     raw("CREATE TABLE ledger (n INTEGER)")
-    heard, kills = collections.Counter(), ["entered 0", "committed 0", "entered 2", "committed 3"]
+    heard, kills = collections.Counter(), ["entered 0", "committed 0", "entered 2"]
     while kills:
         process = Child(dies_in_a_transaction, path)
         try:
