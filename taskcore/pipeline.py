@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from taskcore.errors import UnknownStatus
@@ -53,6 +53,8 @@ class Pipeline:
             if step == called or step not in self._tasks:
                 known = ", ".join(repr(other) for other in self._tasks if other != called) or "none yet"
                 raise ValueError(f"{called!r} needs {step!r}, which {self.name!r} does not have; there are: {known}")
+            if called in self._tasks and called in self._in_order([step]):
+                raise ValueError(f"{called!r} needs {step!r}, which needs {called!r}")
             try:
                 edges.watch(self._engine._file.known, status)
             except UnknownStatus as error:
@@ -73,10 +75,24 @@ class Pipeline:
         checked_text("subject", subject)
         made: dict[str, TaskFuture] = {}
         with self._engine.job(self.name, key=subject) as job:
-            for name, (function, needs) in self._tasks.items():
+            for name in self._in_order(self._tasks):
+                function, needs = self._tasks[name]
                 after = {made[step]: status for step, status in needs.items()}
                 made[name] = function.options(key=subject, after=after).submit(subject)
         return job
+
+    def _in_order(self, steps: Iterable[str]) -> list[str]:
+        """These and all that they need, each behind what it needs: a step that was defined again may need a later
+        one."""
+        order: dict[str, None] = {}
+        left = list(steps)[::-1]
+        while left:
+            missing = [step for step in self._tasks[left[-1]][1] if step not in order]
+            if missing:
+                left += missing[::-1]
+            else:
+                order[left.pop()] = None
+        return list(order)
 
     def status(self, subject: str) -> dict[str, str]:
         """Step → status, of the steps that this subject has; empty for one that was never started."""

@@ -169,7 +169,7 @@ class Run:
         """The items, with progress shown; when the body runs again, those behind the last one that was finished.
 
         They must come in the same order each time. An item is finished when the next is asked for. Steps and submits
-        made for an item are that item's own. Items of less than 2 ms are written down in groups.
+        made for an item are that item's own. Items of less than 2 ms that leave nothing are written down in groups.
         """
         total = len(iterable) if isinstance(iterable, Sized) else None
         course = self._course
@@ -194,7 +194,7 @@ class Run:
             step = step._replace(state=KEPT, result=str(done), finished_at=self._stage.now())
             if total:
                 self.progress(min(done, total), total)
-            if course.made != made or monotonic() - written >= WORTH_A_COMMIT:
+            if course.made != made or self._work.unsaved or monotonic() - written >= WORTH_A_COMMIT:
                 course.keep(step, drop=scope if course.made != made else None)
                 written = monotonic()
             else:

@@ -498,8 +498,9 @@ class Fuse:
         result = run(*parameters)
         if self.count == self.at and self.after:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.on_commit is not None and not connection.in_transaction and sql != "ROLLBACK":
-            self.on_commit(self.count)  # a statement outside a transaction is one by itself
+        commits = not connection.in_transaction and sql != "ROLLBACK" and not sql.startswith("PRAGMA")
+        if commits and self.on_commit is not None:  # a statement outside a transaction is one by itself
+            self.on_commit(self.count)
         return result
 
 

@@ -163,7 +163,7 @@ def examine_gate(seen, row):
     it = f"#{row.id} ({row.phase}, gated {row.gated})"
     if parent is None or not parent.job:
         assert not row.gated, f"{it} has no job"
-    elif not row.ended:
+    elif not row.ended and not (parent.ended and row.cancel):  # such a job ends as soon as what runs below it obeys
         assert row.gated == (not parent.ended and parent.id not in seen.opened), f"{it}, and its job is {parent.phase}"
 
 
@@ -539,13 +539,13 @@ class Walk:
             if any(edge[1] == "wait" and edge[2] == "unmet" and self.seen.rows[up].ended for up, edge in ups):
                 self.engine.future(row.id).cancel()
                 return self.check("cancel", [row.id])
-        # One that waits for another that stands behind it in a queue, which is right as long as nobody moves them.
+        # What holds a queue waits for what stands in it: an open job whose child depends on it, or a body that sleeps.
         behind = [row for row in rows if row.behind]
         assert behind or not rows, f"they wait for ever: {[row.id for row in rows]}"
         for place in sorted(self.seen.places):
             value, task = self.seen.places[place]
             if value == behind[0].serial:
-                self.hits["deadlock"] += 1
+                self.hits["unlock", "queue", value, task] += 1
                 self.engine.tasks.where(id=task).cancel()
                 return self.check("cancel", [task])
 
@@ -584,16 +584,29 @@ def walk(path, seed, steps, hits, size=12):
         world.close()
 
 
+OFTEN = {
+    "job": """waiting→suspended waiting→skipped waiting→cancelled waiting→paused scheduled→suspended suspended→succeeded
+        suspended→failed suspended→cancelled suspended→paused paused→suspended paused→waiting paused→cancelled
+        succeeded→suspended failed→suspended cancelled→suspended skipped→waiting""",
+    "task": """waiting→ready waiting→skipped waiting→cancelled ready→waiting ready→paused paused→ready paused→waiting
+        paused→skipped running→suspended suspended→ready suspended→cancelled running→paused running→cancelled
+        running→failed running→ready failed→ready skipped→waiting succeeded→waiting cancelled→paused""",
+}
+"""What must come of jobs and of tasks at least once; walks that never meet it prove little."""
+
+
 def walks(folder, first, count, steps):
     hits = collections.Counter()
     for seed in range(first, first + count):
         path = folder / f"{seed}.db" if seed % 10 == 0 else ":memory:"
         walk(path, seed, steps, hits, size=random.Random(seed).choice([5, 8, 12, 16]))
-    return hits
+    met = {(kind, f"{before}→{after}") for _, kind, before, after in hits}
+    never = {(kind, move) for kind, moves in OFTEN.items() for move in moves.split()} - met
+    assert not never, f"seeds {first} to {first + count - 1} never saw {sorted(never)}"
 
 
 def test_what_is_kept_of_families_and_queues_is_what_a_fresh_look_finds_and_nobody_waits_for_ever(tmp_path):
-    walks(tmp_path, 1, 300, 30)
+    walks(tmp_path, 1, 300, 25)
 
 
 @pytest.mark.storm

@@ -572,9 +572,45 @@ def test_a_child_cannot_wait_for_a_job_that_it_is_part_of(engine):
             engine.task("b").options(after=job, parent=inner).submit()
         with pytest.raises(DependencyCycle):
             child.depends_on(job)
-    with pytest.raises(DependencyCycle):
+    with pytest.raises(InvalidTransition):
         inner.depends_on(outer)
     assert engine.tasks.counts() == {"suspended": 2, "ready": 1}
+
+
+def test_a_child_cannot_wait_for_what_waits_for_a_job_that_it_is_part_of(engine):
+    with engine.job("outer") as outer, engine.job("inner") as inner:
+        child = engine.submit("a")
+    after = engine.task("after").options(after=outer).submit()
+    further = engine.task("further").options(after=after, on="finished").submit()
+    before = engine.tasks.counts()
+    for upstream in (after, further):
+        for parent in (outer, inner, child):
+            with pytest.raises(DependencyCycle):
+                engine.task("b").options(after=upstream, parent=parent).submit()
+        with pytest.raises(DependencyCycle):
+            child.depends_on(upstream)
+    with pytest.raises(DependencyCycle), engine.transaction():
+        last = engine.task("last").options(after=further).submit()
+        engine.task("b").options(after=last, parent=inner).submit()
+    assert engine.tasks.counts() == before
+    assert child.dependencies() == []
+    engine.task("b").options(after=child, parent=inner).submit()
+    end(engine, "a", "b", "after", "further")
+    assert engine.tasks.counts() == {"succeeded": 6}
+
+
+def test_a_job_cannot_wait_for_what_is_below_it(engine):
+    with engine.job("outer", delay=50) as outer, engine.job("inner") as inner:
+        child = engine.submit("a")
+    below = engine.task("b").options(after=child).submit()
+    for upstream in (inner, child, below):
+        with pytest.raises(DependencyCycle):
+            outer.depends_on(upstream)
+    for parent in (outer, inner):
+        with pytest.raises(DependencyCycle):
+            engine.task("c").options(parent=parent, before=outer).submit()
+    assert outer.dependencies() == []
+    assert len(engine.tasks) == 4
 
 
 # -- children that come later --------------------------------------------------------------------------------------

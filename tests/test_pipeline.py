@@ -1,9 +1,12 @@
 """`engine.pipeline`: the same graph of tasks for one subject after the other."""
 
+import contextlib
+
 import pytest
 
 import taskcore
-from taskcore import Done, UnknownStatus
+from taskcore import Done, Engine, InvalidTransition, UnknownStatus
+from taskcore.testing import InlineExecutor
 
 
 @pytest.fixture
@@ -186,3 +189,199 @@ def test_steps_are_ordinary_functions_and_tasks(inline, transients):
     (task,) = inline.tasks.where(tag="quick")
     assert (task.name, task.priority) == ("transient.reverse", 5)
     assert repr(transients) == "<Pipeline 'transient': cutout, host_match, spectrum, reverse>"
+
+
+# -- one subject ---------------------------------------------------------------------------------------------------
+
+
+def finish(engine, name, **result):
+    (claim,) = engine.claim(name, lease=1e9)
+    claim.succeed(**result)
+
+
+@pytest.fixture
+def survey(engine):
+    """a → b → d, a → c → d; nothing runs by itself."""
+    pipeline = engine.pipeline("survey")
+    for name, needs in [("a", None), ("b", "a"), ("c", "a"), ("d", ["b", "c"])]:
+        pipeline.task(lambda subject: None, name=name, needs=needs)
+    return pipeline
+
+
+def test_a_subject_is_stored_in_one_commit(engine, survey, raw):
+    commits, told = [], engine._file.on_commit
+    engine._file.on_commit = lambda tx: (told(tx), commits.append(len(raw("SELECT 1 FROM taskcore_task"))))
+    survey.start("x")
+    assert commits == [5]
+
+
+def test_a_subject_that_cannot_be_stored_whole_is_not_stored_at_all(engine, survey, raw):
+    survey.task(lambda subject: None, name="e", failed_status="unheard of")
+    with pytest.raises(UnknownStatus):
+        survey.start("x")
+    assert raw("SELECT 1 FROM taskcore_task") == []
+    assert survey.status("x") == {}
+
+
+def test_a_step_waits_for_all_that_it_needs_and_no_longer(engine, survey):
+    survey.start("x")
+    finish(engine, "survey.a")
+    assert survey.status("x") == {"a": "succeeded", "b": "ready", "c": "ready", "d": "waiting"}
+    finish(engine, "survey.b")
+    assert survey.status("x")["d"] == "waiting"
+    finish(engine, "survey.c")
+    assert survey.status("x")["d"] == "ready"
+
+
+def test_progress_counts_ended_steps_and_is_1_only_when_nothing_can_still_run(engine, survey):
+    job = survey.start("x")
+    seen = []
+    for name in "abcd":
+        seen.append(job.snapshot().progress)
+        finish(engine, f"survey.{name}")
+    assert seen == [0.0, 0.25, 0.5, 0.75]
+    assert job.snapshot().progress == 1.0
+
+
+def test_subjects_and_pipelines_do_not_mix(engine, survey):
+    other = engine.pipeline("other")
+    other.task(lambda subject: None, name="a")
+    jobs = [survey.start("x"), survey.start("y"), other.start("x")]
+    assert len({job.id for job in jobs}) == 3
+    (claim,) = engine.claim("other.a")
+    claim.succeed()
+    assert (survey.status("x")["a"], survey.status("y")["a"]) == ("ready", "ready")
+    assert (other.status("x"), other.status("y")) == ({"a": "succeeded"}, {})
+
+
+def test_a_subject_that_fails_gets_the_failed_status_of_its_step(engine, survey):
+    survey.task(lambda subject: None, name="e", needs="a", failed_status="bad")
+    survey.task(lambda subject: None, name="mourn", needs={"e": "bad"})
+    job = survey.start("x")
+    finish(engine, "survey.a")
+    engine.claim("survey.e")[0].fail("broke")
+    assert (survey.status("x")["e"], survey.status("x")["mourn"]) == ("bad", "ready")
+    for name in ("b", "c", "d", "mourn"):
+        finish(engine, f"survey.{name}")
+    assert (job.snapshot().phase, job.snapshot().result) == ("failed", {"bad": 1, "succeeded": 5})
+
+
+def test_a_step_may_need_a_phase_whatever_the_label_or_any_end(engine, survey):
+    survey.task(lambda subject: None, name="e", needs={"a": "failed"})
+    survey.task(lambda subject: None, name="f", needs={"a": "finished"})
+    survey.start("x")
+    finish(engine, "survey.a", status="bad")
+    assert list(survey.status("x").values()) == ["bad", "skipped", "skipped", "skipped", "ready", "ready"]
+
+
+def test_the_jobs_verbs_reach_the_steps_of_a_subject(engine, survey):
+    job = survey.start("x")
+    job.pause()
+    assert set(survey.status("x").values()) == {"paused"}
+    job.resume()
+    assert survey.status("x") == {"a": "ready", "b": "waiting", "c": "waiting", "d": "waiting"}
+    job.cancel()
+    assert set(survey.status("x").values()) == {"cancelled"}
+    job.rerun()
+    assert survey.status("x") == {"a": "ready", "b": "waiting", "c": "waiting", "d": "waiting"}
+    with pytest.raises(InvalidTransition):
+        job.rerun()
+
+
+def test_a_paused_subject_gets_new_steps_paused(engine, survey):
+    survey.start("x").pause()
+    survey.task(lambda subject: None, name="e")
+    survey.start("x")
+    assert set(survey.status("x").values()) == {"paused"}
+
+
+def test_a_step_invented_for_a_subject_whose_need_has_ended_otherwise_is_skipped_at_once(engine, survey):
+    job = survey.start("x")
+    finish(engine, "survey.a", status="bad")
+    assert job.snapshot().phase == "failed"
+    survey.task(lambda subject: None, name="e", needs="a")
+    survey.start("x")
+    assert survey.status("x")["e"] == "skipped"
+    assert job.snapshot().phase == "failed"
+
+
+def test_a_subject_whose_tasks_were_deleted_begins_anew(engine, survey):
+    first = survey.start("x")
+    first.cancel()
+    assert engine.tasks.delete() == 5
+    assert survey.status("x") == {}
+    second = survey.start("x")
+    assert second.id != first.id
+    assert set(survey.status("x")) == {"a", "b", "c", "d"}
+
+
+def test_a_pipeline_of_no_steps_has_subjects_that_succeed_at_once(engine):
+    pipeline = engine.pipeline("empty")
+    job = pipeline.start("x")
+    assert job.result() == {}
+    pipeline.task(lambda subject: None, name="a")
+    pipeline.start("x")
+    assert (job.snapshot().phase, pipeline.status("x")) == ("suspended", {"a": "ready"})
+    assert repr(engine.pipeline("other")) == "<Pipeline 'other': no tasks yet>"
+
+
+def test_subjects_started_in_a_transaction_come_with_it_or_not_at_all(engine, survey):
+    with contextlib.suppress(ZeroDivisionError), engine.transaction():
+        survey.start("x")
+        raise ZeroDivisionError
+    assert len(engine.tasks) == 0
+    with engine.transaction():
+        for n in range(100):
+            survey.start(f"subject {n}")
+    assert engine.tasks.counts() == {"suspended": 100, "ready": 100, "waiting": 300}
+
+
+def test_a_subject_started_in_a_body_is_its_child_and_started_once(path, clock):
+    with contextlib.closing(Engine(path, executor=InlineExecutor(), clock=clock)) as engine:
+        pipeline, runs = engine.pipeline("p"), []
+        pipeline.task(lambda subject: runs.append(subject), name="a")
+
+        @engine.task(max_attempts=2, backoff=taskcore.constant(1))
+        def night():
+            job = pipeline.start("x")
+            if not runs:
+                taskcore.current().wait(job)
+                raise OSError
+            return taskcore.current().wait(job)
+
+        assert night.submit().result() == [{"succeeded": 1}]
+        assert runs == ["x"]
+        assert engine.tasks.where(name="p").first().parent_id == 1
+
+
+# -- defining steps again ------------------------------------------------------------------------------------------
+
+
+def test_a_step_may_be_defined_again_and_the_newest_wins(inline):
+    pipeline, ran = inline.pipeline("p"), []
+    pipeline.task(lambda subject: ran.append("old"), name="a")
+    pipeline.task(lambda subject: ran.append("b"), name="b", needs="a")
+    pipeline.task(lambda subject: ran.append("new"), name="a")
+    pipeline.start("x").result()
+    assert ran == ["new", "b"]
+
+
+def test_a_step_defined_again_may_need_one_that_came_later(inline):
+    pipeline, ran = inline.pipeline("p"), []
+    pipeline.task(lambda subject: ran.append("a"), name="a")
+    pipeline.task(lambda subject: ran.append("b"), name="b")
+    pipeline.task(lambda subject: ran.append("c"), name="c", needs="a")
+    pipeline.task(lambda subject: ran.append("a"), name="a", needs="b")
+    assert pipeline.start("x").result() == {"succeeded": 3}
+    assert ran == ["b", "a", "c"]
+    assert list(pipeline.status("x")) == ["a", "b", "c"]
+
+
+def test_steps_that_would_need_each_other_are_refused_where_the_second_is_defined(inline):
+    pipeline = inline.pipeline("p")
+    pipeline.task(lambda subject: None, name="a")
+    pipeline.task(lambda subject: None, name="b", needs="a")
+    pipeline.task(lambda subject: None, name="c", needs="b")
+    with pytest.raises(ValueError, match="'a' needs 'c'"):
+        pipeline.task(lambda subject: None, name="a", needs="c")
+    assert pipeline.start("x").result() == {"succeeded": 3}

@@ -312,6 +312,28 @@ def test_what_was_saved_is_there_while_it_runs_sleeps_fails_and_is_tried_again(i
     assert found == [None, one, one, {**one, **two}, {**one, **two}, {**one, **two}]
 
 
+def test_what_was_saved_in_a_step_or_an_item_is_in_the_file_when_that_is(inline, raw):
+    """For the body will not come by there again."""
+
+    def body():
+        run, found = taskcore.current(), []
+        run.save(before=0)
+        run.step("s", lambda: run.save(step=1))
+        found.append(raw("SELECT result FROM taskcore_task")[0]["result"])
+        run.transact("t", lambda db: run.save(transact=2))
+        found.append(raw("SELECT result FROM taskcore_task")[0]["result"])
+        for n in run.track(range(2)):
+            run.save(**{f"item {n}": n})
+        found.append(raw("SELECT result FROM taskcore_task")[0]["result"])
+        return {"found": [list(json.loads(text)) for text in found]}
+
+    assert task(inline, body).submit().result()["found"] == [
+        ["before", "step"],
+        ["before", "step", "transact"],
+        ["before", "step", "transact", "item 0", "item 1"],
+    ]
+
+
 def test_what_was_saved_stays_with_a_task_that_fails_or_is_cancelled(inline):
     for error, phase in [(ValueError("x"), "failed"), (Cancelled("x"), "cancelled"), (taskcore.Abort("x"), "failed")]:
 

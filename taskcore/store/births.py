@@ -4,7 +4,7 @@ all."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,6 +96,8 @@ class Births:
         self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
         self._parents: dict[int, tuple[bool, bool]] = {}  # what a child of each is born into
         self._jobs: dict[int, dict[int, str | None]] = {}  # those that a child of each is a part of
+        self._needed: dict[int, bool] = {}  # whether anything in the file depends on one of those
+        self._upstreams: set[int] = set()  # of the edges that are not yet written
         self._children: dict[int, list[int]] = {}
         self._queued: list[tuple[str, int, int]] = []
         self._queues: set[str] = set()  # serial values that have an unfinished task
@@ -153,6 +155,8 @@ class Births:
             self.flush()
             if new:
                 edges.depend(tx, order.before, task_id, life.SUCCEEDED, "skip", self._now)
+                if tx.known.has_jobs and families.waits(tx, [task_id], order.before):
+                    raise DependencyCycle([order.before[0], task_id, order.before[0]])
                 serial.needed(tx, task_id, self._now)
                 follow.settle(tx, self._now)
         except BaseException:
@@ -176,6 +180,7 @@ class Births:
         watched = [edges.watch(tx.known, wants) for _, wants, _ in order.after] if order.after else []
         if order.parent is not None and (order.after or order.serial is not None) and tx.known.has_jobs:
             self._refuse_own_job(order.parent, order.after, order.serial)
+            held, gated = self._born_into(order.parent)  # anew, if others were written meanwhile
         for task_id in (*order.before, *(upstream for upstream, _, _ in order.after)):
             self._must_exist(task_id)
         tx.known.last_id = task_id = tx.known.last_id + 1
@@ -185,6 +190,7 @@ class Births:
             self._linked.append(task_id)
             for (upstream, wants, otherwise), how in zip(order.after, watched, strict=True):
                 self._edges.append((upstream, task_id, wants, otherwise, how))
+                self._upstreams.add(upstream)
         if held:
             phase = life.PAUSED
         elif blockers:
@@ -266,7 +272,7 @@ class Births:
         """What was gathered is not to be written, or is."""
         for gathered in (
             self._rows, self._edges, self._linked, self._tags, self._keys, self._parents, self._children, self._queued,
-            self._queues, self._plain, self._seen, self._jobs,
+            self._queues, self._plain, self._seen, self._jobs, self._needed, self._upstreams,
         ):  # fmt: skip
             gathered.clear()
         self._first = self._tx.known.last_id + 1
@@ -293,6 +299,16 @@ class Births:
         for job, its in jobs.items():
             if job in needed or (its is not None and its == value):
                 raise DependencyCycle([job, parent, job] if job != parent else [parent, parent])
+        if needed and jobs and self._waited_for(parent, jobs):
+            self.flush()  # what waits may not be written yet
+            if families.waits(self._tx, needed, jobs, begin=False):
+                raise DependencyCycle([parent, *sorted(needed)[:1], parent])
+
+    def _waited_for(self, parent: int, jobs: Collection[int]) -> bool:
+        """Whether anything depends on one of these jobs, which are those above a child of this parent."""
+        if parent not in self._needed:
+            self._needed[parent] = edges.lead_on(self._tx, jobs)
+        return self._needed[parent] or not self._upstreams.isdisjoint(jobs)
 
     def _stands_behind(self, value: str, task_id: int) -> bool:
         """Whether a task of this serial value is there already; from now on one is."""

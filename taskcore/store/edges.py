@@ -257,6 +257,15 @@ def add(tx: Transaction, rows: Collection[tuple[int, int, str, str, int]]) -> No
     _notice(tx.known, max(row[4] for row in rows))
 
 
+def lead_on(tx: Transaction, tasks: Collection[int]) -> bool:
+    """Whether anything depends on one of these."""
+    found = tx.execute(
+        "SELECT 1 FROM json_each(?) AS one CROSS JOIN taskcore_edge AS e ON e.upstream = one.value LIMIT 1",
+        (json.dumps(list(tasks)),),
+    ).fetchone()
+    return found is not None
+
+
 def _notice(known: Known, watched: int) -> None:
     known.has_unusual = known.has_unusual or watched > 0
     known.has_guards = known.has_guards or watched == 2

@@ -85,6 +85,31 @@ def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
     return (bool(held), bool(gated)) if there else None
 
 
+# Who waits for the end of one of these: with its own beginning (2), or with its end alone (1), as a job does that has
+# it below it. Edges count whatever their verdict: a rerun may renew it.
+_WAITS: Final = """
+    WITH RECURSIVE below (id, waits) AS (
+        SELECT value, :waits FROM json_each(:ids)
+        UNION
+        SELECT e.task, 2 FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id WHERE below.waits > 0
+        UNION
+        SELECT p.id, p.job IS NOT NULL FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
+        CROSS JOIN taskcore_task AS p ON p.id = t.parent
+        UNION
+        SELECT c.id, 2 FROM below CROSS JOIN taskcore_task AS j ON j.id = below.id AND j.job IS NOT NULL
+        CROSS JOIN taskcore_task AS c ON c.parent = j.id WHERE below.waits = 2
+    )
+    SELECT 1 FROM below WHERE waits > 0 AND id IN (SELECT value FROM json_each(:others)) LIMIT 1"""
+
+
+def waits(tx: Transaction, others: Collection[int], tasks: Collection[int], *, begin: bool = True) -> bool:
+    """Whether one of the others waits for one of these tasks, directly or not, also through the jobs that they are a
+    part of. `begin`: for their beginning, else for their end alone."""
+    ids, wanted = json.dumps(list(tasks)), json.dumps(list(others))
+    values = {"ids": ids, "others": wanted, "waits": 2 if begin else 1}
+    return tx.execute(_WAITS, values).fetchone() is not None
+
+
 _JOBS_ABOVE: Final = """
     WITH RECURSIVE above (id, parent, job, serial) AS (
         SELECT id, parent, job, serial FROM taskcore_task WHERE id = :id

@@ -222,10 +222,11 @@ def mend(tx: Transaction, children: Collection[int], now: float) -> int:
 
 
 def depend(tx: Transaction, task: int, upstream: int, wants: str, otherwise: str, now: float) -> None:
-    """`edges.depend` for one task, and what follows from it. `DependencyCycle` also on a job that it is a part of."""
-    if tx.known.has_jobs and upstream in families.jobs_above(tx, task):
-        raise DependencyCycle([task, upstream, task])
+    """`edges.depend` for one task, and what follows from it. `DependencyCycle` also on what is a part of it, or waits
+    for a job that it is a part of."""
     edges.depend(tx, [task], upstream, wants, otherwise, now)
+    if tx.known.has_jobs and families.waits(tx, [upstream], [task]):
+        raise DependencyCycle([task, upstream, task])
     serial.needed(tx, upstream, now)
     follow.settle(tx, now)
 
