@@ -62,7 +62,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 def period(every: float | str) -> float:
-    """Seconds more than 0, from a number of them or from text such as "90s", "5m", "1h30m", "2d", "1w".
+    """Seconds, 0.001 at least, from a number of them or from text such as "90s", "5m", "1h30m", "2d", "1w".
 
     A minute is 60 s and a day 24 h, whatever the zone's clock does. `TypeError` or `ValueError` says what is wrong.
     """
@@ -80,8 +80,8 @@ def period(every: float | str) -> float:
             length = float(every)
         except OverflowError:
             length = math.inf
-    if not 0 < length < math.inf:
-        raise ValueError(f"a period is finite and more than 0 s, not {every!r}")
+    if not 0.001 <= length < math.inf:
+        raise ValueError(f"a period is finite and at least 0.001 s, not {every!r}")
     return length
 
 

@@ -3,7 +3,6 @@ terminal."""
 
 import json
 import os
-import random
 import sqlite3
 import subprocess
 import sys
@@ -56,20 +55,6 @@ def test_nothing_that_controls_a_terminal_is_printable():
     for code in [*range(0x3000), *range(0xD7F0, 0x10000), 0xE0001, 0x10FFFF]:
         assert printable(chr(code)).isprintable(), hex(code)
     assert SHOWN.isprintable() and "\\x1b" in SHOWN and "\\u202e" in SHOWN and "\\ud800" in SHOWN
-
-
-def test_a_text_is_cut_to_what_is_asked_and_no_escape_is_cut_in_half():
-    assert printable("abcdef", 6) == "abcdef"
-    assert printable("abcdefg", 6) == "abcde…"
-    assert printable("abc\x1bdef", 6) == "abc…"
-    assert printable("\x1b" * 5, 1) == "…" and printable("abc", 0) == ""
-    choose = random.Random(1)
-    for _ in range(500):
-        text = "".join(choose.choice("ab\x1b\n\u202eé") for _ in range(choose.randrange(20)))
-        most = choose.randrange(30)
-        found = printable(text, most)
-        assert len(found) <= most and found.isprintable()
-        assert found == printable(text) or printable(text).startswith(found.removesuffix("…"))
 
 
 # -- looking --------------------------------------------------------------------------------------------------------

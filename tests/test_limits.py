@@ -324,6 +324,26 @@ def test_a_rate_leaves_the_others_alone_and_may_be_taken_away(engine):
     assert names(engine.claim(n=9)) == ["f", "f"]
 
 
+def test_a_process_that_read_its_clock_and_waited_for_the_file_starts_nothing_too_soon(path):
+    late, clock = ManualClock(999.95), ManualClock(1000)
+    with (
+        contextlib.closing(Engine(path, workers=0, clock=late)) as one,
+        contextlib.closing(Engine(path, workers=0, clock=clock)) as other,
+    ):
+        for engine in (one, other):
+            task = engine.task("f", rate="1/10s")
+        for n in range(3):
+            task.submit(n)
+        assert len(other.claim("f", n=9, lease=900)) == 1
+        assert one.claim("f", n=9, lease=900) == []
+        clock.advance(9.96)
+        assert other.claim("f", n=9, lease=900) == []
+        clock.advance(0.05)
+        assert len(other.claim("f", n=9, lease=900)) == 1
+        late.advance(10)
+        assert one.claim("f", n=9, lease=900) == []
+
+
 def test_a_clock_that_was_set_back_stops_a_rate_for_no_more_than_its_period(engine, clock):
     task = engine.task("f", rate="1/10s")
     task.submit(0)
@@ -395,7 +415,8 @@ def test_nothing_is_ever_exceeded_and_all_ends_in_a_random_walk(path, seed):
                     name = choose.choice("abcde")
                     tasks[name].options(priority=choose.randrange(3)).submit(step)
                 case 2 | 3:
-                    held += engine.claim(*choose.sample("abcde", choose.randrange(6)), n=choose.randrange(1, 5), lease=9e9)
+                    some, n = choose.sample("abcde", choose.randrange(6)), choose.randrange(1, 5)
+                    held += engine.claim(*some, n=n, lease=9e9)
                 case 4 | 5 if held:
                     claim = held.pop(choose.randrange(len(held)))
                     choose.choice([claim.succeed, claim.release])()

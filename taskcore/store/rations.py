@@ -19,6 +19,8 @@ Wanted = tuple[int, int, str | None]
 
 PATIENCE: Final = 2
 """How often a capacity may be given out whole to others before the task that waits for several of it is served next."""
+SKEW: Final = 5.0
+"""Seconds by which a start may lie in the future of a process that read its clock and then waited for the file."""
 COARSE: Final = 100
 """Moments that are kept apart in a rate's period."""
 
@@ -53,7 +55,7 @@ class Rations:
             self._learn_rate(name, json.loads(text), *known.rates[name])
 
     def _learn_rate(self, name: str, recent: list[list[float]], n: int, period: float) -> None:
-        if recent and recent[-1][0] > self._now:  # the clock was set back: as though they had begun now
+        if recent and recent[-1][0] > self._now + max(period, SKEW):  # the clock was set back: as though they began now
             recent = [[min(at, self._now), k] for at, k in recent]
             self._tx.execute(_STARTED, (json.dumps(recent), name))
         recent = [[at, k] for at, k in recent if at > self._now - period]
@@ -128,10 +130,11 @@ class Rations:
         for name, n in starts.items():
             _, period = known.rates[name]
             recent = self._recent[name]
-            if recent and self._now - recent[-1][0] < period / COARSE:
-                recent[-1] = [self._now, recent[-1][1] + n]  # as though those had begun later: never too many
+            at = max(self._now, recent[-1][0]) if recent else self._now
+            if recent and at - recent[-1][0] < period / COARSE:
+                recent[-1] = [at, recent[-1][1] + n]  # as though those had begun later: never too many
             else:
-                recent.append([self._now, n])
+                recent.append([at, n])
             self._tx.execute(_STARTED, (json.dumps(recent), name))
             self._starts[name] -= n
             if self._starts[name] <= 0:
