@@ -19,7 +19,6 @@ from taskcore.codec import JSON, Codec
 from taskcore.crew import Guests, Threads
 from taskcore.endings import seconds
 from taskcore.errors import BadFile, EngineClosed, InvalidTransition, TaskNotFound
-from taskcore.findings import findings
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
 from taskcore.home import Home
@@ -32,7 +31,6 @@ from taskcore.options import OF_THE_NAME, Definition, Options, elsewhere
 from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
-from taskcore.pruning import LULL, Pruning, prune_now
 from taskcore.register import Register
 from taskcore.schedule import Schedules
 from taskcore.scheduler import Scheduler
@@ -109,6 +107,8 @@ class Engine(Executor):
         )  # fmt: skip
         background = getattr(executor, "background", True)
         if self._keep is not None:
+            from taskcore.pruning import LULL, Pruning
+
             self._scheduler.pruning = Pruning(self._file, self._keep, LULL if background else 0.0)
         self._stage = stage
         stage.house, stage.noted = Home(self), self._scheduler.display.note
@@ -374,6 +374,8 @@ class Engine(Executor):
         age = self._keep if older_than is None else settings.period_of(older_than, "older_than")
         if age is None:
             raise ValueError("prune(older_than=…) says how long ago: this engine keeps ended tasks for ever")
+        from taskcore.pruning import prune_now  # slow to import, for those who prune
+
         return prune_now(self._file, self._clock.now() - age)
 
     def check(self) -> list[Finding]:
@@ -381,6 +383,8 @@ class Engine(Executor):
 
         Reads the whole file several times: some ten seconds for a million tasks, in which this engine does little else.
         """
+        from taskcore.findings import findings
+
         return findings(self._read)
 
     # -- running ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore import explain, life, outlook
+from taskcore import life
 from taskcore.body import current_work
 from taskcore.model import Attempt, Dependency, LogLine, Step, Task
 from taskcore.options import text as checked_text
@@ -135,6 +135,8 @@ class TaskFuture(Future[Any]):
 
     def explain(self) -> str:
         """Why it is where it is, in a sentence or two: one line that any terminal may show."""
+        from taskcore import explain, outlook  # slow to import, for those who ask
+
         return explain.sentence(*outlook.of(self._engine, self._engine._id_of(self)))
 
     def history(self) -> list[Attempt]:

@@ -22,7 +22,7 @@ OTHERWISE: Final = ("skip", "wait", "drop")
 DEFAULT_BACKOFF: Final[Callable[[int], float]] = exponential(1, factor=2, cap=3600, jitter=True)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Options:
     """One task's options. The defaults are the contract's."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from taskcore import display, verdict
 from taskcore.bell import Bell
@@ -18,7 +18,6 @@ from taskcore.crew import Crew
 from taskcore.display import Display
 from taskcore.options import Definition, Options
 from taskcore.pace import HORIZON, Pace, Traffic
-from taskcore.pruning import Pruning
 from taskcore.store import liveness, moves, schedules, sweep
 from taskcore.store.file import File, Transaction
 from taskcore.store.joins import Suspension
@@ -26,6 +25,9 @@ from taskcore.store.known import Kind
 from taskcore.store.moves import Claimed, StaleReport, Success
 from taskcore.store.schedules import Plan
 from taskcore.turn import Ended, Turn
+
+if TYPE_CHECKING:
+    from taskcore.pruning import Pruning
 
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5

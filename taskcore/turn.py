@@ -11,7 +11,7 @@ from taskcore.store.moves import Claimed, Failure, Success
 from taskcore.store.steps import Notes
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Ended:
     """An end that a future may be told of without reading the row."""
 
@@ -20,7 +20,7 @@ class Ended:
     """`None`: it raised, and `errors` has what."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Turn:
     """What one turn brings to its transaction, and takes from it."""
 

@@ -575,7 +575,7 @@ def test_labels_of_ones_own_fit_where_their_phase_is(path):
 PACKAGE = Path(taskcore.__file__).parent
 
 FLOORS = [
-    "errors clock codec endings pace printable",
+    "errors clock plain tags codec endings pace printable",
     "life backoff cron",
     "model options settings",
     "store.known store.schema store.patience store.file store.existing store.liveness",

@@ -18,7 +18,7 @@ FLUSH_AT: Final = 2000
 """Rows that a user's transaction gathers before they are written."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Order:
     """A task as somebody wants it: everything checked that can be checked without the file."""
 

@@ -30,7 +30,7 @@ class Kind:
         return found
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Known:
     version: int | None = None
     format: str = ""
