@@ -94,9 +94,17 @@ class Intake:
     def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
         claim = self._engine._scheduler.free_at_once(function._name, now) if self._engine._loop.alive else None
+        if claim is None:
+            name, kind, priority = function._name, function._kind, function._options.priority
+            future = births.submit_alone(self._file, name, kind, priority, now, text, self._handle)
+            if future is not None:
+                return future
         return self._file.write(self._bear_plain, function, now, text, claim)
 
     # The handle is made before the commit: the task may end in the next moment, and then its handle is told how.
+
+    def _handle(self, task_id: int) -> TaskFuture:
+        return self._futures.handle(task_id, new=True)
 
     def _bear_plain(
         self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None

@@ -4,15 +4,17 @@ all."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from taskcore import life
 from taskcore.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
 from taskcore.store import edges, families, follow, joins, operate, rations, serial
-from taskcore.store.file import Transaction
+from taskcore.store.file import File, Transaction
 from taskcore.store.known import Kind
+
+R = TypeVar("R")
 
 FLUSH_AT: Final = 2000
 """Rows that a user's transaction gathers before they are written."""
@@ -50,6 +52,9 @@ _INSERT: Final = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
+_INSERT_ALONE: Final = """
+    INSERT OR IGNORE INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
+    SELECT ?1, ?2, 'ready', ?3, ?4, ?5 FROM taskcore_meta WHERE key = 'last_id' AND ?1 > CAST(value AS INTEGER)"""
 _INSERT_CHILD: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -354,6 +359,14 @@ def submit(tx: Transaction, order: Order, now: float) -> tuple[int, bool]:
     made = births.add(order)
     births.flush()
     return made
+
+
+def submit_alone(
+    file: File, name: str, kind_options: str, priority: int, now: float, args: str, made: Callable[[int], R]
+) -> R | None:
+    """Store a task of which nothing else is said, in one statement. → what `made` makes of its id; `None` where it
+    takes a transaction."""
+    return file.bear(_INSERT_ALONE, (name, kind_options), (priority, now, args), made)
 
 
 def submit_plain(
