@@ -33,7 +33,7 @@ class Work:
 
     __slots__ = (
         "began", "broken", "claimed", "contest", "course", "definition", "error", "kind", "lines", "notes", "parting",
-        "saved", "saved_text", "since", "stop", "timeout", "took", "unsaved",
+        "saved", "saved_text", "since", "step", "stop", "timeout", "took", "unsaved",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, kind: Kind, definition: Definition) -> None:
@@ -65,6 +65,8 @@ class Work:
         """Whether it must be in the file before the step that it was saved in is."""
         self.notes: dict[str, Any] | None = None
         """What is to be shown in the row's columns, not yet written."""
+        self.step: str | None = None
+        """The name of the step that was shown last."""
         self.lines: deque[Line] | None = None
         """Likewise: lines of its log."""
 

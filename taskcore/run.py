@@ -146,15 +146,16 @@ class Run:
         step = course.come_to("step", name)
         if step.state == KEPT:
             return course, step
-        self._note("step", name)
+        if self._work.step != name:
+            self._note("step", name)
+            self._work.step = name
         if step.state == FAILED:
             course.diverge()
             step = step._replace(attempt=self._work.claimed.attempts, started_at=self._stage.now())
         return course, step
 
     def _done(self, step: Step, text: str) -> Step:
-        place, within, kind, name, n, _, attempt, started_at, *_ = step
-        return Step(place, within, kind, name, n, KEPT, attempt, started_at, self._stage.now(), text)
+        return Step(*step[:5], KEPT, step[6], step[7], self._stage.now(), text)
 
     def _kept(self, step: Step) -> Any:
         return None if step.result is None else self._stage.codec.decode(step.result)

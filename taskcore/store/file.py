@@ -364,7 +364,7 @@ class File:
     @property
     def current(self) -> Transaction | None:
         """The transaction that the calling thread has entered, if it has."""
-        if self._owner != threading.get_ident():
+        if self._owner is None or self._owner != threading.get_ident():
             return None
         tx, connection = self._transaction, self._connection
         if tx is not None and connection is not None and not connection.in_transaction:
