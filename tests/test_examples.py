@@ -21,6 +21,8 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 TABLE = [
     ("census.py", ("--limit-files", "300")),
+    ("alab_furnace.py", ()),
+    ("blast_transients.py", ()),
 ]
 SESSIONS = ["survey_night.py"]
 
