@@ -18,11 +18,9 @@ sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without b
 
 import taskcore
 
-lab = taskcore.Engine(
-    "lab.db",
-    limits={"furnace": 2, "arm": 1},  # what there is of each, for all who work on this file
-    statuses={"heating": "running", "cracked": "failed"},  # this laboratory's words
-)
+DEVICES = {"furnace": 2, "arm": 1}  # how many there are, for all who work on this file
+WORDS = {"heating": "running", "cracked": "failed"}  # this laboratory's own, each with its phase
+lab = taskcore.Engine("lab.db", limits=DEVICES, statuses=WORDS)
 mix = lab.task("mix")  # no body here: whoever claims it does it
 
 
@@ -95,9 +93,10 @@ over = threading.Event()
 mixing = threading.Thread(target=robot, daemon=True)
 mixing.start()
 
+waits = lab.future(lab.tasks.where(tag="O1", name="heat").first())
+heating = lab.tasks.where(status="heating")
+until(lambda: nitrides.done() or (len(heating) == 2 and waits.snapshot().phase == "ready"))
 if not nitrides.done():
-    waits = lab.future(lab.tasks.where(tag="O1", name="heat").first())
-    until(lambda: len(lab.tasks.where(status="heating")) == 2 and waits.snapshot().phase == "ready")
     print("O1:", waits.explain())
     nitrides.cancel("no ammonia left")
 until(nitrides.done)

@@ -295,6 +295,7 @@ def test_what_has_a_failed_task_as_its_only_parent_is_skipped_and_the_reason_nam
     else:
         take(lab, lost).fail("the crucible cracked", retry=False)
     assert phases(measure, report) == ["skipped", "skipped"]
+    assert lost.snapshot().last_error == ("no ammonia left" if end == "cancelled" else "the crucible cracked")
     assert f"#{lost.id} " in measure.snapshot().last_error
     assert measure.explain().startswith(f"skipped because #{lost.id} ")
     with pytest.raises(TaskSkipped, match=f"#{lost.id} "):
