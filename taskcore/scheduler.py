@@ -163,6 +163,7 @@ class Scheduler:
         had."""
         self.crew.ready()
         self.claiming = True
+        self._next_due = 0.0  # a turn may have come before, and fired nothing
         self.look_again()
 
     def bell(self) -> Bell:

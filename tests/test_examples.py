@@ -21,6 +21,8 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 TABLE = [
     ("census.py", ("--limit-files", "300")),
+    ("alab_furnace.py", ()),
+    ("blast_transients.py", ()),
 ]
 SESSIONS = ["survey_night.py"]
 
@@ -183,6 +185,31 @@ def test_a_file_that_cannot_be_parsed_is_in_the_report_with_its_reason_and_stops
         "bad/deep.py",
     }
     assert (tmp_path / "census.report.txt").read_text(encoding="utf-8") in output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_a_laboratory_killed_while_it_heats_goes_on_and_tells_the_same_when_it_is_run_again(tmp_path: Path) -> None:
+    with terminal("alab_furnace.py", cwd=tmp_path) as first:
+        with taskcore.Engine(tmp_path / "lab.db", workers=0) as looking:
+            heating, mixed = looking.tasks.where(status="heating"), looking.tasks.where(name="mix", phase="succeeded")
+            while not (len(heating) and len(mixed) == 6):  # the robot's claim of one would go on for seconds
+                assert first.poll() is None
+    assert first.returncode == -signal.SIGKILL
+
+    output = output_of("alab_furnace.py", cwd=tmp_path)
+    expected = output_in_comment("alab_furnace.py").splitlines()
+    assert rows(output)[2:] == [line for line in expected if line.startswith("  O")]
+    assert output.splitlines()[-10:-6] == expected[1:5]
+    again = output_of("alab_furnace.py", cwd=tmp_path)
+    assert again.splitlines() == [line for line in output.splitlines() if not line.startswith("O1: ")]
+
+
+def test_transients_looked_at_the_next_day_are_not_looked_at_again(tmp_path: Path) -> None:
+    output = output_of("blast_transients.py", cwd=tmp_path)
+    morning = rows(output)[7:]
+    again = output_of("blast_transients.py", cwd=tmp_path)
+    assert "in the morning, 0 tasks begun again:" in again.splitlines()
+    assert rows(again)[7:] == morning
 
 
 # -- a session in two terminals ------------------------------------------------------------------------------------

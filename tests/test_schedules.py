@@ -98,6 +98,14 @@ def test_the_next_time_follows_from_the_previous_one_however_late_that_was_fired
     assert inline.schedules["tick"].next_at == 1240
 
 
+def test_a_schedule_fires_though_the_loop_turned_before_the_engine_began_to_claim(inline, clock):
+    """As the loop's thread may: it is there a moment before the engine says so."""
+    ran = ticks(inline, 60)
+    inline._scheduler.turn()
+    passes(clock, inline, 60, 60)
+    assert ran == [1060, 1120]
+
+
 def test_cron_fires_by_the_wall_clock_of_its_zone(opened, clock, fires):
     clock.set(at(2026, 1, 5, 12))
     engine, ran = opened(), []
