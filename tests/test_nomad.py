@@ -40,7 +40,7 @@ def test_a_process_is_called_with_its_arguments_succeeds_and_its_name_is_recorde
         called.append((args, kwargs))
 
     process = process_upload.submit(*args, **kwargs)
-    assert process.result() is None
+    assert process.result(PATIENCE) is None
     row = process.snapshot()
     assert (row.phase, row.name, row.args, row.kwargs) == ("succeeded", "process_upload", args, kwargs)
     assert called == [(args, kwargs)]
@@ -58,7 +58,7 @@ def test_a_process_that_raises_is_failed_with_exactly_one_error(inline, clock):
         raise ProcessingError("no parser")
 
     process = process_upload.submit()
-    assert str(process.exception()) == "no parser"
+    assert str(process.exception(PATIENCE)) == "no parser"
     row = process.snapshot()
     assert (row.phase, row.status, row.failures) == ("failed", "failed", 1)
     assert (row.step, row.message, row.last_error) == ("unpacking", "looks for a parser", "ProcessingError: no parser")
@@ -80,12 +80,12 @@ def test_a_process_that_runs_failed_and_runs_again_has_no_old_errors(inline):
             raise outcome
 
     process = process_upload.submit()
-    assert process.result() is None
+    assert process.result(PATIENCE) is None
     process = process.rerun()
-    assert str(process.exception()) == "no parser"
+    assert str(process.exception(PATIENCE)) == "no parser"
     assert process.snapshot().last_error == "ProcessingError: no parser"
     process = process.rerun()
-    assert process.result() is None
+    assert process.result(PATIENCE) is None
     row = process.snapshot()
     assert (row.phase, row.last_error, row.failures) == ("succeeded", None, 0)
     assert row.finished_at is not None
@@ -167,7 +167,7 @@ def test_an_upload_that_waits_for_no_entries_goes_on_at_once(inline, join):
         return len(found), run.task.phase
 
     process = process_upload.submit()
-    assert process.result() == (0, "running")
+    assert process.result(PATIENCE) == (0, "running")
     assert len(runs) == 1, "it was never asleep"
 
 
@@ -195,7 +195,7 @@ def test_an_upload_of_twenty_entries_goes_on_exactly_once_after_all_have_ended(i
     assert phases(process) == ["ready"]
     inline.run()
     assert joined == [list(range(20))], "in the order of the entries, whichever ended first"
-    assert process.result() == 20
+    assert process.result(PATIENCE) == 20
     assert len(runs) == 2
     assert (process.snapshot().attempts, len(process.history())) == (1, 1)
 
@@ -218,7 +218,7 @@ def test_an_upload_goes_on_when_an_entry_fails_and_is_given_what_it_raised(inlin
     process = process_upload.submit()
     expected = [0, 1, 2]
     expected[failing] = f"entry {failing} is damaged"
-    assert process.result() == expected
+    assert process.result(PATIENCE) == expected
     assert inline.tasks.where(parent=process).counts() == {"succeeded": 2, "failed": 1}
     assert process.snapshot().failures == 0
 
@@ -242,7 +242,7 @@ def test_an_upload_that_wants_all_its_entries_is_woken_by_a_failed_one_too_and_i
     first.succeed()
     assert phases(process) == ["suspended"]
     third.succeed()
-    assert process.result() == "damaged"
+    assert process.result(PATIENCE) == "damaged"
 
 
 def test_an_upload_that_does_not_catch_what_an_entry_raised_fails_with_it(inline):
@@ -257,7 +257,7 @@ def test_an_upload_that_does_not_catch_what_an_entry_raised_fails_with_it(inline
         taskcore.current().gather(parse, [1])
 
     process = process_upload.submit()
-    assert str(process.exception()) == "entry 1 is damaged"
+    assert str(process.exception(PATIENCE)) == "entry 1 is damaged"
     assert process.snapshot().last_error == "ProcessingError: entry 1 is damaged"
 
 
@@ -280,7 +280,7 @@ def test_an_upload_may_split_and_wait_several_times_and_fails_if_it_raises_behin
         raise ProcessingError(f"a total of {total}")
 
     process = process_upload.submit()
-    assert str(process.exception()) == f"a total of {3 * joins}"
+    assert str(process.exception(PATIENCE)) == f"a total of {3 * joins}"
     row = process.snapshot()
     assert (row.phase, row.failures, row.attempts) == ("failed", 1, 1)
     assert parsed == [(level, n) for level in range(joins) for n in range(3)]
@@ -302,10 +302,10 @@ def test_an_upload_that_failed_behind_its_join_and_runs_again_parses_only_what_f
         return sum(taskcore.current().gather(parse, range(4)))
 
     process = process_upload.submit()
-    assert str(process.exception()) == "entry 2 is damaged"
+    assert str(process.exception(PATIENCE)) == "entry 2 is damaged"
     damaged.clear()
     process = process.rerun()
-    assert process.result() == 6
+    assert process.result(PATIENCE) == 6
     assert parsed == [0, 1, 2, 3, 2]
     assert [task.last_error for task in inline.tasks] == [None] * 5
 
@@ -356,7 +356,7 @@ def test_a_join_looks_at_rows_and_not_at_a_number_fixed_when_the_entries_were_ma
     again.succeed("again")
     assert phases(process) == ["suspended"], "two have ended, but there are three"
     third.succeed()
-    assert process.result() == (["again", "second"], {"succeeded": 3})
+    assert process.result(PATIENCE) == (["again", "second"], {"succeeded": 3})
 
 
 # -- calls on one object -------------------------------------------------------------------------------------------
@@ -387,19 +387,18 @@ def test_twenty_calls_on_an_upload_run_strictly_one_after_the_other_in_their_ord
 
 
 def test_twenty_calls_on_an_upload_do_not_overlap_in_four_threads(path):
-    """(8) Those on two uploads do."""
-    inside, order, both = {"upload-7": 0, "upload-8": 0}, [], threading.Barrier(2)
+    """(8) Those on two uploads do: each here waits until one on the other upload is in process, too."""
+    inside, seen, both = {"upload-7": [], "upload-8": []}, [], threading.Barrier(2)
 
     with Engine(path, workers=4) as engine:
 
         @engine.task
         def process_upload(upload, n):
-            inside[upload] += 1
-            if n == 0:
-                both.wait(PATIENCE)
-            assert inside[upload] == 1
-            order.append((upload, n))
-            inside[upload] -= 1
+            inside[upload].append(n)
+            both.wait(PATIENCE)
+            seen.append((upload, *inside[upload]))
+            both.wait(PATIENCE)
+            inside[upload].remove(n)
 
         calls = [
             process_upload.options(serial=upload).submit(upload, n)
@@ -409,7 +408,7 @@ def test_twenty_calls_on_an_upload_do_not_overlap_in_four_threads(path):
         for future in calls:
             future.result(PATIENCE)
     for upload in ("upload-7", "upload-8"):
-        assert [n for of, n in order if of == upload] == list(range(20))
+        assert [found for found in seen if found[0] == upload] == [(upload, n) for n in range(20)]
 
 
 def test_when_the_second_of_twenty_calls_fails_the_rest_is_skipped(engine):
