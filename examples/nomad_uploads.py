@@ -17,7 +17,7 @@ import signal
 import sys
 import tarfile
 import tokenize
-from itertools import count, repeat
+from itertools import count
 from pathlib import Path
 
 sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without being installed
@@ -42,18 +42,20 @@ def process(upload):
     """Runs from the top when its entries have ended, and passes what it has behind it: steps and entries."""
     run = taskcore.current()
     files = run.step("unpacking", unpack, upload)  # never repeated
-    entries = run.step("matching", match, upload, files)
+    entries = [f"{upload}/{path}" for path in files if path.endswith(".py")]  # what there is a parser for
+    if not entries:
+        raise ValueError("no file that there is a parser for")
     run.message(f"{len(entries)} entries in work")  # each is a task of its own; this one has no thread meanwhile
-    found = run.gather(process_entry, repeat(upload), entries, return_exceptions=True)
+    found = run.gather(process_entry, entries, return_exceptions=True)
     good = [facts for facts in found if not isinstance(facts, Exception)]
     run.transact("indexing", index, upload, good)  # exactly once
     run.message(f"{len(good)} of {len(entries)} entries are indexed")
 
 
 @engine.task
-def process_entry(upload, path):
+def process_entry(entry):
     """One that cannot be parsed is a failed task, with the reason; its upload goes on."""
-    return taskcore.current().step("parsing", parse, upload, path)
+    return taskcore.current().step("parsing", parse, entry)
 
 
 @engine.task
@@ -67,28 +69,20 @@ def publish(upload):
 def unpack(upload):
     with tarfile.open(f"{upload}.tar") as tar:
         tar.extractall(f"staging/{upload}", filter="data")
+        log.info("%s: %s", upload, ", ".join(tar.getnames()))
         return tar.getnames()
 
 
-def match(upload, files):
-    """The files that there is a parser for: they are the entries."""
-    entries = [path for path in files if path.endswith(".py")]
-    log.info("%s: %s, entries: %d", upload, ", ".join(files), len(entries))
-    if not entries:
-        raise ValueError("no file that there is a parser for")
-    return entries
-
-
-def parse(upload, path):
+def parse(entry):
     if next(begun) == options.die_after:
         os.kill(os.getpid(), signal.SIGKILL)
-    source = Path("staging", upload, path).read_bytes()
-    nodes = list(ast.walk(ast.parse(source, path)))
+    source = Path("staging", entry).read_bytes()
+    nodes = list(ast.walk(ast.parse(source, entry)))
     functions = sum(isinstance(node, ast.FunctionDef) for node in nodes)
     comments = sum(token.type == tokenize.COMMENT for token in tokenize.tokenize(io.BytesIO(source).readline))
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    log.info("%s: %s: %d functions, %d comments", upload, path, functions, comments)
-    return path, functions, comments, " ".join(sorted(modules))
+    log.info("%s: %d functions, %d comments", entry, functions, comments)
+    return entry, functions, comments, " ".join(sorted(modules))
 
 
 def index(db, upload, entries):
@@ -125,24 +119,24 @@ with engine.transaction() as db:
 
 # Output:
 # $ python examples/nomad_uploads.py --die-after 2
-# upload-7: census.py, nomad_uploads.py, survey_night.py, LICENSE, entries: 3
-# upload-8: LICENSE, entries: 0
-# upload-7: census.py: 7 functions, 35 comments
+# upload-7: census.py, nomad_uploads.py, survey_night.py, LICENSE
+# upload-8: LICENSE
+# upload-7/census.py: 7 functions, 35 comments
 # $ python examples/nomad_uploads.py
-# upload-7: survey_night.py: 5 functions, 38 comments
-# upload-7: process succeeded (unpacking, matching, indexing): 2 of 3 entries are indexed
+# upload-7/survey_night.py: 5 functions, 38 comments
+# upload-7: process succeeded (unpacking, indexing): 2 of 3 entries are indexed
 #   entry 6: SyntaxError: unterminated triple-quoted string literal (detected at line 4) (nomad_uploads.py, line 1)
 # upload-7: publish succeeded (packing, cleaning up): published: upload-7.tar.gz
 # upload-8: process failed (unpacking): ValueError: no file that there is a parser for
 # upload-8: publish skipped (never begun): #3 is failed (ValueError: no file that there is a parser for)
-# entries that import signal: census.py survey_night.py
+# entries that import signal: upload-7/census.py upload-7/survey_night.py
 # $ python examples/nomad_uploads.py --replace
-# upload-7: census.py, nomad_uploads.py, survey_night.py, LICENSE, entries: 3
-# upload-7: census.py: 7 functions, 35 comments
-# upload-7: nomad_uploads.py: 8 functions, 31 comments
-# upload-7: survey_night.py: 5 functions, 38 comments
-# upload-7: process succeeded (unpacking, matching, indexing): 3 of 3 entries are indexed
+# upload-7: census.py, nomad_uploads.py, survey_night.py, LICENSE
+# upload-7/census.py: 7 functions, 35 comments
+# upload-7/nomad_uploads.py: 7 functions, 32 comments
+# upload-7/survey_night.py: 5 functions, 38 comments
+# upload-7: process succeeded (unpacking, indexing): 3 of 3 entries are indexed
 # upload-7: publish succeeded (packing, cleaning up): published: upload-7.tar.gz
 # upload-8: process failed (unpacking): ValueError: no file that there is a parser for
 # upload-8: publish skipped (never begun): #3 is failed (ValueError: no file that there is a parser for)
-# entries that import signal: census.py nomad_uploads.py survey_night.py
+# entries that import signal: upload-7/census.py upload-7/nomad_uploads.py upload-7/survey_night.py

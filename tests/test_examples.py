@@ -292,12 +292,12 @@ def test_uploads_that_were_killed_go_on_and_one_of_them_is_replaced(tmp_path: Pa
     with taskcore.Engine(tmp_path / "uploads.db", workers=0) as engine, engine.transaction() as db:
         (process,) = engine.tasks.where(name="process", key="upload-7")
         assert (process.attempts, process.lapses) == (1, 0), "it had no thread when its process died"
-        entries = {entry.args[1]: (entry.phase, entry.lapses) for entry in engine.tasks.where(parent=process.id)}
-        assert entries["survey_night.py"] == ("succeeded", 1), "the one that was cut off"
-        assert entries["nomad_uploads.py"][0] == "failed"
+        entries = {entry.args[0]: (entry.phase, entry.lapses) for entry in engine.tasks.where(parent=process.id)}
+        assert entries["upload-7/survey_night.py"] == ("succeeded", 1), "the one that was cut off"
+        assert entries["upload-7/nomad_uploads.py"][0] == "failed"
         assert [entry for (entry,) in db.execute("SELECT entry FROM entry ORDER BY entry")] == [
-            "census.py",
-            "survey_night.py",
+            "upload-7/census.py",
+            "upload-7/survey_night.py",
         ]
 
     assert shape(output_of(UPLOADS, "--replace", cwd=tmp_path)) == session["--replace",]
