@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ TABLE = [
     ("alab_furnace.py", ()),
     ("blast_transients.py", ()),
 ]
-SESSIONS = ["survey_night.py"]
+SESSIONS = ["survey_night.py", "nomad_uploads.py"]
 
 NUMBER = re.compile(r"\d[\d,.]*\b")
 
@@ -298,3 +299,37 @@ def test_a_night_killed_while_it_waits_takes_the_approval_that_came_while_nobody
     assert said + report == expected[DIES] + expected[OBSERVES]
     assert output_of(NIGHT, *OBSERVES, cwd=tmp_path) == report, "a night that is over is told of again, not repeated"
     assert output_of(NIGHT, *APPROVES, cwd=tmp_path) == "the night is over\n"
+
+
+# -- uploads that are killed, continued and replaced ------------------------------------------------------------------
+
+UPLOADS = "nomad_uploads.py"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_uploads_that_were_killed_go_on_and_one_of_them_is_replaced(tmp_path: Path) -> None:
+    """Compared by shape: the numbers are those of sources that change."""
+    session = {arguments: shape(output) for arguments, output in session_in_comment(UPLOADS).items()}
+    assert list(session) == [("--die-after", "2"), (), ("--replace",)]
+    killed = run(UPLOADS, "--die-after", "2", cwd=tmp_path)
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
+    assert shape(killed.stdout) == session["--die-after", "2"]
+
+    assert shape(output_of(UPLOADS, cwd=tmp_path)) == session[()]
+    with taskcore.Engine(tmp_path / "uploads.db", workers=0) as engine, engine.transaction() as db:
+        (process,) = engine.tasks.where(name="process", key="upload-7")
+        assert (process.attempts, process.lapses) == (1, 0), "it had no thread when its process died"
+        entries = {entry.args[0]: (entry.phase, entry.lapses) for entry in engine.tasks.where(parent=process.id)}
+        assert entries["upload-7/survey_night.py"] == ("succeeded", 1), "the one that was cut off"
+        assert entries["upload-7/nomad_uploads.py"][0] == "failed"
+        assert [entry for (entry,) in db.execute("SELECT entry FROM entry ORDER BY entry")] == [
+            "upload-7/census.py",
+            "upload-7/survey_night.py",
+        ]
+
+    assert shape(output_of(UPLOADS, "--replace", cwd=tmp_path)) == session["--replace",]
+    with tarfile.open(tmp_path / "public" / "upload-7.tar.gz") as public:
+        published = public.extractfile("./nomad_uploads.py")
+        assert published is not None and published.read() == (EXAMPLES / UPLOADS).read_bytes()
+    again = shape(output_of(UPLOADS, cwd=tmp_path))
+    assert again == session["--replace",][-len(again) :], "what is over is told of again, not repeated"
