@@ -787,7 +787,7 @@ def test_a_rerun_of_what_lost_its_upstream_does_not_wait_for_it(engine):
 
 # -- graphs --------------------------------------------------------------------------------------------------------
 
-DEPTH = 50_000
+DEPTH = 20_000
 
 
 def chain(engine, length, **options):
@@ -798,7 +798,7 @@ def chain(engine, length, **options):
     return below
 
 
-def test_a_chain_of_fifty_thousand_falls_in_one_step_and_stands_up_again(engine, raw):
+def test_a_chain_of_twenty_thousand_falls_in_one_step_and_stands_up_again(engine, raw):
     last = chain(engine, DEPTH)
     claim(engine, "link").fail("at the very top")
     assert engine.tasks.counts() == {"failed": 1, "skipped": DEPTH - 1}

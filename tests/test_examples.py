@@ -21,7 +21,7 @@ import taskcore
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 TABLE = [
-    ("census.py", ("--limit-files", "300")),
+    ("census.py", ("--limit-files", "100")),
     ("alab_furnace.py", ()),
     ("blast_transients.py", ()),
 ]
@@ -105,24 +105,24 @@ def test_a_number_and_a_row_of_data_have_the_same_shape_whatever_they_say() -> N
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_a_census_killed_half_way_goes_on_and_parses_no_file_twice(tmp_path: Path) -> None:
-    some = ("--limit-files", "300", "--workers", "2")
+    some = ("--limit-files", "100", "--workers", "2")
     undisturbed = output_of("census.py", *some, "--db", "undisturbed.db", cwd=tmp_path)
 
-    killed = run("census.py", *some, "--kill-after", "150", cwd=tmp_path)
+    killed = run("census.py", *some, "--kill-after", "50", cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert killed.stdout.splitlines()[-1] == "150 files parsed, killing this process"
+    assert killed.stdout.splitlines()[-1] == "50 files parsed, killing this process"
     with taskcore.Engine(tmp_path / "census.db", workers=0) as engine:
         before = len(engine.tasks.where(name="parse", phase="succeeded"))
-    assert 0 < before < 300
+    assert 0 < before < 100
 
     output = output_of("census.py", *some, cwd=tmp_path)
-    assert f"parsed now: {300 - before}, before: {before}, twice: 0" in output.splitlines()
+    assert f"parsed now: {100 - before}, before: {before}, twice: 0" in output.splitlines()
     with (
         taskcore.Engine(tmp_path / "census.db", workers=0) as engine,
         taskcore.Engine(tmp_path / "undisturbed.db", workers=0) as other,
     ):
         attempts = [task.attempts for task in engine.tasks.where(name="parse", phase="succeeded")]
-        assert len(attempts) == 300
+        assert len(attempts) == 100
         again = [number for number in attempts if number != 1]
         assert len(again) <= 10, "only what was running, or had returned in the last moment, is run again"
         assert set(again) <= {2}

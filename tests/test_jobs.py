@@ -1493,8 +1493,8 @@ def costs(size):
     return costs
 
 
-def test_what_a_child_does_costs_the_same_in_a_job_of_ten_and_of_ten_thousand():
-    few, many = costs(10), costs(10_000)
+def test_what_a_child_does_costs_the_same_in_a_job_of_ten_and_of_thousands():
+    few, many = costs(10), costs(2_000)
     assert {verb: (few[verb], many[verb]) for verb in few if abs(many[verb] - few[verb]) > few[verb] / 50} == {}
 
 
