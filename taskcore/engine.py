@@ -437,11 +437,16 @@ class Engine(Executor):
             return True
         now = self._clock.now()
         known, kinds = self._file.known, scheduler.kinds()
-        mine = [kind.id for kind in kinds]
-        open_ = [kind.id for kind in kinds if not known.closed(kind)] if known.rationed else mine
-        due = self._read(look.any_due, mine, open_, now)
+        open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
+        here = look.Here(
+            [kind.id for kind in kinds],
+            [kind.id for kind in open_ if not kind.options.get("avoid_failed_worker")],
+            [kind.id for kind in open_ if kind.options.get("avoid_failed_worker")],
+            self.name,
+        )
+        due = self._read(look.any_due, here, now)
         if due and spans is not None:
-            due = any(self._read(look.due_between, first, last, mine, open_, now) for first, last in spans)
+            due = any(self._read(look.due_between, first, last, here, now) for first, last in spans)
         return due or not scheduler.quiet
 
     def _broke(self, why: str) -> None:

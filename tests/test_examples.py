@@ -24,6 +24,8 @@ TABLE = [
     ("census.py", ("--limit-files", "100")),
     ("alab_furnace.py", ()),
     ("blast_transients.py", ()),
+    ("pyfarm_frames.py", ()),
+    ("sosw_queue.py", ()),
 ]
 SESSIONS = ["survey_night.py", "nomad_uploads.py"]
 
@@ -211,6 +213,40 @@ def test_transients_looked_at_the_next_day_are_not_looked_at_again(tmp_path: Pat
     again = output_of("blast_transients.py", cwd=tmp_path)
     assert "in the morning, 0 tasks begun again:" in again.splitlines()
     assert rows(again)[7:] == morning
+
+
+def test_the_frames_of_the_farm_are_there_and_a_desk_that_comes_again_finds_all_done(tmp_path):
+    output_of("pyfarm_frames.py", cwd=tmp_path)
+    names = sorted(path.name for path in (tmp_path / "frames").iterdir())
+    assert names == [f"{frame:03}.png" for frame in range(240)]
+    with taskcore.Engine(tmp_path / "farm.db", workers=0) as engine:
+        attempts = {task.args[0]: task.attempts for task in engine.tasks.where(name="render")}
+        assert {frame: number for frame, number in attempts.items() if number > 1} == {30: 2, 60: 2, 90: 3}
+        assert engine.tasks.counts() == {"succeeded": 240 + 1 + 2}
+        assert engine.check() == []
+        (sheet,) = engine.tasks.where(name="contact_sheet")
+        assert sheet.started_at >= max(task.finished_at for task in engine.tasks.where(name="render"))
+        (tmp_path / "sheet.png").unlink()
+    again = output_of("pyfarm_frames.py", cwd=tmp_path).splitlines()
+    assert "turntable: all is well" in again
+    assert "the light is there now; frames to be rendered again: 0" in again
+    assert not (tmp_path / "sheet.png").exists(), "it was not made again"
+
+
+def test_what_a_killed_worker_held_is_done_by_the_other_and_an_orchestrator_that_comes_again_adds_nothing(tmp_path):
+    output_of("sosw_queue.py", cwd=tmp_path)
+    with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:
+        before = list(engine.tasks)
+        assert {task.key for task in before if task.phase != "succeeded"} == {"broken.raw"}
+        (killed,) = engine.tasks.where(name="compress", key="huge.raw")
+        one, two = engine.future(killed.id).history()
+        assert (one.outcome, two.outcome, killed.lapses) == ("lapsed", "succeeded", 1)
+        assert {one.worker, two.worker} == {"ant", "bee"}
+        assert two.started_at - one.started_at >= 0.5, "not before its lease was over"
+        assert engine.check() == []
+    assert "queued: 0 resize, 0 digest, 0 compress" in output_of("sosw_queue.py", cwd=tmp_path).splitlines()
+    with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:
+        assert list(engine.tasks) == before
 
 
 # -- a session in two terminals ------------------------------------------------------------------------------------

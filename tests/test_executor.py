@@ -359,6 +359,22 @@ def test_delayed_snoozed_paused_and_unregistered_tasks_are_not_due(inline, clock
     assert inline.run() == {"succeeded": 3, "scheduled": 1, "ready": 2, "waiting": 1}
 
 
+@pytest.mark.parametrize("delay, phase", [(0, "ready"), (30, "scheduled")])
+def test_a_task_that_is_to_avoid_this_worker_is_not_due_here(path, clock, delay, phase):
+    with Engine(path, executor=InlineExecutor(), clock=clock, name="X") as engine:
+        task = engine.task(fails, max_attempts=2, backoff=constant(delay), avoid_failed_worker=True)
+        future, fresh = task.submit(), task.options(delay=5).submit()
+        assert engine.run() == ({"ready": 1, "scheduled": 1} if phase == "ready" else {"scheduled": 2})
+        clock.advance(5)
+        assert engine.run() == {phase: 2}
+        assert fresh.snapshot().failures == future.snapshot().failures == 1
+        assert engine.submit(double, 2).result() == 4
+    clock.advance(delay)
+    with Engine(path, executor=InlineExecutor(), clock=clock, name="Y") as engine:
+        engine.task(fails, max_attempts=2, avoid_failed_worker=True)
+        assert engine.run() == {"failed": 2, "succeeded": 1}
+
+
 def test_what_is_not_due_is_run_all_the_same_when_time_passes_for_something_that_is(inline, clock):
     calls = []
 

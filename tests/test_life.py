@@ -1122,6 +1122,24 @@ def test_avoid_failed_worker_gives_a_task_to_another(engine, clock):
     assert task.snapshot().worker == "w"
 
 
+def test_a_rerun_may_go_to_a_worker_that_the_task_failed_on_before(engine, clock):
+    broken = engine.task("t").options(max_attempts=3, avoid_failed_worker=True, backoff=constant(0)).submit()
+    for worker in ("x", "y", "y's neighbour"):
+        engine.claim("t", worker=worker)[0].fail("the scene is broken")
+    assert broken.snapshot().phase == "failed"
+    broken.rerun()
+    (claim,) = engine.claim("t", worker="y")
+    claim.fail("broken still")
+    assert engine.claim("t", worker="y") == [], "of this life it is avoided again"
+    engine.claim("t", worker="x", lease=1)
+    clock.advance(1)
+    assert engine.claim("t", worker="x") == [], "a lapse counts too"
+    (claim,) = engine.claim("t", worker="z")
+    claim.succeed()
+    broken.rerun()
+    assert len(engine.claim("t", worker="z")) == 1
+
+
 # -- lapses --------------------------------------------------------------------------------------------------------
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskcore import life
 from taskcore.codec import Codec
 from taskcore.model import Attempt, Dependency, Handle, Task
+from taskcore.store import rations
 
 # -- finding --------------------------------------------------------------------------------------------------------
 
@@ -319,12 +320,13 @@ def are_children(connection: Any, task_ids: Collection[int], parent: int) -> boo
 # -- what is left to do --------------------------------------------------------------------------------------------
 
 # A retry in backoff is due if it comes within a minute; what was delayed or snoozed on purpose is not.
-_DUE: Final = """(
+_DUE: Final = f"""(
     (t.phase = 'running' AND t.kind IN (SELECT value FROM json_each(:kinds)))
     OR ((t.phase = 'ready' OR (t.phase = 'scheduled' AND t.waiting_for = 'backoff' AND t.greenfield <= :soon))
-        AND t.kind IN (SELECT value FROM json_each(:open)))
+        AND (t.kind IN (SELECT value FROM json_each(:open))
+            OR (t.kind IN (SELECT value FROM json_each(:choosy)) AND :worker NOT IN ({rations.AVOIDED}))))
 )"""
-_ANY_DUE: Final = """
+_ANY_DUE: Final = f"""
     SELECT EXISTS (
         SELECT 1 FROM json_each(:open) AS k
         WHERE EXISTS (SELECT 1 FROM taskcore_task AS t WHERE t.kind = k.value AND t.phase = 'ready')
@@ -335,31 +337,43 @@ _ANY_DUE: Final = """
     ) OR EXISTS (
         SELECT 1 FROM taskcore_task AS t
         WHERE t.phase = 'scheduled' AND t.phase NOT IN ('ready', 'succeeded')
-        AND t.greenfield <= :soon AND t.waiting_for = 'backoff' AND t.kind IN (SELECT value FROM json_each(:open))
+        AND t.greenfield <= :soon AND t.waiting_for = 'backoff' AND (t.kind IN (SELECT value FROM json_each(:open))
+            OR (t.kind IN (SELECT value FROM json_each(:choosy)) AND :worker NOT IN ({rations.AVOIDED})))
+    ) OR EXISTS (
+        SELECT 1 FROM json_each(:choosy) AS k
+        CROSS JOIN taskcore_task AS t ON t.kind = k.value AND t.phase = 'ready'
+        WHERE :worker NOT IN ({rations.AVOIDED})
     )"""
 SOON: Final = 60.0
 
 
-def any_due(connection: sqlite3.Connection, kinds: Collection[int], open_: Collection[int], now: float) -> bool:
+class Here(NamedTuple):
+    """What an engine can run: kinds it has functions for; of these, those that may run now, and those that may but for
+    tasks that failed on this worker."""
+
+    kinds: Collection[int]
+    open: Collection[int]
+    choosy: Collection[int]
+    worker: str
+
+    def values(self, now: float) -> dict[str, Any]:
+        listed = {name: json.dumps(list(getattr(self, name))) for name in ("kinds", "open", "choosy")}
+        return {"soon": now + SOON, "worker": self.worker, **listed}
+
+
+def any_due(connection: sqlite3.Connection, here: Here, now: float) -> bool:
     """Whether anything of these kinds runs, or, of those that are open, may run now or is tried again within a
     minute."""
-    values = {"soon": now + SOON, **_listed(kinds, open_)}
-    return bool(connection.execute(_ANY_DUE, values).fetchone()[0])
+    return bool(connection.execute(_ANY_DUE, here.values(now)).fetchone()[0])
 
 
-def _listed(kinds: Collection[int], open_: Collection[int]) -> dict[str, str]:
-    return {"kinds": json.dumps(list(kinds)), "open": json.dumps(list(open_))}
-
-
-def due_between(
-    connection: sqlite3.Connection, first: int, last: int, kinds: Collection[int], open_: Collection[int], now: float
-) -> bool:
+def due_between(connection: sqlite3.Connection, first: int, last: int, here: Here, now: float) -> bool:
     """The same of a span of ids; what waits for others counts, since something is due that it may be waiting for."""
     row = connection.execute(
         f"""SELECT 1 FROM taskcore_task AS t
             WHERE t.id BETWEEN :first AND :last AND t.finished_at IS NULL
             AND (t.phase = 'waiting' OR {_DUE}) LIMIT 1""",
-        {"first": first, "last": last, "soon": now + SOON, **_listed(kinds, open_)},
+        {"first": first, "last": last, **here.values(now)},
     ).fetchone()
     return row is not None
 

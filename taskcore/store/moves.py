@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from taskcore.store import follow, joins, steps
 from taskcore.store.file import Transaction
 from taskcore.store.joins import Suspension
-from taskcore.store.rations import Rations, Wanted
+from taskcore.store.rations import AVOIDED, Rations, Wanted
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 
@@ -31,10 +31,7 @@ _THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_O
 _NEXT_OF_SOME: Final = f"""
         SELECT -priority AS p, -ahead AS a, id, ? AS place FROM (
             SELECT priority, ahead, id FROM taskcore_task AS t WHERE kind = ? AND phase = 'ready'
-            AND (? IS NULL OR NOT EXISTS (
-                SELECT 1 FROM taskcore_attempt AS f CROSS JOIN taskcore_worker AS w ON w.id = f.worker
-                WHERE f.task = t.id AND f.outcome IN ('failed', 'lapsed') AND w.name = ?
-            ))
+            AND (? IS NULL OR ? NOT IN ({AVOIDED}))
             {_ORDER} LIMIT ?
         )"""
 _AT_ONCE: Final = 100

@@ -17,6 +17,15 @@ from taskcore.store.known import Kind
 Wanted = tuple[int, int, str | None]
 """(kind, at most so many of it, a worker whose failures are to be avoided)"""
 
+AVOIDED: Final = """
+    SELECT w.name FROM taskcore_attempt AS f CROSS JOIN taskcore_worker AS w ON w.id = f.worker
+    WHERE f.task = t.id AND f.outcome IN ('failed', 'lapsed') AND f.number > t.attempts - t.failures - t.lapses"""
+"""The workers that task `t`, which is not running, has failed on in its present life.
+
+A rerun begins a new life, in which any of them may try again. Of a life that has not ended every attempt failed or
+lapsed, so the counts say which attempts are of it.
+"""
+
 PATIENCE: Final = 2
 """How often a capacity may be given out whole to others before the task that waits for several of it is served next."""
 SKEW: Final = 5.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from taskcore import life
+from taskcore.store import rations
 
 FEW: Final = 3
 """Tasks that are looked at one by one where there may be many."""
@@ -361,9 +362,7 @@ _RUNNING: Final = """
 _HOLD: Final = "SELECT name FROM taskcore_hold WHERE name = '' OR name = ? ORDER BY name LIMIT 1"
 _LIMIT: Final = "SELECT value FROM taskcore_limit WHERE name = ? AND value IS NOT NULL"
 _RATE: Final = "SELECT n, period, recent FROM taskcore_rate WHERE name = ?"
-_AVOIDS: Final = """
-    SELECT 1 FROM taskcore_attempt AS a CROSS JOIN taskcore_worker AS w ON w.id = a.worker
-    WHERE a.task = ? AND a.outcome IN ('failed', 'lapsed') AND w.name = ? LIMIT 1"""
+_AVOIDS: Final = f"SELECT 1 FROM taskcore_task AS t WHERE t.id = ? AND ? IN ({rations.AVOIDED})"
 _ENGINES: Final = "SELECT name, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL ORDER BY lane"
 
 
