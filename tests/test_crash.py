@@ -748,7 +748,7 @@ def dies_at_every_statement(where, share, shares, every):
 
 
 def test_a_process_killed_at_any_commit_and_between_leaves_a_file_that_reaches_the_same_end(tmp_path, child):
-    check_deaths(tmp_path, child, every=5)
+    check_deaths(tmp_path, child, every=12)
 
 
 @pytest.mark.storm

@@ -635,14 +635,14 @@ class Stage:
     def points(self, thorough):
         """(statement, whether after it) at which to die. To die after a statement is to die before the next one, but
         for the last, and for what follows a commit. Unless it is to be `thorough`, in a transaction of the same
-        statements as one before only the end is such a place, and in others the beginning and the middle too."""
+        statements as one before only the end is such a place, and in others the beginning too."""
         begin, seen = 0, set()
         for end, _ in self.states:
             shape = tuple(self.texts[begin:end])
             if thorough:
                 yield from ((at, False) for at in range(begin + 1, end))
             elif shape not in seen:
-                yield from ((at, False) for at in sorted({begin + 1, (begin + end) // 2} - {begin, end}))
+                yield begin + 1, False
             seen.add(shape)
             yield end, False
             yield end, True
@@ -794,7 +794,7 @@ def test_a_process_killed_at_any_statement_leaves_a_story_that_comes_to_the_same
 
 @pytest.mark.parametrize("story", NAMES)
 def test_a_process_killed_in_any_of_its_threads_leaves_a_story_that_comes_to_the_same_end(halves, where, story):
-    assert sum(points for points, _ in halves(dies_among_threads, story, where, 12)) > 2
+    assert sum(points for points, _ in halves(dies_among_threads, story, where, 20)) > 2
 
 
 @pytest.mark.storm

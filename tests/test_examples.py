@@ -5,6 +5,7 @@ a session in terminals, which has commands behind `$`, word by word.
 """
 
 import contextlib
+import email
 import os
 import re
 import signal
@@ -21,13 +22,17 @@ import taskcore
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 TABLE = [
-    ("census.py", ("--limit-files", "100")),
+    ("census.py", ("--limit-files", "30")),
     ("alab_furnace.py", ()),
     ("blast_transients.py", ()),
     ("pyfarm_frames.py", ()),
     ("sosw_queue.py", ()),
 ]
 SESSIONS = ["survey_night.py", "nomad_uploads.py"]
+
+FEW = str(Path(email.__file__).parent)
+"""A tree that the census is quick to walk."""
+FILES = len(list(Path(FEW).rglob("*.py")))
 
 NUMBER = re.compile(r"\d[\d,.]*\b")
 
@@ -107,24 +112,24 @@ def test_a_number_and_a_row_of_data_have_the_same_shape_whatever_they_say() -> N
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_a_census_killed_half_way_goes_on_and_parses_no_file_twice(tmp_path: Path) -> None:
-    some = ("--limit-files", "100", "--workers", "2")
+    some = ("--root", FEW, "--workers", "2")
     undisturbed = output_of("census.py", *some, "--db", "undisturbed.db", cwd=tmp_path)
 
-    killed = run("census.py", *some, "--kill-after", "50", cwd=tmp_path)
+    killed = run("census.py", *some, "--kill-after", "15", cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert killed.stdout.splitlines()[-1] == "50 files parsed, killing this process"
+    assert killed.stdout.splitlines()[-1] == "15 files parsed, killing this process"
     with taskcore.Engine(tmp_path / "census.db", workers=0) as engine:
         before = len(engine.tasks.where(name="parse", phase="succeeded"))
-    assert 0 < before < 100
+    assert 0 < before < FILES
 
     output = output_of("census.py", *some, cwd=tmp_path)
-    assert f"parsed now: {100 - before}, before: {before}, twice: 0" in output.splitlines()
+    assert f"parsed now: {FILES - before}, before: {before}, twice: 0" in output.splitlines()
     with (
         taskcore.Engine(tmp_path / "census.db", workers=0) as engine,
         taskcore.Engine(tmp_path / "undisturbed.db", workers=0) as other,
     ):
         attempts = [task.attempts for task in engine.tasks.where(name="parse", phase="succeeded")]
-        assert len(attempts) == 100
+        assert len(attempts) == FILES
         again = [number for number in attempts if number != 1]
         assert len(again) <= 10, "only what was running, or had returned in the last moment, is run again"
         assert set(again) <= {2}
@@ -138,7 +143,7 @@ def rows(output: str) -> list[str]:
 
 
 def test_a_census_that_was_finished_parses_nothing_when_it_is_run_again(tmp_path: Path) -> None:
-    some = ("--limit-files", "20")
+    some = ("--root", FEW, "--limit-files", "20")
     first = output_of("census.py", *some, cwd=tmp_path)
     second = output_of("census.py", *some, cwd=tmp_path)
     assert "parsed now: 20, before: 0, twice: 0" in first.splitlines()
@@ -149,10 +154,11 @@ def test_a_census_that_was_finished_parses_nothing_when_it_is_run_again(tmp_path
 
 
 def test_a_census_goes_from_a_few_files_to_more_in_the_same_database(tmp_path: Path) -> None:
-    output_of("census.py", "--limit-files", "10", cwd=tmp_path)
-    more = output_of("census.py", "--limit-files", "20", cwd=tmp_path)
+    some = ("--root", FEW, "--limit-files")
+    output_of("census.py", *some, "10", cwd=tmp_path)
+    more = output_of("census.py", *some, "20", cwd=tmp_path)
     assert "parsed now: 10, before: 10, twice: 0" in more.splitlines()
-    assert rows(more) == rows(output_of("census.py", "--limit-files", "20", "--db", "other.db", cwd=tmp_path))
+    assert rows(more) == rows(output_of("census.py", *some, "20", "--db", "other.db", cwd=tmp_path))
 
 
 def test_a_file_that_cannot_be_parsed_is_in_the_report_with_its_reason_and_stops_nothing(tmp_path: Path) -> None:
