@@ -17,7 +17,7 @@ from taskcore.store.liveness import Lanes
 from taskcore.store.moves import Failure, Success
 
 if TYPE_CHECKING:
-    from taskcore.engine import Engine
+    from taskcore.desk import Desk
 
 
 class Claim:
@@ -26,7 +26,7 @@ class Claim:
     Every verb on a claim that is no longer held raises `LeaseLost` and changes nothing.
     """
 
-    def __init__(self, engine: Engine, task: Task, about: verdict.Claim) -> None:
+    def __init__(self, engine: Desk, task: Task, about: verdict.Claim) -> None:
         self.task = task
         """As claimed, with the values of its arguments."""
         self.expires_at: float = task.greenfield or 0.0
@@ -103,7 +103,7 @@ def _swept(tx: Transaction, now: float, work: Any, *args: Any) -> Any:
 # -- making them ----------------------------------------------------------------------------------------------------
 
 
-def take(engine: Engine, names: tuple[str, ...], n: int, lease: float | None, worker: str | None) -> list[Claim]:
+def take(engine: Desk, names: tuple[str, ...], n: int, lease: float | None, worker: str | None) -> list[Claim]:
     """`Engine.claim`."""
     for name in names:
         text("a name", name)
@@ -134,7 +134,7 @@ def _take(
     return [(rows[task_id], task) for task_id, task in claimed.items()]
 
 
-def find(engine: Engine, token: str) -> Claim:
+def find(engine: Desk, token: str) -> Claim:
     """`Engine.claimed`."""
     task_id, _, number = token.partition(".") if isinstance(token, str) else ("", "", "")
     if not (task_id.isdecimal() and number.isdecimal()):
@@ -151,7 +151,7 @@ def _holding(tx: Transaction, task_id: int, token: int) -> tuple[look.Row, moves
     return None if claimed is None else (look.rows(tx, [task_id])[0], claimed)
 
 
-def _made(engine: Engine, row: look.Row, claimed: moves.Claimed) -> Claim:
+def _made(engine: Desk, row: look.Row, claimed: moves.Claimed) -> Claim:
     kind = engine._file.known.kinds[claimed.kind]
     newest = engine._definitions.get(kind.name) or engine._elsewhere.get(kind.name) or elsewhere(kind.name, Options())
     about = verdict.Claim(

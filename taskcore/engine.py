@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, overload
 
-from taskcore import exits, logs, schedule, settings
+from taskcore import definitions, exits, logs, schedule, settings
 from taskcore.body import Stage, current_task
-from taskcore.claim import Claim, find, take
 from taskcore.clock import Clock, duration_of, monotonic
 from taskcore.codec import JSON, Codec
 from taskcore.crew import Guests, Threads
+from taskcore.desk import Desk
 from taskcore.endings import seconds
-from taskcore.errors import BadFile, EngineClosed, InvalidTransition, TaskNotFound
+from taskcore.errors import BadFile, EngineClosed
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
 from taskcore.home import Home
@@ -26,28 +25,23 @@ from taskcore.intake import Intake
 from taskcore.job import JobScope
 from taskcore.limits import Limits
 from taskcore.loop import Loop
-from taskcore.model import Finding, Task
-from taskcore.options import OF_THE_NAME, Definition, Options, elsewhere
+from taskcore.options import Definition, Options
 from taskcore.options import text as checked_text
 from taskcore.pipeline import Pipeline
 from taskcore.progress import Bar
 from taskcore.register import Register
 from taskcore.schedule import Schedules
 from taskcore.scheduler import Scheduler
-from taskcore.selection import Selection
 from taskcore.spans import Spans
-from taskcore.store import liveness, look, operate, rations
+from taskcore.store import liveness, look, operate
 from taskcore.store.births import Order
 from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
 
 log = logging.getLogger("taskcore")
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-class Engine(Executor):
+class Engine(Desk, Executor):
     """Tasks in one SQLite file, run by a pool of threads. A `concurrent.futures.Executor`.
 
     No thread is started before the first submit, `start()` or `run()`. All methods may be called from any thread.
@@ -129,7 +123,7 @@ class Engine(Executor):
         if hasattr(self._clock, "subscribe"):
             self._clock.subscribe(self._scheduler.look_again)
         exits.watch(self, executor)
-        self._give(given, {})
+        definitions.give(self, given, {})
 
     # -- defining ---------------------------------------------------------------------------------------------------
 
@@ -148,46 +142,8 @@ class Engine(Executor):
         A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError`
         or `ValueError` for a bad value.
         """
-        named = {option: check(option, options[option]) for option, check in OF_THE_NAME.items() if option in options}
-        chosen = Options().replaced({option: value for option, value in options.items() if option not in named})
-        if fn is None:
-            return functools.partial(self._decorate, name, options)
-        chosen.own_behaviour = False
-        if isinstance(fn, str):
-            self._elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
-            self._give({f"name:{fn}": named.get("limit")}, {fn: named.get("rate")})
-            return TaskFunction(self, fn, None, chosen)
-        if isinstance(fn, TaskFunction):
-            if fn._fn is None:
-                raise TypeError(f"{fn!r} has no function of its own")
-            name, fn = fn.name if name is None else name, fn._fn
-        if not callable(fn):
-            raise TypeError(f"a task is a function, not {fn!r}")
-        name = getattr(fn, "__name__", None) if name is None else name
-        if name is None:
-            raise TypeError(f"{fn!r} has no name: say which with name=")
-        function = self._define(checked_text("name", name), fn, chosen)
-        self._give({f"name:{name}": named.get("limit")}, {name: named.get("rate")})
-        return function
-
-    def _give(self, limits: Mapping[str, int | None], rates: Mapping[str, tuple[int, float] | None]) -> None:
-        """What code says of names and capacities, if it is news."""
-        known = self._file.known
-        news = {name: value for name, value in limits.items() if known.given.get(name) != value}
-        if news:
-            self._write(rations.give_limits, news)
-        for name, rate in rates.items():
-            if known.rates.get(name) != rate:
-                self._write(rations.give_rate, name, rate)
-
-    def _decorate(self, name: str | None, options: dict[str, Any], fn: Callable[..., Any]) -> TaskFunction:
-        return self.task(fn, name=name, **options)
-
-    def _define(self, name: str, fn: Callable[..., Any], options: Options) -> TaskFunction:
-        self._definitions[name] = Definition(name, fn, options)
-        if self._scheduler.claiming:
-            self._scheduler.look_again()
-        return TaskFunction(self, name, fn, options)
+        made: TaskFunction | Callable[..., TaskFunction] = definitions.define(self, fn, name, options)
+        return made
 
     def every(
         self, period: float | str, /, *, name: str | None = None, enabled: bool = True, catch_up: str = "once",
@@ -296,39 +252,6 @@ class Engine(Executor):
             self._go()
         self._futures.transaction_ended()
 
-    # -- looking ----------------------------------------------------------------------------------------------------
-
-    @property
-    def tasks(self) -> Selection:
-        """All tasks of the file."""
-        return Selection(self)
-
-    def future(self, task_id: int | Task) -> TaskFuture:
-        """The handle of a stored task, given by its id or a row of it. `TaskNotFound`."""
-        found = self._id_of(task_id)
-        self._task(found)
-        return self._futures.handle(found)
-
-    def _task(self, task_id: int) -> Task:
-        found = self._read(look.rows, [task_id])
-        if not found:
-            raise TaskNotFound(task_id)
-        return look.task_of(found[0], self._codec)
-
-    def _id_of(self, task: Any) -> int:
-        """The id of a task given by handle or id."""
-        if isinstance(task, TaskFuture):
-            if task._engine is not self and task._engine.path != self.path:
-                raise ValueError(f"{task!r} is a task of {task._engine.path}, not of {self.path}")
-            if task._lost:
-                raise TaskNotFound(task.id)
-            return task.id
-        if isinstance(task, Task):
-            return task.id
-        if isinstance(task, bool) or not isinstance(task, int):
-            raise TypeError(f"a task is given by handle or id, not {task!r}")
-        return task
-
     @property
     def health(self) -> str:
         """"ok", "degraded: why" (it keeps trying, nothing is lost) or "stopped: why"."""
@@ -338,54 +261,6 @@ class Engine(Executor):
             except BadFile as error:
                 return f"stopped: {error.reason}"
         return "stopped: closed" if self._closed else self._loop.trouble or "ok"
-
-    # -- claiming from outside --------------------------------------------------------------------------------------
-
-    def claim(self, *names: str, n: int = 1, lease: float | None = None, worker: str | None = None) -> list[Claim]:
-        """Take up to `n` ready tasks of these names (none: of any) to work on outside the scheduler.
-
-        The lease ends by time only: report, or extend, before it does. Never raises because there is nothing.
-        """
-        return take(self, names, n, lease, worker)
-
-    def claimed(self, token: str) -> Claim:
-        """The claim with this token, made in another request or process. `LeaseLost` if it is no longer held."""
-        return find(self, token)
-
-    def pause(self, *names: str) -> None:
-        """Hold these names, or with none the whole file: running bodies finish, nothing of it is claimed, in any
-        process, until `resume` of the same."""
-        self._write(rations.hold, [checked_text("a name", name) for name in names])
-        self._scheduler.recall()
-
-    def resume(self, *names: str) -> None:
-        """Let go what `pause` of the same holds."""
-        self._write(rations.let_go, [checked_text("a name", name) for name in names])
-
-    # -- keeping the file -------------------------------------------------------------------------------------------
-
-    def prune(self, older_than: float | str | None = None) -> int:
-        """Delete the tasks that ended longer ago than this ("30d", seconds, 0: all that ended; default: `keep`), but
-        none that something unfinished depends on, nor the child of an unfinished parent. The file gets smaller. → how
-        many.
-
-        Short commits: others go on meanwhile. `ValueError` where neither this nor `keep` says how old.
-        """
-        age = self._keep if older_than is None else settings.period_of(older_than, "older_than")
-        if age is None:
-            raise ValueError("prune(older_than=…) says how long ago: this engine keeps ended tasks for ever")
-        from taskcore.pruning import prune_now  # slow to import, for those who prune
-
-        return prune_now(self._file, self._clock.now() - age)
-
-    def check(self) -> list[Finding]:
-        """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
-
-        Reads the whole file several times: some ten seconds for a million tasks, in which this engine does little else.
-        """
-        from taskcore.findings import findings
-
-        return findings(self._read)
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -538,55 +413,6 @@ class Engine(Executor):
 
     def __repr__(self) -> str:
         return f"<Engine {self.path!r}{' closed' if self._closed else ''}>"
-
-    # -- the file, for this package ---------------------------------------------------------------------------------
-
-    def _now(self) -> float:
-        return self._clock.now()
-
-    def _statuses(self) -> Mapping[str, str]:
-        return self._file.known.statuses
-
-    def _write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._file.write(work, *args, **kwargs)
-
-    def _read(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._file.current is not None:
-            self._file.current.births.flush()
-        elif self._scheduler.display:
-            self._scheduler.display.show()
-        return self._file.read(work, *args, **kwargs)
-
-    def _outcomes(self, task_ids: list[int]) -> dict[int, tuple[Any, ...]]:
-        return self._read(look.outcomes, task_ids)
-
-    def _operate(
-        self, where: look.Where, verb: Callable[Concatenate[Transaction, list[int], P], int], *args: P.args, **kw:
-        P.kwargs
-    ) -> int:
-        """A verb for all that match, found and moved in one transaction."""
-
-        def work(tx: Transaction) -> int:
-            return verb(tx, look.ids(tx, where), *args, **kw)
-
-        moved = self._write(work)
-        if verb is operate.set_priority and moved:
-            self._scheduler.recall()
-        return moved
-
-    def _rerun(self, future: TaskFuture, downstream: bool) -> TaskFuture:
-        task_id = self._id_of(future)
-        if not future._resolved and self._file.current is None:
-            self._futures.settle(future)
-        phase = self._task(task_id).phase
-        if not self._write(operate.rerun, [task_id], self._now(), downstream=downstream):
-            raise InvalidTransition(task_id, phase, "rerun")
-        return self._futures.handle(task_id)
-
-    def _depend(self, future: TaskFuture, other: Any, on: str, otherwise: str) -> None:
-        checked = Options().replaced({"on": on, "otherwise": otherwise})
-        upstream = self._id_of(other)
-        self._write(operate.depend, self._id_of(future), upstream, checked.on, checked.otherwise, self._now())
 
     def _on_commit(self, tx: Transaction) -> None:
         if not self._scheduler.display.holds_back(tx):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from taskcore import submission
 from taskcore.body import current_work
 from taskcore.clock import monotonic
+from taskcore.definitions import register
 from taskcore.endings import seconds
 from taskcore.errors import KeyConflict
 from taskcore.function import TaskFunction
@@ -46,7 +47,7 @@ class Intake:
             raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
         function = self._functions.get(fn)
         if function is None:
-            function = self._functions[fn] = self._engine._define(submission.name_of(fn), fn, Options())
+            function = self._functions[fn] = register(self._engine, submission.name_of(fn), fn, Options())
         return function
 
     def submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:

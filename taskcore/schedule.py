@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore import submission
+from taskcore import definitions, submission
 from taskcore.function import TaskFunction
 from taskcore.future import TaskFuture
 from taskcore.options import Options
@@ -108,7 +108,7 @@ def define(
     else:  # what is said of it goes for the schedule too
         function = fn
         if name is not None and fn._fn is not None:
-            function = engine._define(checked_text("name", name), fn._fn, fn._options)
+            function = definitions.register(engine, checked_text("name", name), fn._fn, fn._options)
         if options:
             function = function.options(**options)
     chosen = function._options

@@ -12,7 +12,7 @@ from taskcore.store import look, operate
 from taskcore.verdict import storable
 
 if TYPE_CHECKING:
-    from taskcore.engine import Engine
+    from taskcore.desk import Desk
 
 PAGE: Final = 500
 """Rows a read while iterating."""
@@ -27,7 +27,7 @@ class Selection:
     Its verbs move those whose phase allows it, in one transaction, and return how many they moved.
     """
 
-    def __init__(self, engine: Engine, filters: tuple[tuple[str, tuple[Any, ...] | None], ...] = ()) -> None:
+    def __init__(self, engine: Desk, filters: tuple[tuple[str, tuple[Any, ...] | None], ...] = ()) -> None:
         self._engine = engine
         self._filters = filters
         self._where = look.where(self._filters)

@@ -583,8 +583,8 @@ FLOORS = [
     "store.moves store.operate store.prune store.births store.look store.schedules store.sweep store.why store.check",
     "verdict",
     "bell course body logs command run display crew turn pruning scheduler loop",
-    "spans exits progress outlook explain future register submission spawn function intake transaction job pipeline",
-    "selection claim home limits schedule findings engine",
+    "spans exits progress outlook explain future register submission spawn function definitions intake transaction job",
+    "pipeline selection claim home limits schedule findings desk engine",
     "testing commands __main__",
 ]
 """A module imports from the floors below, and on its own floor from those that stand before it."""
