@@ -1,4 +1,4 @@
-"""The door to the file: one connection, one lock, one place that says BEGIN.
+"""The door to the file: one connection, one lock, one place that says BEGIN once it is open.
 
 `write(work, …)` runs `work(tx, …)` inside one `BEGIN IMMEDIATE` transaction; all or nothing of it is in the file
 afterwards, whatever is raised inside. No user code, logging, callback or encoding belongs into `work`.
@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore import clock
 from taskcore.errors import BadFile, EngineClosed
-from taskcore.store import schema
+from taskcore.store import opening, schema
 from taskcore.store.known import Known
 from taskcore.store.patience import BROKEN, BUSY, code, data_version, patiently
 
@@ -100,100 +100,19 @@ class File:
         if not self.in_memory and os.path.exists(self.path) and not os.access(self.path, os.W_OK):
             raise BadFile(self.path, "the file cannot be written")
         try:
-            connection = self._connect()
+            connection = opening.connect(self.path, full=self._full)
             try:
-                self._prepare(connection, statuses)
+                opening.prepare(connection, self.path, in_memory=self.in_memory, statuses=statuses)
                 self._polled = patiently(data_version, connection)
                 patiently(self.known.learn, connection, self._polled)
             except BaseException:
                 connection.close()
                 raise
         except sqlite3.DatabaseError as error:
-            raise BadFile(self.path, self._reason(error)) from error
+            raise BadFile(self.path, opening.reason(error)) from error
         self._connection = connection
         self._identity = self._stat()
         self._checked_until = clock.monotonic() + 0.5
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        for pragma in (
-            "PRAGMA foreign_keys = ON",
-            "PRAGMA trusted_schema = OFF",
-            "PRAGMA temp_store = MEMORY",
-            "PRAGMA cache_size = -8000",
-            "PRAGMA journal_size_limit = 16777216",
-            f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}",
-        ):
-            try:
-                patiently(connection.execute, pragma)
-            except BaseException:
-                connection.close()
-                raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection, statuses: Mapping[str, str]) -> None:
-        """Look before anything is written: what we cannot use stays as it is."""
-        found = patiently(schema.shape, connection)
-        self._accept(connection, found)
-        if not self.in_memory and os.stat(self.path).st_nlink > 1:
-            raise BadFile(self.path, "it has several hard links, and each would get a log of its own")
-        (pages,) = patiently(lambda: connection.execute("PRAGMA page_count").fetchone())
-        if not pages:
-            patiently(connection.execute, "PRAGMA auto_vacuum = INCREMENTAL")
-        # Does not use the busy handler, and says "locked" while another process makes the same change.
-        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
-        if found and not statuses:
-            return
-        patiently(connection.execute, "BEGIN IMMEDIATE")
-        try:
-            found = schema.shape(connection)
-            self._accept(connection, found)
-            if not found:
-                for statement in schema.STATEMENTS:
-                    connection.execute(statement)
-                connection.executemany("INSERT INTO taskcore_meta (key, value) VALUES (?, ?)", schema.FIRST_ROWS)
-            self._add_statuses(connection, statuses)
-            patiently(connection.execute, "COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    def _accept(self, connection: sqlite3.Connection, found: dict[str, str]) -> None:
-        if not found:
-            return
-        if "taskcore_meta" in found:
-            try:
-                row = connection.execute("SELECT value FROM taskcore_meta WHERE key = 'format'").fetchone()
-            except sqlite3.OperationalError:
-                raise BadFile(self.path, "taskcore_meta has a foreign shape") from None
-            if row is None or not str(row[0]).isdecimal():
-                raise BadFile(self.path, "taskcore_meta does not say the file's format")
-            if int(row[0]) > int(schema.FORMAT):
-                raise BadFile(self.path, f"it was written by a newer taskcore (format {row[0]}, here {schema.FORMAT})")
-        wrong = schema.foreign(found)
-        if wrong:
-            raise BadFile(self.path, wrong)
-
-    def _add_statuses(self, connection: sqlite3.Connection, statuses: Mapping[str, str]) -> None:
-        for label, phase in statuses.items():
-            row = connection.execute("SELECT phase FROM taskcore_status WHERE label = ?", (label,)).fetchone()
-            if row is None:
-                connection.execute("INSERT INTO taskcore_status (label, phase) VALUES (?, ?)", (label, phase))
-            elif row[0] != phase:
-                raise ValueError(f"status {label!r} is {row[0]} in {self.path}, and keeps that phase; not {phase}")
-
-    def _reason(self, error: sqlite3.Error) -> str:
-        match code(error):
-            case sqlite3.SQLITE_NOTADB:
-                return "this is no SQLite file"
-            case sqlite3.SQLITE_CORRUPT:
-                return f"the file is damaged ({error})"
-            case sqlite3.SQLITE_READONLY:
-                return f"the file or its directory cannot be written ({error})"
-            case _:
-                return str(error)
 
     def _stat(self) -> tuple[int, int] | None:
         if self.in_memory:
@@ -226,7 +145,7 @@ class File:
                     self.known.forget()
                     committing = False
                     if isinstance(error, sqlite3.Error) and code(error) in BROKEN:
-                        raise BadFile(self.path, self._reason(error)) from error
+                        raise BadFile(self.path, opening.reason(error)) from error
                     raise
                 except BaseException:
                     self.known.forget()
@@ -258,7 +177,7 @@ class File:
             return execute(sql, values).rowcount
         except sqlite3.DatabaseError as error:
             if code(error) in BROKEN:
-                raise BadFile(self.path, self._reason(error)) from error
+                raise BadFile(self.path, opening.reason(error)) from error
             if code(error) not in BUSY:
                 raise
         return patiently(execute, sql, values).rowcount
@@ -309,7 +228,7 @@ class File:
                 return patiently(work, connection, *args, **kwargs)
             except sqlite3.DatabaseError as error:
                 if code(error) in BROKEN:
-                    raise BadFile(self.path, self._reason(error)) from error
+                    raise BadFile(self.path, opening.reason(error)) from error
                 raise
 
     def enter(self) -> Transaction:
@@ -418,7 +337,7 @@ class File:
             raise EngineClosed(self.path)
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
-        self._connection = self._connect()
+        self._connection = opening.connect(self.path, full=self._full)
         self.known.forget()
         return self._connection
 
