@@ -241,7 +241,7 @@ def _show(engine: Engine, given: argparse.Namespace) -> int:
         "steps": future.steps(),
         "log": future.log(),
     }
-    task = _fields(future.snapshot())
+    task = _fields(future.snapshot()) | {"explain": future.explain()}
     if given.json:
         return _as_json({**task, **{name: [_fields(row) for row in rows] for name, rows in parts.items()}})
     for name, value in task.items():

@@ -134,6 +134,7 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(inline, say):
     assert found["result"] == {"$set": [0, 4]} and found["args"] == [4]
     assert found["steps"][0]["result"] == 2.0 and found["log"][0]["text"] == "half done\nof 4"
     assert found["history"][0]["outcome"] == "succeeded"
+    assert found["explain"].startswith("succeeded ") and "explain  failed " in text
 
 
 def test_what_another_codec_wrote_is_shown_as_it_is(path, say):
