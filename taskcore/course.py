@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from threading import get_ident
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.errors import LeaseLost, StepMismatch
 from taskcore.store import steps
@@ -128,6 +128,14 @@ class Course:
         """It keeps its place, and is run again the next time. If nothing follows, nobody needs to know."""
         self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
 
+    def done(self, step: Step, now: float, text: str) -> None:
+        """`keep` it with this result."""
+        place, within, kind, name, n, _, attempt, started_at, *_ = step
+        if not self.pending and not self._work.unsaved and self._stage.file.current is None:
+            self._keep_alone(place, within, kind, name, n, KEPT, attempt, started_at, now, text, None)
+        else:
+            self.keep(Step(place, within, kind, name, n, KEPT, attempt, started_at, now, text))
+
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
         `drop`: the scope of what need no longer be known. `LeaseLost`."""
@@ -137,8 +145,7 @@ class Course:
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
-            if not self._stage.file.once(steps.KEEP, (*step[:11], *self._claim)):
-                raise LeaseLost(*self._claim)
+            self._keep_alone(*step[:11])
             return
         taken = self.take()
         try:
@@ -147,6 +154,10 @@ class Course:
             self.pending.update({other.place: other for other in taken})
             raise
         self._work.unsaved = False
+
+    def _keep_alone(self, *columns: Any) -> None:
+        if not self._stage.file.once(steps.KEEP, (*columns, *self._claim)):
+            raise LeaseLost(*self._claim)
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They

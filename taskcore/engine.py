@@ -201,7 +201,8 @@ class Engine(Desk, Executor):
         return self._submit(self._intake.function(fn), args, kwargs)
 
     def _submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
-        self._may_submit()
+        if self._refusing:
+            self._may_submit()
         future = self._intake.submit(function, args, kwargs)
         self._spans.add(future.id)
         if self._workers and self._file.current is None:

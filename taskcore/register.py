@@ -214,6 +214,8 @@ class Register:
     def ended(self, task_ids: Collection[int]) -> None:
         """Tell those of these tasks that somebody waits for. What cannot be read now is read the next time: the commit
         that ended them stands."""
+        if not (task_ids or self._missed):
+            return
         if self.expecting:
             for task_id in task_ids:
                 self.forget(task_id)

@@ -110,7 +110,7 @@ class Run:
             raise
         finally:
             course.enter(before)
-        course.keep(self._done(step, text))
+        course.done(step, self._stage.now(), text)
         return value
 
     def transact(self, name: str, fn: Callable[..., Any], /, *args: Any) -> Any:
@@ -128,7 +128,7 @@ class Run:
         try:
             with self._stage.house.transaction() as db:
                 value = finished(fn(db, *args))
-                course.keep(self._done(step, self._encoded(value, step)))
+                course.done(step, self._stage.now(), self._encoded(value, step))
             course.pending.pop(step.place, None)
         except BaseException:
             course.fail(step)
@@ -153,9 +153,6 @@ class Run:
             course.diverge()
             step = step._replace(attempt=self._work.claimed.attempts, started_at=self._stage.now())
         return course, step
-
-    def _done(self, step: Step, text: str) -> Step:
-        return Step(*step[:5], KEPT, step[6], step[7], self._stage.now(), text)
 
     def _kept(self, step: Step) -> Any:
         return None if step.result is None else self._stage.codec.decode(step.result)

@@ -111,6 +111,9 @@ class File:
         except sqlite3.DatabaseError as error:
             raise BadFile(self.path, opening.reason(error)) from error
         self._connection = connection
+        self._birth = Transaction(connection, self.known)
+        self._birth.freed = True
+        """What is told of each task that `bear` stored: always the same."""
         self._identity = self._stat()
         self._checked_until = clock.monotonic() + 0.5
 
@@ -189,7 +192,7 @@ class File:
         here of the file may be old. `None` then, or inside `enter`, or if the kind has to be looked at: that is for
         `write`. → what `made` makes of the id, before the commit.
         """
-        tx, committing = None, False
+        committing = False
         try:
             if clock.monotonic() >= self._checked_until:
                 self.check_identity()
@@ -200,8 +203,8 @@ class File:
                     return None
                 try:
                     task_id = known.last_id + 1
-                    result, tx = made(task_id), Transaction(connection, known)
-                    tx.freed = committing = True
+                    result = made(task_id)
+                    committing = True
                     if not self._once(connection.execute, sql, (task_id, kind_id, *values)):
                         committing = False
                         return None
@@ -212,12 +215,12 @@ class File:
                 except BaseException:
                     known.forget()
                     raise
-            self.on_commit(tx)
+            self.on_commit(self._birth)
             return result
         except BaseException:
-            if committing and tx is not None:  # as in `write`
+            if committing:  # as in `write`
                 with contextlib.suppress(Exception):
-                    self.on_commit(tx)
+                    self.on_commit(self._birth)
             raise
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
