@@ -264,3 +264,26 @@ def test_a_submit_to_an_idle_engine_and_one_to_a_busy_engine_end_alike(path):
         ]
         assert facts[0] == facts[1] == ("succeeded", 1, 0, 0, engine.name, 1.0, None)
         assert [len(future.history()) for future in (idle, busy)] == [1, 1]
+
+
+def test_an_id_is_never_given_twice_whatever_another_engine_did_meanwhile(engine, path):
+    with contextlib.closing(Engine(path, workers=0)) as other:
+        ids = [engine.submit("work").id, other.submit("work").id, engine.submit("work").id]
+        other.tasks.cancel()
+        ids += [other.submit("work").id for _ in range(3)]
+        other.tasks.cancel()
+        assert other.tasks.delete() == 6
+        ids += [engine.submit("work").id, other.submit("work").id]
+    assert ids == sorted(set(ids))
+    assert [task.id for task in engine.tasks] == ids[-2:]
+
+
+def test_a_kind_that_was_new_in_what_was_rolled_back_is_new_again(engine):
+    engine.submit("before")
+    with pytest.raises(ZeroDivisionError), engine.transaction():
+        engine.submit("rolled back")
+        engine.submit("new")
+        1 / 0
+    again = [engine.submit("new"), engine.submit("before")]
+    assert [task.name for task in engine.tasks] == ["before", "new", "before"]
+    assert [future.snapshot().phase for future in again] == ["ready", "ready"]
