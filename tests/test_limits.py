@@ -3,6 +3,7 @@
 import contextlib
 import random
 import threading
+import time
 
 import pytest
 
@@ -381,6 +382,26 @@ def test_the_whole_file_on_hold_and_a_name_beside_it(engine, reopened):
     assert engine.claim(n=9) == [], "the name is held still"
     engine.resume("a")
     assert names(engine.claim(n=9)) == ["a"]
+
+
+@pytest.mark.parametrize("what", ["name", "file", "limit"])
+def test_an_idle_engine_begins_nothing_that_another_process_has_just_put_on_hold(path, what):
+    with contextlib.closing(Engine(path, workers=2)) as busy, contextlib.closing(Engine(path, workers=0)) as operator:
+        task = busy.task(lambda: None, name="f")
+        for _ in range(5):
+            task.submit().result(timeout=30)
+            time.sleep(0.02)  # until it idles: then a submit is born claimed
+            if what == "limit":
+                operator.limits["name:f"] = 0
+            else:
+                operator.pause(*["f"][: what == "name"])
+            future = task.submit()
+            assert (future.snapshot().phase, future.snapshot().attempts) == ("ready", 0)
+            if what == "limit":
+                del operator.limits["name:f"]
+            else:
+                operator.resume(*["f"][: what == "name"])
+            future.result(timeout=30)
 
 
 def test_what_runs_is_not_touched_by_a_hold_and_run_does_not_wait_for_it(inline):
