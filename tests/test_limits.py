@@ -223,6 +223,18 @@ def test_run_does_not_wait_for_a_capacity_that_is_closed(path, clock):
     assert done == [1, 2]
 
 
+@pytest.mark.parametrize("others", [{}, {"arm": 1}])
+def test_of_a_capacity_that_was_taken_away_nothing_runs_whatever_others_there_are(reopened, others):
+    lab = reopened(limits={"furnace": 2, **others})
+    heat = lab.task("heat", uses={"furnace": 1}).submit()
+    del lab.limits["furnace"]
+    for engine in (lab, reopened()):
+        assert engine.claim() == []
+        assert heat.explain() == "ready, but nobody names the capacity 'furnace' now"
+    lab.limits["furnace"] = 1
+    assert names(lab.claim()) == ["heat"]
+
+
 def test_a_lowered_limit_is_kept_to_as_tasks_end(lab):
     for n in range(4):
         lab.task("heat", uses={"furnace": 1}).submit(n)
