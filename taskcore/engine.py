@@ -145,8 +145,8 @@ class Engine(Executor):
         """Make a function a task: `@engine.task` or `@engine.task(max_attempts=3)`. The newest definition of a name
         wins.
 
-        A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError`
-        or `ValueError` for a bad value.
+        A text instead of a function names a task that is run elsewhere; a `limit` or `rate` that is not said is left as
+        it is. `TypeError` for an unknown option, `TypeError` or `ValueError` for a bad value.
         """
         named = {option: check(option, options[option]) for option, check in OF_THE_NAME.items() if option in options}
         chosen = Options().replaced({option: value for option, value in options.items() if option not in named})
@@ -155,7 +155,8 @@ class Engine(Executor):
         chosen.own_behaviour = False
         if isinstance(fn, str):
             self._elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
-            self._give({f"name:{fn}": named.get("limit")}, {fn: named.get("rate")})
+            limits = {f"name:{fn}": named["limit"]} if "limit" in named else {}
+            self._give(limits, {fn: named["rate"]} if "rate" in named else {})  # the rest is said where it runs
             return TaskFunction(self, fn, None, chosen)
         if isinstance(fn, TaskFunction):
             if fn._fn is None:

@@ -114,7 +114,26 @@ def test_the_same_value_said_again_leaves_an_operators_change_alone(engine, reop
     assert again.limits["name:f"] == 7
     again.task("f", limit=3)
     assert dict(engine.limits) == {"name:f": 3}
-    again.task("f")
+    again.task("f", limit=None)
+    assert dict(engine.limits) == {}
+    again.task("g", limit=1)
+    again.task(lambda: None, name="g")
+    assert dict(engine.limits) == {}, "who has the function says all of it"
+
+
+def test_who_only_names_a_task_says_nothing_of_its_limit_and_its_rate(engine, reopened):
+    engine.task("f", limit=2, rate="3/m")
+    other = reopened()
+    other.task("f")
+    for _ in range(4):
+        other.submit("f")
+    assert dict(other.limits) == {"name:f": 2}
+    held = other.claim("f", n=9)
+    assert len(held) == 2
+    for claim in held:
+        claim.succeed()
+    assert len(engine.claim("f", n=9)) == 1
+    other.task("f", limit=None)
     assert dict(engine.limits) == {}
 
 
@@ -333,7 +352,7 @@ def test_a_rate_leaves_the_others_alone_and_may_be_taken_away(engine):
         engine.submit("f", n)
         engine.submit("g", n)
     assert names(engine.claim(n=9)) == ["f", "g", "g", "g"]
-    engine.task("f")
+    engine.task("f", rate=None)
     assert names(engine.claim(n=9)) == ["f", "f"]
 
 
