@@ -308,6 +308,16 @@ def test_it_runs_as_a_module_and_is_quiet_when_its_reader_has_enough(engine, pat
         assert program.wait(60) == 0
 
 
+@pytest.mark.parametrize(("words", "code"), [("list", 0), ("show 9", 2), ("bogus", 2), ("--help", 0)])
+def test_it_needs_nobody_who_reads(engine, path, monkeypatch, words, code):
+    engine.submit("f")
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as stop:
+        sys.exit(main([str(path), *words.split()]))
+    assert stop.value.code == code
+
+
 def test_a_terminal_that_knows_ascii_alone_is_no_error(engine, path):
     engine.submit("Grüße")
     done = subprocess.run(
