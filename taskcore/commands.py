@@ -281,7 +281,9 @@ def _tell(head: str, *lines: str) -> None:
 
 
 def _cancel(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(given, _to_move(engine, given).cancel(given.reason), "cancelled")
+    chosen = _to_move(engine, given)
+    n, running = chosen.cancel(given.reason), len(chosen.where(phase="running"))
+    return _moved(given, n, f"cancelled, {running} asked to stop" if running else "cancelled")
 
 
 def _rerun(engine: Engine, given: argparse.Namespace) -> int:

@@ -213,6 +213,14 @@ def test_a_verb_says_how_many_it_moved(engine, say):
     assert engine.tasks.counts() == {"ready": 2, "paused": 1}
 
 
+def test_a_cancel_says_of_how_many_running_ones_it_asked_to_stop(engine, say):
+    for _ in range(3):
+        engine.submit("f")
+    engine.claim(n=2)
+    assert told(say, "cancel", "--id", "2") == "0 tasks cancelled, 1 asked to stop\n"
+    assert told(say, "cancel", "--name", "f") == "1 task cancelled, 2 asked to stop\n"
+
+
 def test_a_rerun_reaches_downstream_if_asked(engine, say):
     first = engine.submit("first")
     engine.task("second").submit(first)
@@ -291,6 +299,13 @@ def test_a_directory_and_memory_are_no_files(tmp_path, capsys):
     for name in (str(tmp_path), ":memory:", ""):
         assert main([name, "counts"]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert main([str(tmp_path / "pipe"), "counts"]) == 2
+    assert capsys.readouterr().err.endswith("pipe: this is no ordinary file\n")
 
 
 # -- as a program ---------------------------------------------------------------------------------------------------
