@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import sys
@@ -68,6 +69,9 @@ class _Lenient:
 
 def main(argv: Sequence[str]) -> int:
     """→ the exit code: 0, 1 if `check` found something, 2 for an error, which is said on stderr."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, io.StringIO())
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -277,7 +281,9 @@ def _tell(head: str, *lines: str) -> None:
 
 
 def _cancel(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(given, _to_move(engine, given).cancel(given.reason), "cancelled")
+    chosen = _to_move(engine, given)
+    n, running = chosen.cancel(given.reason), len(chosen.where(phase="running"))
+    return _moved(given, n, f"cancelled, {running} asked to stop" if running else "cancelled")
 
 
 def _rerun(engine: Engine, given: argparse.Namespace) -> int:

@@ -24,7 +24,8 @@ def define(engine: Engine, fn: Any, name: str | None, options: dict[str, Any]) -
     chosen.own_behaviour = False
     if isinstance(fn, str):
         engine._elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
-        give(engine, {f"name:{fn}": named.get("limit")}, {fn: named.get("rate")})
+        limits = {f"name:{fn}": named["limit"]} if "limit" in named else {}
+        give(engine, limits, {fn: named["rate"]} if "rate" in named else {})  # the rest is said where it runs
         return TaskFunction(engine, fn, None, chosen)
     if isinstance(fn, TaskFunction):
         if fn._fn is None:

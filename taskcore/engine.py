@@ -139,8 +139,8 @@ class Engine(Desk, Executor):
         """Make a function a task: `@engine.task` or `@engine.task(max_attempts=3)`. The newest definition of a name
         wins.
 
-        A text instead of a function names a task that is run elsewhere. `TypeError` for an unknown option, `TypeError`
-        or `ValueError` for a bad value.
+        A text instead of a function names a task that is run elsewhere; a `limit` or `rate` that is not said is left as
+        it is. `TypeError` for an unknown option, `TypeError` or `ValueError` for a bad value.
         """
         made: TaskFunction | Callable[..., TaskFunction] = definitions.define(self, fn, name, options)
         return made

@@ -110,6 +110,8 @@ class Intake:
     def _bear_plain(
         self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None
     ) -> TaskFuture:
+        if tx.known.rationed:
+            claim = None  # another process has said so since it was asked whether a thread is free
         task_id, kind = births.submit_plain(
             tx, function._name, function._kind, function._options.priority, now, text, claim
         )

@@ -214,6 +214,14 @@ def test_a_verb_says_how_many_it_moved(engine, say):
     assert engine.tasks.counts() == {"ready": 2, "paused": 1}
 
 
+def test_a_cancel_says_of_how_many_running_ones_it_asked_to_stop(engine, say):
+    for _ in range(3):
+        engine.submit("f")
+    engine.claim(n=2)
+    assert told(say, "cancel", "--id", "2") == "0 tasks cancelled, 1 asked to stop\n"
+    assert told(say, "cancel", "--name", "f") == "1 task cancelled, 2 asked to stop\n"
+
+
 def test_a_rerun_reaches_downstream_if_asked(engine, say):
     first = engine.submit("first")
     engine.task("second").submit(first)
@@ -294,6 +302,13 @@ def test_a_directory_and_memory_are_no_files(tmp_path, capsys):
         assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert main([str(tmp_path / "pipe"), "counts"]) == 2
+    assert capsys.readouterr().err.endswith("pipe: this is no ordinary file\n")
+
+
 # -- as a program ---------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +322,16 @@ def test_it_runs_as_a_module_and_is_quiet_when_its_reader_has_enough(engine, pat
         program.stdout.close()
         assert program.stderr.read() == b""
         assert program.wait(60) == 0
+
+
+@pytest.mark.parametrize(("words", "code"), [("list", 0), ("show 9", 2), ("bogus", 2), ("--help", 0)])
+def test_it_needs_nobody_who_reads(engine, path, monkeypatch, words, code):
+    engine.submit("f")
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as stop:
+        sys.exit(main([str(path), *words.split()]))
+    assert stop.value.code == code
 
 
 def test_a_terminal_that_knows_ascii_alone_is_no_error(engine, path):

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import threading
+import time
 
 import pytest
 
@@ -113,7 +114,26 @@ def test_the_same_value_said_again_leaves_an_operators_change_alone(engine, reop
     assert again.limits["name:f"] == 7
     again.task("f", limit=3)
     assert dict(engine.limits) == {"name:f": 3}
-    again.task("f")
+    again.task("f", limit=None)
+    assert dict(engine.limits) == {}
+    again.task("g", limit=1)
+    again.task(lambda: None, name="g")
+    assert dict(engine.limits) == {}, "who has the function says all of it"
+
+
+def test_who_only_names_a_task_says_nothing_of_its_limit_and_its_rate(engine, reopened):
+    engine.task("f", limit=2, rate="3/m")
+    other = reopened()
+    other.task("f")
+    for _ in range(4):
+        other.submit("f")
+    assert dict(other.limits) == {"name:f": 2}
+    held = other.claim("f", n=9)
+    assert len(held) == 2
+    for claim in held:
+        claim.succeed()
+    assert len(engine.claim("f", n=9)) == 1
+    other.task("f", limit=None)
     assert dict(engine.limits) == {}
 
 
@@ -222,6 +242,18 @@ def test_run_does_not_wait_for_a_capacity_that_is_closed(path, clock):
     assert done == [1, 2]
 
 
+@pytest.mark.parametrize("others", [{}, {"arm": 1}])
+def test_of_a_capacity_that_was_taken_away_nothing_runs_whatever_others_there_are(reopened, others):
+    lab = reopened(limits={"furnace": 2, **others})
+    heat = lab.task("heat", uses={"furnace": 1}).submit()
+    del lab.limits["furnace"]
+    for engine in (lab, reopened()):
+        assert engine.claim() == []
+        assert heat.explain() == "ready, but nobody names the capacity 'furnace' now"
+    lab.limits["furnace"] = 1
+    assert names(lab.claim()) == ["heat"]
+
+
 def test_a_lowered_limit_is_kept_to_as_tasks_end(lab):
     for n in range(4):
         lab.task("heat", uses={"furnace": 1}).submit(n)
@@ -320,7 +352,7 @@ def test_a_rate_leaves_the_others_alone_and_may_be_taken_away(engine):
         engine.submit("f", n)
         engine.submit("g", n)
     assert names(engine.claim(n=9)) == ["f", "g", "g", "g"]
-    engine.task("f")
+    engine.task("f", rate=None)
     assert names(engine.claim(n=9)) == ["f", "f"]
 
 
@@ -381,6 +413,26 @@ def test_the_whole_file_on_hold_and_a_name_beside_it(engine, reopened):
     assert engine.claim(n=9) == [], "the name is held still"
     engine.resume("a")
     assert names(engine.claim(n=9)) == ["a"]
+
+
+@pytest.mark.parametrize("what", ["name", "file", "limit"])
+def test_an_idle_engine_begins_nothing_that_another_process_has_just_put_on_hold(path, what):
+    with contextlib.closing(Engine(path, workers=2)) as busy, contextlib.closing(Engine(path, workers=0)) as operator:
+        task = busy.task(lambda: None, name="f")
+        for _ in range(5):
+            task.submit().result(timeout=30)
+            time.sleep(0.02)  # until it idles: then a submit is born claimed
+            if what == "limit":
+                operator.limits["name:f"] = 0
+            else:
+                operator.pause(*["f"][: what == "name"])
+            future = task.submit()
+            assert (future.snapshot().phase, future.snapshot().attempts) == ("ready", 0)
+            if what == "limit":
+                del operator.limits["name:f"]
+            else:
+                operator.resume(*["f"][: what == "name"])
+            future.result(timeout=30)
 
 
 def test_what_runs_is_not_touched_by_a_hold_and_run_does_not_wait_for_it(inline):

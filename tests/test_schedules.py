@@ -757,6 +757,37 @@ def test_a_schedule_that_was_made_while_the_clock_was_wrong_comes_when_it_is_rig
     assert fires() == [at(2026, 1, 5, 13), at(2026, 1, 5, 14)]
 
 
+@pytest.mark.parametrize("cron", [False, True], ids=["every", "cron"])
+@pytest.mark.parametrize("why", ["skipped", "one was running", "enabled again"])
+def test_what_passed_by_while_the_clock_was_wrong_does_not_stop_a_schedule_when_it_is_right(
+    opened, clock, fires, cron, why
+):
+    start = at(2026, 1, 5, 12)
+    clock.set(start)
+    engine = opened()
+    catch_up = "skip" if why == "skipped" else "once"
+    if cron:
+        engine.cron("0 * * * *", name="tick", catch_up=catch_up)("elsewhere")
+    else:
+        engine.every(HOUR, name="tick", catch_up=catch_up)("elsewhere")
+    passes(clock, engine, HOUR)
+    (claim,) = engine.claim(lease=2 * YEAR)
+    if why != "one was running":
+        claim.succeed()
+    if why == "enabled again":
+        engine.schedules[claim.task.name].disable()
+    clock.advance(YEAR + 600)
+    if why == "enabled again":
+        engine.schedules[claim.task.name].enable()
+    engine.run()
+    clock.set(start + HOUR + 30)
+    engine.run()
+    if why == "one was running":
+        claim.succeed()
+    passes(clock, engine, HOUR)
+    assert fires(claim.task.name) == [start + HOUR, start + 2 * HOUR]
+
+
 def test_fractions_of_a_second_are_not_fired_again_behind_a_clock_that_was_set_back(inline, clock, fires):
     clock.set(1_795_303_664.123456)
     ticks(inline, 0.1)

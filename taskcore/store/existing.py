@@ -19,6 +19,8 @@ def refuse_another(path: str) -> None:
         raise BadFile(path, "there is no such file")
     if os.path.isdir(path):
         raise BadFile(path, "this is a directory")
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise BadFile(path, "this is no ordinary file")
     try:
         with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
             ours = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'taskcore_meta'").fetchall()

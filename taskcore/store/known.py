@@ -69,7 +69,9 @@ class Known:
     @property
     def rationed(self) -> bool:
         """Whether anything but readiness decides what may be claimed."""
-        return bool(self.limits or self.rates or self.holds)
+        if self.limits or self.rates or self.holds:
+            return True
+        return any(not name.startswith("name:") for name in self.given)  # capacities that nobody names now
 
     def needs(self, kind: Kind) -> dict[str, int]:
         """What a task of this kind takes while it runs: capacity → how much."""

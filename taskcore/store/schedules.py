@@ -62,7 +62,17 @@ def _row(values: tuple[Any, ...]) -> Row:
 def _cron(expression: str, tz: str | None) -> Callable[[float], float]:
     from taskcore.cron import Cron  # slow to import, for those who have schedules
 
-    return Cron(expression, tz).after
+    after, last = Cron(expression, tz).after, (math.inf, -math.inf)
+
+    def following(moment: float) -> float:
+        nonlocal last
+        since, due = last
+        if not since <= moment < due:  # else nothing is due in between: the answer is that of the last time
+            due = after(moment)
+            last = moment, due
+        return due
+
+    return following
 
 
 def _after(row: Row, moment: float) -> float:
@@ -173,8 +183,7 @@ def fire(tx: Transaction, plans: Mapping[str, Plan], now: float) -> tuple[float 
     """
     births, last_id = Births(tx, now), tx.known.last_id
     for row in _look(tx, plans):
-        if row.last_at is None or row.last_at > now:
-            row = _set_back(tx, row, now)
+        row = _set_back(tx, row, now)
         if row.next_at is not None and row.next_at <= now:
             _fire(tx, births, row, plans[row.name], now)
     births.flush()
@@ -190,8 +199,8 @@ def _look(tx: Transaction, plans: Collection[str]) -> list[Row]:
 
 
 def _set_back(tx: Transaction, row: Row, now: float) -> Row:
-    """If the clock was set back behind a time that was due already, or to be due: go on from now, but fire no due time
-    again."""
+    """If the clock was set back behind a time that was due already, or passed by, or to be due: go on from now, but
+    fire no due time again."""
     due = row.next_at
     if due is None or due <= now:
         return row
