@@ -33,7 +33,7 @@ from taskcore.register import Register
 from taskcore.schedule import Schedules
 from taskcore.scheduler import Scheduler
 from taskcore.spans import Spans
-from taskcore.store import liveness, look, operate
+from taskcore.store import liveness, look, operate, rations
 from taskcore.store.births import Order
 from taskcore.store.file import FORKED, File, Transaction
 from taskcore.transaction import Scope, TransactionScope
@@ -314,6 +314,9 @@ class Engine(Desk, Executor):
         now = self._clock.now()
         known, kinds = self._file.known, scheduler.kinds()
         open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
+        if known.rates:
+            resting = self._read(rations.resting, now + look.SOON, now)
+            open_ = [kind for kind in open_ if kind.name not in resting]
         here = look.Here(
             [kind.id for kind in kinds],
             [kind.id for kind in open_ if not kind.options.get("avoid_failed_worker")],

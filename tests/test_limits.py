@@ -320,6 +320,17 @@ def test_no_more_begin_in_any_period_than_the_rate_says(path):
     assert begun == [1000] * 3 + [1010] * 3 + [1020] * 2
 
 
+def test_a_run_waits_for_a_rate_that_gives_way_within_a_minute_and_for_no_other(inline, clock):
+    soon = inline.task(lambda: clock.now(), name="soon", rate="1/30s")
+    late = inline.task(lambda: clock.now(), name="late", rate="1/h")
+    futures = [task.submit() for task in (soon, soon, late, late)]
+    assert inline.run() == {"ready": 1, "succeeded": 3}
+    assert [future.result() for future in futures[:3]] == [1000, 1030, 1000]
+    assert "may start 1 in 60 min" in futures[3].explain()
+    clock.advance(3570)
+    assert inline.run() == {"succeeded": 4}
+
+
 def test_a_rate_looks_back_over_every_period_not_over_fixed_ones(engine, clock):
     task = engine.task("f", rate="2/10s")
     for n in range(6):

@@ -64,19 +64,15 @@ class Rations:
             self._learn_rate(name, json.loads(text), *known.rates[name])
 
     def _learn_rate(self, name: str, recent: list[list[float]], n: int, period: float) -> None:
-        if recent and recent[-1][0] > self._now + max(period, SKEW):  # the clock was set back: as though they began now
+        if _set_back(recent, period, self._now):
             recent = [[min(at, self._now), k] for at, k in recent]
             self._tx.execute(_STARTED, (json.dumps(recent), name))
-        recent = [[at, k] for at, k in recent if at > self._now - period]
+        recent = _lately(recent, period, self._now)
         self._recent[name] = recent
-        self._starts[name] = left = n - int(sum(k for _, k in recent))
-        if left <= 0:
-            over = 1 - left
-            for at, k in recent:
-                over -= int(k)
-                if over <= 0:
-                    self.until = at + period if self.until is None else min(self.until, at + period)
-                    break
+        self._starts[name] = n - int(sum(k for _, k in recent))
+        until = _next_start(recent, n, period)
+        if until is not None:
+            self.until = until if self.until is None else min(self.until, until)
 
     def admit(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """Those of the kinds of which something may be claimed, and at most how many."""
@@ -150,6 +146,49 @@ class Rations:
                 self._learn_rate(name, recent, *known.rates[name])
         if len(known.passed) > 1000:  # of tasks that were cancelled, say
             known.passed.clear()
+
+
+# -- rates ---------------------------------------------------------------------------------------------------------
+
+
+def _set_back(recent: list[list[float]], period: float, now: float) -> bool:
+    """Whether these starts, oldest first, come from before the clock was set back: they count as though they began
+    now."""
+    return bool(recent) and recent[-1][0] > now + max(period, SKEW)
+
+
+def _lately(recent: list[list[float]], period: float, now: float) -> list[list[float]]:
+    """Those of the last period."""
+    if _set_back(recent, period, now):
+        recent = [[min(at, now), k] for at, k in recent]
+    return [[at, k] for at, k in recent if at > now - period]
+
+
+def _next_start(lately: list[list[float]], n: int, period: float) -> float | None:
+    """When one more may begin; `None`: now."""
+    over = 1 - n + int(sum(k for _, k in lately))
+    for at, k in lately if over > 0 else ():
+        over -= int(k)
+        if over <= 0:
+            return at + period
+    return None
+
+
+def next_start(connection: Any, name: str, now: float) -> tuple[int, float, float] | None:
+    """(so many starts, in so many seconds, when one more of this name may begin); `None` if one may now."""
+    row = connection.execute("SELECT n, period, recent FROM taskcore_rate WHERE name = ?", (name,)).fetchone()
+    at = None if row is None else _next_start(_lately(json.loads(row[2]), row[1], now), row[0], row[1])
+    return None if at is None else (row[0], row[1], at)
+
+
+def resting(connection: Any, until: float, now: float) -> set[str]:
+    """The names of which none may begin before that moment, by their rates."""
+    found = set()
+    for name, n, period, text in connection.execute("SELECT name, n, period, recent FROM taskcore_rate").fetchall():
+        at = _next_start(_lately(json.loads(text), period, now), n, period)
+        if at is not None and at > until:
+            found.add(name)
+    return found
 
 
 # -- what code and operators say -----------------------------------------------------------------------------------

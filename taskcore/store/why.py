@@ -361,7 +361,6 @@ _RUNNING: Final = """
     WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') LIMIT 20000"""
 _HOLD: Final = "SELECT name FROM taskcore_hold WHERE name = '' OR name = ? ORDER BY name LIMIT 1"
 _LIMIT: Final = "SELECT value FROM taskcore_limit WHERE name = ? AND value IS NOT NULL"
-_RATE: Final = "SELECT n, period, recent FROM taskcore_rate WHERE name = ?"
 _AVOIDS: Final = f"SELECT 1 FROM taskcore_task AS t WHERE t.id = ? AND ? IN ({rations.AVOIDED})"
 _ENGINES: Final = "SELECT name, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL ORDER BY lane"
 
@@ -373,7 +372,7 @@ def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collectio
     return {
         "hold": None if hold is None else hold[0],
         "rations": _rations(connection, own),
-        "rate": _rate(connection, own.name, now),
+        "rate": rations.next_start(connection, own.name, now),
         "before": _number(connection, _BEFORE, values),
         "avoids": bool(avoids and connection.execute(_AVOIDS, (own.id, worker)).fetchone()),
         "engines": tuple(connection.execute(_ENGINES).fetchall()),
@@ -402,18 +401,3 @@ def _rations(connection: Any, own: Row) -> tuple[Ration, ...]:
         if limit is None or need > limit - used[name]:
             short.append(Ration(name, need, limit, used[name], tuple(sorted(holders[name]))))
     return tuple(short)
-
-
-def _rate(connection: Any, name: str, now: float) -> tuple[int, float, float] | None:
-    """If no more of the name may start now: its rate, and when the next one may."""
-    row = connection.execute(_RATE, (name,)).fetchone()
-    if row is None:
-        return None
-    n, period, recent = row
-    starts = [(min(at, now), int(k)) for at, k in json.loads(recent) if min(at, now) > now - period]
-    over = sum(k for _, k in starts) - n + 1
-    for at, k in starts if over > 0 else ():
-        over -= k
-        if over <= 0:
-            return n, period, at + period
-    return None
