@@ -312,7 +312,7 @@ def _suspended(facts: Facts, here: Here, now: float) -> str:
             count = f"{facts.sleeps if facts.sleeps <= MANY else f'more than {MANY}'} of {own.children} {what}"
         else:
             count = _number(facts.sleeps, "task")
-        text = f"suspended until {count} {'has' if count == '1 task' else 'have'} ended"
+        text = f"suspended as long as {count} {'has' if facts.sleeps == 1 else 'have'} not ended"
         text += f": {_listed(some, facts.sleeps)}"
     else:
         text = f"suspended{_until(own, now)}"

@@ -375,9 +375,9 @@ def test_a_sleeping_body_says_what_it_waits_for(inline, clock):
         "sleep": "suspended until it wakes in 40 min; its body began last 0 s ago",
         "signal": "suspended until it gets the signal 'approve'; its body began last 0 s ago",
         "timeout": "suspended until it gets the signal 'approve', and gives up in 60 s; its body began last 0 s ago",
-        "children": "suspended until 5 of 5 children have ended: #6 snoozed itself and runs again in 8 min, #7 snoozed "
-        "itself and runs again in 8 min and 3 more; its body began last 0 s ago",
-        "tasks": "suspended until 1 task has ended: #1 begins in 5 min; its body began last 0 s ago",
+        "children": "suspended as long as 5 of 5 children have not ended: #6 snoozed itself and runs again in 8 min, "
+        "#7 snoozed itself and runs again in 8 min and 3 more; its body began last 0 s ago",
+        "tasks": "suspended as long as 1 task has not ended: #1 begins in 5 min; its body began last 0 s ago",
     }
 
 
