@@ -1342,6 +1342,7 @@ def test_a_label_of_ones_own_for_what_failed_for_good(inline):
     assert len(inline.tasks) == 1
 
 
+@pytest.mark.parametrize("resolved", [False, True])
 def test_a_result_that_was_deleted_is_not_waited_for(inline, resolved):
     task = inline.task(lambda: 3, name="t").submit()
     inline.run()
