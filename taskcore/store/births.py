@@ -54,7 +54,7 @@ _INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
 _INSERT_ALONE: Final = """
     INSERT OR IGNORE INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
-    SELECT ?1, ?2, 'ready', ?3, ?4, ?5 FROM taskcore_meta WHERE key = 'last_id' AND ?1 > CAST(value AS INTEGER)"""
+    SELECT ?, ?, 'ready', ?, ?, ? FROM taskcore_meta WHERE key = 'last_id' AND ? > CAST(value AS INTEGER)"""
 _INSERT_CHILD: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""

@@ -188,9 +188,9 @@ class File:
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
         """A task that is ready at once, as a transaction of its own, at half the price of `write`.
 
-        `sql` takes an id, the kind's and the `values`, and stores nothing if the id was given before: what is known
-        here of the file may be old. `None` then, or inside `enter`, or if the kind has to be looked at: that is for
-        `write`. → what `made` makes of the id, before the commit.
+        `sql` takes an id, the kind's, the `values` and the id again, and stores nothing if the id was given before, as
+        what is known here of the file may be old. `None` then, or inside `enter`, or if the kind has to be looked at:
+        that is for `write`. → what `made` makes of the id, before the commit.
         """
         committing = False
         try:
@@ -205,7 +205,7 @@ class File:
                     task_id = known.last_id + 1
                     result = made(task_id)
                     committing = True
-                    if not self._once(connection.execute, sql, (task_id, kind_id, *values)):
+                    if not self._once(connection.execute, sql, (task_id, kind_id, *values, task_id)):
                         committing = False
                         return None
                     known.last_id = task_id
