@@ -214,6 +214,15 @@ def test_a_laboratory_killed_while_it_heats_goes_on_and_tells_the_same_when_it_i
     assert again.splitlines() == [line for line in output.splitlines() if not line.startswith("O1: ")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_a_laboratory_killed_while_its_robot_mixes_the_first_sample_cancels_that_experiment_all_the_same(tmp_path):
+    with terminal("alab_furnace.py", cwd=tmp_path) as first:
+        with taskcore.Engine(tmp_path / "lab.db", workers=0) as looking:
+            while not len(looking.tasks.where(name="mix", phase="running")):
+                assert first.poll() is None
+    assert "nitrides: cancelled" in output_of("alab_furnace.py", cwd=tmp_path).splitlines()
+
+
 def test_transients_looked_at_the_next_day_are_not_looked_at_again(tmp_path: Path) -> None:
     output = output_of("blast_transients.py", cwd=tmp_path)
     morning = rows(output)[7:]
