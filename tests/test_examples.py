@@ -249,6 +249,19 @@ def test_the_frames_of_the_farm_are_there_and_a_desk_that_comes_again_finds_all_
     assert not (tmp_path / "sheet.png").exists(), "it was not made again"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_all_frames_are_rendered_though_the_only_agent_of_the_farm_is_killed(tmp_path):
+    with terminal("pyfarm_frames.py", cwd=tmp_path) as first:
+        with taskcore.Engine(tmp_path / "farm.db", workers=0) as looking:
+            while not len(looking.tasks.where(name="render", phase="succeeded")):
+                assert first.poll() is None
+        (agent,) = children(first)
+        os.kill(agent, signal.SIGKILL)
+        assert first.wait(30) == 0
+    with taskcore.Engine(tmp_path / "farm.db", workers=0) as engine:
+        assert engine.tasks.counts() == {"succeeded": 240 + 1 + 2}
+
+
 def test_what_a_killed_worker_held_is_done_by_another_and_an_orchestrator_that_comes_again_adds_nothing(tmp_path):
     output_of("sosw_queue.py", cwd=tmp_path)
     with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:
