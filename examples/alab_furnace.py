@@ -30,9 +30,9 @@ def heat(sample, celsius, hours):
     run = taskcore.current()
     run.set_status("heating")
     for hour in range(hours):
-        run.check()
         time.sleep(0.01)
         run.save(hours=hour + 1)  # stays, however this ends
+        run.check()
     if celsius > 1150:
         raise RuntimeError(f"the crucible does not stand {celsius} °C")
     return {"celsius": celsius}
@@ -94,8 +94,8 @@ mixing = threading.Thread(target=robot, daemon=True)
 mixing.start()
 
 waits = lab.future(lab.tasks.where(tag="O1", name="heat").first())
-heating = lab.tasks.where(status="heating")
-until(lambda: nitrides.done() or (len(heating) == 2 and waits.snapshot().phase == "ready"))
+heating = lab.tasks.where(status="heating", parent=nitrides)
+until(lambda: nitrides.done() or (len(heating) == 2 and waits.snapshot().phase != "waiting"))
 if not nitrides.done():
     print("O1:", waits.explain())
     nitrides.cancel("no ammonia left")

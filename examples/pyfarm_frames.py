@@ -9,12 +9,13 @@ Each agent reads lights from a disk of its own. One disk lacks a light that two 
 import math
 import os
 import struct
-import subprocess
 import sys
 import time
 import zlib
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without being installed
 
@@ -39,9 +40,8 @@ def colour(x, y, turn, light):
     size = math.sqrt(x * x + y * y + 2.25)
     dx, dy, dz = x / size, y / size, 1.5 / size
     b = 0.5 * dy - 3 * dz
-    root = b * b - 8.25
-    if root > 0:
-        t = -b - math.sqrt(root)
+    if b * b > 8.25:
+        t = -b - math.sqrt(b * b - 8.25)
         px, py, pz = t * dx, 0.5 + t * dy, t * dz - 3
         shade = max(0.15, px * light[0] + py * light[1] + pz * light[2])
         tile = math.floor((math.atan2(pz, px) + turn) * 1.91) + math.floor(py * 3)
@@ -55,11 +55,9 @@ def colour(x, y, turn, light):
 
 @engine.task(max_attempts=2, backoff=taskcore.constant(0), avoid_failed_worker=True)
 def render(frame, light):
-    disk = taskcore.current().task.worker
-    towards = [float(part) for part in Path(disk, f"{light}.txt").read_text().split()]
+    towards = [float(part) for part in Path(taskcore.current().task.worker, f"{light}.txt").read_text().split()]
     turn, rows = 2 * math.pi * frame / FRAMES, []
-    for j in range(HEIGHT):
-        y = 0.75 - 1.5 * j / HEIGHT
+    for y in (0.75 - 1.5 * j / HEIGHT for j in range(HEIGHT)):
         rows.append(bytes([0, *(c for i in range(WIDTH) for c in colour(2 * i / WIDTH - 1, y, turn, towards))]))
     return Path(f"frames/{frame:03}.png").write_bytes(png(WIDTH, rows))
 
@@ -75,13 +73,16 @@ def contact_sheet(frames):
     return f"sheet.png: {frames} frames, {COLUMNS * WIDTH} by {len(rows)} points"
 
 
-def start(*arguments):
-    """An agent in a process of its own. It ends with the desk, which holds the other end of its stdin."""
-    return subprocess.Popen([sys.executable, __file__, *arguments], stdin=subprocess.PIPE)
+def until(condition):
+    """Starts agents, again if one died. They end with the desk, which holds the other end of their stdin."""
+    while not condition():
+        for name in disks.keys() - {name for name in running if running[name].poll() is None}:
+            running[name] = agents.enter_context(Popen([sys.executable, __file__, name, *disks[name]], stdin=PIPE))
+        time.sleep(0.02)
 
 
+os.makedirs(agent or "frames", exist_ok=True)
 if agent:
-    Path(agent).mkdir(exist_ok=True)
     for light in sys.argv[2:]:
         Path(agent, f"{light}.txt").write_text(LIGHTS[light])
     engine.start()
@@ -89,7 +90,6 @@ if agent:
     engine.close()
     sys.exit()
 
-Path("frames").mkdir(exist_ok=True)
 with engine.job("turntable", key="turntable") as shot:  # of a key there is one: a desk that died takes up its job again
     for frame in range(FRAMES):
         light = LIGHT_OF.get(frame, "studio")
@@ -97,26 +97,26 @@ with engine.job("turntable", key="turntable") as shot:  # of a key there is one:
 with engine.job("proof", key="proof", after={shot: ("succeeded", "wait")}) as proof:
     sheet = contact_sheet.options(key="turntable").submit(FRAMES)
 frames = engine.tasks.where(parent=shot)
-
-with start("farm-1", "studio"):
-    while len(frames.where(phase="succeeded")) < 100:
-        time.sleep(0.02)
+disks, running = {"farm-1": ["studio"]}, {}
+with ExitStack() as agents:
+    until(lambda: len(frames.where(phase="succeeded")) >= 100)
     shot.pause()  # a frame that is being rendered is finished, and no other begins
     print(f"paused with {len(frames.where(phase='succeeded'))} of {FRAMES} frames, the second agent comes")
-    with start("farm-2", "studio", "dusk"):
-        shot.resume()
-        broken = shot.exception()  # waits for the end of the job
-        for task in frames.where(tag=["dusk", "noon"]):
-            tried = ", ".join(f"{attempt.outcome} on {attempt.worker}" for attempt in engine.future(task).history())
-            print(f"frame {task.args[0]}, {task.tags[0]}: {tried}")
-        print("turntable:", broken or "all is well")
-        print("contact sheet:", proof.explain())
-        for disk in ("farm-1", "farm-2"):
-            Path(disk, "noon.txt").write_text(LIGHTS["noon"])
-        print("the light is there now; frames to be rendered again:", frames.where(phase="failed").rerun())
-        print(sheet.result())
-        by = ", ".join(f"{len(frames.where(worker=name))} by {name}" for name in ("farm-1", "farm-2"))
-        print(f"rendered: {by}; attempts: {sum(task.attempts for task in frames)}")
+    disks["farm-2"] = ["studio", "dusk"]
+    shot.resume()
+    until(shot.done)
+    for task in frames.where(tag=["dusk", "noon"]):
+        tried = ", ".join(f"{attempt.outcome} on {attempt.worker}" for attempt in engine.future(task).history())
+        print(f"frame {task.args[0]}, {task.tags[0]}: {tried}")
+    print("turntable:", shot.exception() or "all is well")
+    print("contact sheet:", proof.explain())
+    for disk in disks:
+        Path(disk, "noon.txt").write_text(LIGHTS["noon"])
+    print("the light is there now; frames to be rendered again:", frames.where(phase="failed").rerun())
+    until(sheet.done)
+    print(sheet.result())
+    by = ", ".join(f"{len(frames.where(worker=name))} by {name}" for name in disks)
+    print(f"rendered: {by}; attempts: {sum(task.attempts for task in frames)}")
 
 # Output:
 # paused with 101 of 240 frames, the second agent comes

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without being installed
@@ -41,30 +42,27 @@ def compress(picture):
     return Path(picture).with_suffix(".z").write_bytes(zlib.compress(Path(picture).read_bytes(), 9))
 
 
-LABOURERS = (resize, digest, compress)
 who = sys.argv[1] if len(sys.argv) > 1 else "orchestrator"
 engine = taskcore.Engine("queue.db", workers=0, lease=LEASE, name=who)  # 0: nothing runs but what is claimed
-retried = {"max_attempts": 3, "backoff": taskcore.linear(0.3), "retry_first": True}  # at the head of the queue
 queues = {
-    "resize": engine.task("resize", limit=4, **retried),  # a limit holds over all processes
-    "digest": engine.task("digest", limit=8, rate="500/s"),
+    "resize": engine.task("resize", limit=4, max_attempts=3, backoff=taskcore.linear(0.3), retry_first=True),
+    "digest": engine.task("digest", limit=8, rate="500/s"),  # limit and rate hold over all processes
     "compress": engine.task("compress", limit=1),
 }
 unfinished = engine.tasks.where(phase=["scheduled", "ready", "running"])
 
 if who != "orchestrator":
     while unfinished:
-        for labourer in LABOURERS:
+        for labourer in (resize, digest, compress):
             for claim in engine.claim(labourer.__name__, n=5):  # as many as there are and the limit allows
-                try:
+                with suppress(taskcore.LeaseLost):  # too late: it is somebody else's by now, and nothing is changed
                     claim.extend(LEASE)  # it may have waited for the others of its five
                     if claim.task.kwargs == {"picture": "huge.raw"} and labourer is compress and not claim.task.lapses:
                         os._exit(9)  # as if killed, the first time: no report, no clean-up
-                    claim.succeed(labourer(**claim.task.kwargs))
-                except taskcore.LeaseLost:
-                    pass  # too late: it is somebody else's by now, and nothing was changed
-                except Exception as error:
-                    claim.fail(error)
+                    try:
+                        claim.succeed(labourer(**claim.task.kwargs))
+                    except Exception as error:
+                        claim.fail(error)
         time.sleep(0.01)
     sys.exit()
 
@@ -75,17 +73,19 @@ for picture in pictures:
 with engine.transaction():  # with keys: an orchestrator that is started again finds its tasks, and adds none
     for name, queue in queues.items():
         tasks = {picture: queue.options(key=picture).submit(picture=picture) for picture in pictures}
-        if name != "resize" and not Path("late.raw").exists():
-            tasks["late.raw"].pause()
+        if name != "resize":
+            tasks["late.raw"].resume() if Path("late.raw").exists() else tasks["late.raw"].pause()
 print("queued:", ", ".join(f"{len(engine.tasks.where(name=name, phase='ready'))} {name}" for name in queues))
 
-workers = [subprocess.Popen([sys.executable, __file__, name]) for name in ("ant", "bee")]
-late = engine.tasks.where(key="late.raw")
+workers, late = [], engine.tasks.where(key="late.raw")
+late.where(phase="failed").rerun()  # its last attempt may have been while no orchestrator looked
 while unfinished:
     if not Path("late.raw").exists() and late.where(name="resize").first().failures:
         engine.limits["name:resize"] = 1  # for every worker, from its next claim on
         Path("late.raw").write_bytes(bytes(SIZE * SIZE))
         print(f"resize fails: one at a time from now on; a picture came late, and lets {late.resume()} more begin")
+    for name in {"ant", "bee"} - {worker.args[-1] for worker in workers if worker.poll() is None}:
+        workers.append(subprocess.Popen([sys.executable, __file__, name]))  # also in the place of one that died
     time.sleep(0.05)
 print("workers killed:", sum(worker.wait() != 0 for worker in workers))
 
