@@ -8,6 +8,7 @@ import contextlib
 import email
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,6 +215,7 @@ def test_a_laboratory_killed_while_it_heats_goes_on_and_tells_the_same_when_it_i
     assert again.splitlines() == [line for line in output.splitlines() if not line.startswith("O1: ")]
 
 
+@pytest.mark.storm
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_a_laboratory_killed_while_its_robot_mixes_the_first_sample_cancels_that_experiment_all_the_same(tmp_path):
     with terminal("alab_furnace.py", cwd=tmp_path) as first:
@@ -249,6 +251,7 @@ def test_the_frames_of_the_farm_are_there_and_a_desk_that_comes_again_finds_all_
     assert not (tmp_path / "sheet.png").exists(), "it was not made again"
 
 
+@pytest.mark.storm
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_all_frames_are_rendered_though_the_only_agent_of_the_farm_is_killed(tmp_path):
     with terminal("pyfarm_frames.py", cwd=tmp_path) as first:
@@ -294,6 +297,7 @@ def test_an_orchestrator_that_was_killed_while_its_workers_went_on_sees_to_what_
         assert {task.key for task in engine.tasks if task.phase != "succeeded"} == {"broken.raw"}
 
 
+@pytest.mark.storm
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_the_queues_are_worked_off_though_both_workers_die(tmp_path):
     with terminal("sosw_queue.py", cwd=tmp_path) as first:
@@ -337,6 +341,8 @@ def terminal(script: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Pop
 
 
 def children(of: subprocess.Popen[str]) -> list[int]:
+    if shutil.which("pgrep") is None:
+        pytest.skip("there is no pgrep to find them with")
     return [int(pid) for pid in subprocess.check_output(["pgrep", "-P", str(of.pid)]).split()]
 
 
