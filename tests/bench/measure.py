@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
-class NotYet(Exception):
-    """What this benchmark measures is not in the engine."""
+class NotHere(Exception):
+    """This machine has nothing to measure it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +39,6 @@ def check(done: bool, claim: str) -> None:
     """Refuse a figure whose work was not done: `AssertionError` with the claim that does not hold."""
     if not done:
         raise AssertionError(f"not so: {claim}")
-
-
-@contextlib.contextmanager
-def needs(what: str) -> Iterator[None]:
-    """Turn the engine's refusal of an unknown name or option into `NotYet`."""
-    try:
-        yield
-    except (AttributeError, NotImplementedError, TypeError) as error:
-        raise NotYet(f"{what} ({type(error).__name__}: {error})") from error
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import taskcore
 
-from .measure import Figure, NotYet, check, compare, duration, per_second, seconds
+from .measure import Figure, NotHere, check, compare, duration, per_second, seconds
 from .references import noop
 from .stored import copy, fill
 
@@ -120,7 +120,7 @@ def two(place: Path, rounds: int) -> Figure:
 def memory(place: Path, rounds: int) -> Figure:
     """Megabytes added by 300,000 tasks, queued and then ended; the larger of the two points."""
     if not Path("/proc/self/statm").exists():
-        raise NotYet("memory is read from /proc/self/statm, which is not here")
+        raise NotHere("memory is read from /proc/self/statm, which is not here")
     added, ends = [], []
     for number in range(rounds):
         found = answer(child("memory", place / f"{number}.db"))
@@ -138,7 +138,7 @@ def idle(place: Path, rounds: int) -> Figure:
     try:
         import resource  # noqa: F401  (not on every system)
     except ImportError:
-        raise NotYet("context switches are read by the module resource, which is not here") from None
+        raise NotHere("context switches are read by the module resource, which is not here") from None
     switches = []
     for number in range(rounds):
         found = answer(child("idle", place / f"{number}.db"))

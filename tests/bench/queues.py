@@ -11,7 +11,7 @@ from pathlib import Path
 
 import taskcore
 
-from .measure import Figure, check, compare, needs, per_second
+from .measure import Figure, check, compare, per_second
 from .references import THREADS, noop
 from .stored import Store, copy, drain, fill, noops, run_through
 
@@ -87,8 +87,7 @@ def behind(blocked: int, free: int) -> Store:
     """Tasks of a name that may run one at a time, and behind them free ones."""
 
     def store(engine: taskcore.Engine) -> Iterable[object]:
-        with needs("limit"):
-            held = engine.task(noop, name="held", limit=1)
+        held = engine.task(noop, name="held", limit=1)
         for _ in range(blocked):
             held.submit()
             yield None
@@ -119,10 +118,8 @@ def names(place: Path, rounds: int) -> Figure:
     mixed, plain = place / "mixed.db", place / "plain.db"
 
     def store(engine: taskcore.Engine) -> Iterable[object]:
-        with needs("limit"):
-            tasks = [engine.task(noop, name=f"kind{i}", limit=limit) for i in range(kinds)]
-        with needs("priority"):
-            choices = [task.options(priority=p) for p in range(priorities) for task in tasks]
+        tasks = [engine.task(noop, name=f"kind{i}", limit=limit) for i in range(kinds)]
+        choices = [task.options(priority=p) for p in range(priorities) for task in tasks]
         for choice in itertools.islice(itertools.cycle(choices), n):
             choice.submit()
             yield None

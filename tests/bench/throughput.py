@@ -11,7 +11,7 @@ from pathlib import Path
 
 import taskcore
 
-from .measure import Figure, check, compare, duration, needs, per_second, seconds
+from .measure import Figure, check, compare, duration, per_second, seconds
 from .references import TASK, THREADS, bare_pool, life_of_a_task, noop, step_shape
 from .stored import copy, drain, ended_well, fill, noops
 
@@ -168,8 +168,7 @@ def steps(place: Path, rounds: int) -> Figure:
 
     def body() -> float:
         run = taskcore.current()
-        with needs("run.step"):
-            step = run.step
+        step = run.step
         return seconds(lambda: repeat(n, lambda: step("step", noop)))
 
     def ours(number: int) -> float:
