@@ -102,7 +102,7 @@ class Intake:
                 return future
         return self._file.write(self._bear_plain, function, now, text, claim)
 
-    # The handle is made before the commit: the task may end in the next moment, and then its handle is told how.
+    # The handle is made before anything here can claim the task: it may end in the next moment, and is told how then.
 
     def _handle(self, task_id: int) -> TaskFuture:
         return self._futures.handle(task_id, new=True)

@@ -219,9 +219,7 @@ def test_a_laboratory_killed_while_it_heats_goes_on_and_tells_the_same_when_it_i
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_a_laboratory_killed_while_its_robot_mixes_the_first_sample_cancels_that_experiment_all_the_same(tmp_path):
     with terminal("alab_furnace.py", cwd=tmp_path) as first:
-        with taskcore.Engine(tmp_path / "lab.db", workers=0) as looking:
-            while not len(looking.tasks.where(name="mix", phase="running")):
-                assert first.poll() is None
+        until_there_is(first, tmp_path / "lab.db", name="mix", phase="running")
     assert "nitrides: cancelled" in output_of("alab_furnace.py", cwd=tmp_path).splitlines()
 
 
@@ -255,9 +253,7 @@ def test_the_frames_of_the_farm_are_there_and_a_desk_that_comes_again_finds_all_
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_all_frames_are_rendered_though_the_only_agent_of_the_farm_is_killed(tmp_path):
     with terminal("pyfarm_frames.py", cwd=tmp_path) as first:
-        with taskcore.Engine(tmp_path / "farm.db", workers=0) as looking:
-            while not len(looking.tasks.where(name="render", phase="succeeded")):
-                assert first.poll() is None
+        until_there_is(first, tmp_path / "farm.db", name="render", phase="succeeded")
         (agent,) = children(first)
         os.kill(agent, signal.SIGKILL)
         assert first.wait(30) == 0
@@ -284,10 +280,9 @@ def test_what_a_killed_worker_held_is_done_by_another_and_an_orchestrator_that_c
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_an_orchestrator_that_was_killed_while_its_workers_went_on_sees_to_what_they_could_not_do(tmp_path):
     with terminal("sosw_queue.py", cwd=tmp_path) as first:
+        until_there_is(first, tmp_path / "queue.db", name="digest", phase="succeeded")
+        first.kill()
         with taskcore.Engine(tmp_path / "queue.db", workers=0) as looking:
-            while not len(looking.tasks.where(name="digest", phase="succeeded")):
-                assert first.poll() is None
-            first.kill()
             deadline = time.monotonic() + 30
             while len(looking.tasks.where(phase=["scheduled", "ready", "running"])) and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -301,9 +296,7 @@ def test_an_orchestrator_that_was_killed_while_its_workers_went_on_sees_to_what_
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_the_queues_are_worked_off_though_both_workers_die(tmp_path):
     with terminal("sosw_queue.py", cwd=tmp_path) as first:
-        with taskcore.Engine(tmp_path / "queue.db", workers=0) as looking:
-            while not len(looking.tasks.where(name="compress", phase="succeeded")):
-                assert first.poll() is None
+        until_there_is(first, tmp_path / "queue.db", name="compress", phase="succeeded")
         for worker in children(first):
             os.kill(worker, signal.SIGKILL)
         assert first.wait(30) == 0
@@ -338,6 +331,12 @@ def terminal(script: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Pop
             yield process
         finally:
             process.kill()
+
+
+def until_there_is(first: subprocess.Popen[str], database: Path, **task: str) -> None:
+    with taskcore.Engine(database, workers=0) as looking:
+        while not len(looking.tasks.where(**task)):
+            assert first.poll() is None
 
 
 def children(of: subprocess.Popen[str]) -> list[int]:

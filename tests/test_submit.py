@@ -287,3 +287,12 @@ def test_a_kind_that_was_new_in_what_was_rolled_back_is_new_again(engine):
     again = [engine.submit("new"), engine.submit("before")]
     assert [task.name for task in engine.tasks] == ["before", "new", "before"]
     assert [future.snapshot().phase for future in again] == ["ready", "ready"]
+
+
+def test_a_submit_that_knew_too_little_leaves_the_handle_of_anothers_task_alone(engine, path):
+    with contextlib.closing(Engine(path, workers=0)) as other:
+        engine.submit("work")
+        foreign = engine.future(other.submit("work").id)
+        own = engine.submit("work")
+        assert (foreign.id, own.id) == (2, 3)
+        assert engine.future(foreign.id) is foreign and engine.future(own.id) is own

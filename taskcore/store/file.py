@@ -190,7 +190,7 @@ class File:
 
         `sql` takes an id, the kind's, the `values` and the id again, and stores nothing if the id was given before, as
         what is known here of the file may be old. `None` then, or inside `enter`, or if the kind has to be looked at:
-        that is for `write`. → what `made` makes of the id, before the commit.
+        that is for `write`. → what `made` makes of the id.
         """
         committing = False
         try:
@@ -203,7 +203,6 @@ class File:
                     return None
                 try:
                     task_id = known.last_id + 1
-                    result = made(task_id)
                     committing = True
                     if not self._once(connection.execute, sql, (task_id, kind_id, *values, task_id)):
                         committing = False
@@ -215,6 +214,7 @@ class File:
                 except BaseException:
                     known.forget()
                     raise
+                result = made(task_id)  # still under the lock: this engine has not claimed it yet
             self.on_commit(self._birth)
             return result
         except BaseException:

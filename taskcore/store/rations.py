@@ -64,13 +64,11 @@ class Rations:
             self._learn_rate(name, json.loads(text), *known.rates[name])
 
     def _learn_rate(self, name: str, recent: list[list[float]], n: int, period: float) -> None:
+        self._recent[name] = lately = _lately(recent, period, self._now)
         if _set_back(recent, period, self._now):
-            recent = [[min(at, self._now), k] for at, k in recent]
-            self._tx.execute(_STARTED, (json.dumps(recent), name))
-        recent = _lately(recent, period, self._now)
-        self._recent[name] = recent
-        self._starts[name] = n - int(sum(k for _, k in recent))
-        until = _next_start(recent, n, period)
+            self._tx.execute(_STARTED, (json.dumps(lately), name))
+        self._starts[name] = n - int(sum(k for _, k in lately))
+        until = _next_start(lately, n, period)
         if until is not None:
             self.until = until if self.until is None else min(self.until, until)
 
