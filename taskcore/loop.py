@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,6 +20,10 @@ log = logging.getLogger("taskcore")
 
 WORTH_A_TURN: Final = 0.002
 """Seconds of a body from which on its report is not left to gather with others."""
+
+
+OVERSLEPT: Final = 1.0
+"""Seconds after its time from which on a sleeping loop is taken for one that will not wake by itself."""
 
 
 class Loop:
@@ -47,7 +52,7 @@ class Loop:
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
         self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
         self._stopping = False
-        self._sleeps_until = 0.0  # monotonic
+        self._sleeps_until = math.inf  # monotonic; while the loop's thread is awake, no time
         self.trouble: str | None = None
         """Why the engine is not well, or `None`."""
         self.error: Exception | None = None
@@ -105,6 +110,7 @@ class Loop:
             if pass_time is not None and ahead is not None:
                 pass_time(ahead)
             if self.helps:
+                self._rouse()
                 if ahead is None or not scheduler.quiet:
                     bell.wait(left)
             else:
@@ -179,10 +185,19 @@ class Loop:
             if not self._stopping:
                 self._sleeps_until = monotonic() + wait
                 scheduler.block(wait)
+                self._sleeps_until = math.inf
             if scheduler.traffic.streaming():
                 self._nap()
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
+
+    def _rouse(self) -> None:
+        """Wake the loop's thread if it sleeps past its time. That never happens; if it does, nobody waits for ever."""
+        late = monotonic() - self._sleeps_until
+        if late > OVERSLEPT:
+            self._sleeps_until = math.inf
+            log.error("%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
+            self._scheduler.wake()
 
     def _nap(self) -> None:
         """Let a batch gather while many submit and nobody waits: loop, submitter and workers would otherwise hand the

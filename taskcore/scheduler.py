@@ -6,7 +6,6 @@ caller of `run()` when bodies run in the caller's thread, or a test with a clock
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from taskcore.body import End, Stage, Work, current_task
 from taskcore.clock import Clock, monotonic
 from taskcore.crew import Crew
 from taskcore.display import Display
+from taskcore.inbox import Inbox
 from taskcore.options import Definition, Options
 from taskcore.pace import HORIZON, Pace, Traffic
 from taskcore.store import liveness, moves, schedules, sweep
@@ -63,7 +63,7 @@ class Scheduler:
         self.crew: Crew
         self.pruning: Pruning | None = None
         self.pace = Pace()
-        self.inbox: queue.SimpleQueue[tuple[Work, End] | None] = queue.SimpleQueue()
+        self.inbox: Inbox[tuple[Work, End]] = Inbox()
         self.held: dict[int, Work] = {}
         """Claimed by this engine and not yet settled."""
         self.errors: dict[int, BaseException] = {}
@@ -107,8 +107,7 @@ class Scheduler:
     # -- from any thread --------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        if not self.inbox.qsize():
-            self.inbox.put(None)
+        self.inbox.wake()
 
     def report(self, work: Work, end: End) -> None:
         self.inbox.put((work, end))
@@ -191,12 +190,8 @@ class Scheduler:
 
     def block(self, wait: float) -> None:
         """Wait for a report, a submit or the time. A report stays in the inbox, for whoever turns next."""
-        try:
-            item = self.inbox.get(timeout=wait) if wait > 0 else self.inbox.get_nowait()
-        except queue.Empty:
-            return
-        if item is not None:
-            self.inbox.put(item)
+        if wait > 0:
+            self.inbox.sleep(wait)
 
     def turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
@@ -233,7 +228,7 @@ class Scheduler:
                     self.worker = None
                 raise
             self._after(turn)
-        self.quiet = not (self.held or self._ready or self._arrived or self.inbox.qsize())
+        self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
         if self._bells:
             bells, self._bells = self._bells, []
             for bell in bells:
@@ -246,10 +241,7 @@ class Scheduler:
     def _collect(self) -> list[tuple[Work, End]]:
         """The reports that came in, and those of bodies that ran out of time."""
         works = self._arrived  # where they stay until they are settled: nothing that a body returned is lost
-        for _ in range(self.inbox.qsize()):
-            item = self.inbox.get_nowait()
-            if item is not None:
-                works.append(item)
+        works.extend(self.inbox.take_all())
         elapsed = self.stage.duration()
         for work in list(self.held.values()):
             limit = work.timeout
@@ -452,7 +444,7 @@ class Scheduler:
         return newest if own is None else Definition(newest.name, newest.fn, own)
 
     def _wait(self) -> float:
-        if self._arrived or self.inbox.qsize():
+        if self._arrived or len(self.inbox):
             return 0.0
         if self._ready and self._room(len(self.held))[0]:
             return 0.0

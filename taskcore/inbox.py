@@ -1,0 +1,53 @@
+"""Where a scheduler's thread sleeps, and what other threads put down for it.
+
+Not a `SimpleQueue`: on CPython 3.11 and 3.12 its `get(timeout=…)` waits for ever when another thread takes the item
+that woke it and its time is over by then. Here what wakes and what is put down are two things. Taking reports, which a
+body's thread does when it turns the loop itself, never touches the lock on which the sleeper waits with a time limit,
+and `Lock.acquire(timeout=…)` returns in time whoever else takes the lock.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """Items from any thread, and one alarm. Every method may be called by any thread."""
+
+    __slots__ = ("_alarm", "_items")
+
+    def __init__(self) -> None:
+        self._items: collections.deque[T] = collections.deque()
+        self._alarm = threading.Lock()  # held while nobody has rung; whoever sleeps waits to take it
+        self._alarm.acquire()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Put an item down, and wake the sleeper."""
+        self._items.append(item)  # before the alarm: whoever hears it finds the item
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the sleeper return, or, if nobody sleeps, the next one that wants to."""
+        if self._alarm.locked():
+            try:
+                self._alarm.release()
+            except RuntimeError:
+                pass  # another thread rang in between
+
+    def take_all(self) -> list[T]:
+        """Take every item that is there. What was rung until now is answered by this."""
+        self._alarm.acquire(blocking=False)  # before the items: what is put down later rings again
+        items = self._items
+        return [items.popleft() for _ in range(len(items))]
+
+    def sleep(self, seconds: float) -> None:
+        """Return once it is rung, but after this many seconds at the latest. Takes no item."""
+        if not self._items:
+            self._alarm.acquire(timeout=max(0.0, min(seconds, threading.TIMEOUT_MAX)))
