@@ -110,7 +110,7 @@ class Loop:
             if pass_time is not None and ahead is not None:
                 pass_time(ahead)
             if self.helps:
-                self._rouse()
+                self.rouse()
                 if ahead is None or not scheduler.quiet:
                     bell.wait(left)
             else:
@@ -118,6 +118,15 @@ class Loop:
                 hurried = pass_time is not None and scheduler.quiet and scheduler.until_next() is not None
                 if not hurried and not done():
                     scheduler.block(min(wait, left))
+
+    def rouse(self) -> None:
+        """Wake the loop's thread if it sleeps past its time. That should never happen; if it does, nobody waits for
+        ever. Called by whoever waits, about once a second."""
+        late = monotonic() - self._sleeps_until
+        if late > OVERSLEPT:
+            self._sleeps_until = math.inf
+            log.error("%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
+            self._scheduler.wake()
 
     def finish(self, deadline: float | None, own: int | None) -> None:
         """Stop bodies and the loop, and settle or give back all that is held. `own`: the task whose body calls."""
@@ -190,14 +199,6 @@ class Loop:
                 self._nap()
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
-
-    def _rouse(self) -> None:
-        """Wake the loop's thread if it sleeps past its time. That never happens; if it does, nobody waits for ever."""
-        late = monotonic() - self._sleeps_until
-        if late > OVERSLEPT:
-            self._sleeps_until = math.inf
-            log.error("%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
-            self._scheduler.wake()
 
     def _nap(self) -> None:
         """Let a batch gather while many submit and nobody waits: loop, submitter and workers would otherwise hand the

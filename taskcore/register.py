@@ -149,6 +149,7 @@ class Register:
                     left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
                     bell.wait(max(0.0, left))
                     if left == 1.0 and not future._resolved:
+                        engine._loop.rouse()
                         self.settle(future)  # a Ctrl-C may have hit whoever was to tell
                 with contextlib.suppress(ValueError):
                     future._waiters.remove(bell)  # type: ignore[arg-type]
