@@ -5,12 +5,17 @@ import sqlite3 as _sqlite3
 if _sqlite3.sqlite_version_info < (3, 38, 0):
     raise ImportError(f"taskcore needs SQLite 3.38.0 or newer; this Python was built with {_sqlite3.sqlite_version}")
 
-from taskcore.backoff import constant, exponential, linear
-from taskcore.claim import Claim
-from taskcore.codec import JSON, Codec
-from taskcore.endings import Abort, Cancelled, Done, Retry, Snooze
-from taskcore.engine import Engine
-from taskcore.errors import (
+from taskcore.api.claim import Claim
+from taskcore.api.engine import Engine
+from taskcore.api.function import TaskFunction
+from taskcore.api.future import TaskFuture
+from taskcore.api.pipeline import Pipeline
+from taskcore.api.selection import Selection
+from taskcore.body.context import Run, current
+from taskcore.codec.json import JSON, Codec
+from taskcore.core.backoff import constant, exponential, linear
+from taskcore.core.ends import Abort, Cancelled, Done, Retry, Snooze
+from taskcore.core.errors import (
     BadFile,
     DependencyCycle,
     EngineClosed,
@@ -25,12 +30,7 @@ from taskcore.errors import (
     TaskSkipped,
     UnknownStatus,
 )
-from taskcore.function import TaskFunction
-from taskcore.future import TaskFuture
-from taskcore.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task
-from taskcore.pipeline import Pipeline
-from taskcore.run import Run, current
-from taskcore.selection import Selection
+from taskcore.core.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task
 
 __version__ = "0.1.0"
 

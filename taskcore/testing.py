@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from taskcore.endings import seconds
+from taskcore.core.ends import seconds
 
 
 class ManualClock:

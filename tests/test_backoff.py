@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from taskcore import backoff
-from taskcore.backoff import constant, exponential, linear
+from taskcore.core import backoff
+from taskcore.core.backoff import constant, exponential, linear
 
 ALL = [
     exponential(),

@@ -9,17 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import taskcore
-from taskcore import (
-    Abort,
-    Cancelled,
-    Done,
-    Engine,
-    NotInTask,
-    Retry,
-    Snooze,
-    TaskFailed,
-    constant,
-)
+from taskcore import Abort, Cancelled, Done, Engine, NotInTask, Retry, Snooze, TaskFailed, constant
 from taskcore.testing import InlineExecutor
 
 PATIENCE = 10  # seconds that a healthy engine never needs

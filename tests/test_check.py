@@ -9,8 +9,8 @@ import pytest
 from test_family_walks import Walk
 
 from taskcore import BadFile, Engine, Finding
-from taskcore.store import check as rules
-from taskcore.store.joins import Suspension
+from taskcore.store import integrity as rules
+from taskcore.store.suspension import Suspension
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from test_steps import failing, task
 
 import taskcore
 from taskcore import Engine, KeyConflict
-from taskcore.model import Handle
+from taskcore.core.model import Handle
 
 PATIENCE = 10  # seconds that a healthy engine never needs
 

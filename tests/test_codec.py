@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from taskcore import codec, plain, tags
-from taskcore.codec import JSON, NotStorable
+from taskcore.codec import json, plain, tagged
+from taskcore.codec.json import JSON, NotStorable
 
 ROME = ZoneInfo("Europe/Rome")
 HOUR = timedelta(hours=1)
@@ -114,7 +114,7 @@ def test_every_type_comes_back_as_it_was_from_a_text_that_stays_the_same_for_eve
 
 def test_without_the_c_encoder_the_texts_are_the_same(monkeypatch):
     monkeypatch.setattr("json.encoder.c_make_encoder", None)
-    for module in (plain, tags):
+    for module in (plain, tagged):
         monkeypatch.setattr(module, "dump", plain.make_dump())
     for value, text in STORED:
         assert JSON.encode(value) == text
@@ -239,10 +239,10 @@ def test_a_few_lists_that_stand_for_endlessly_many_are_refused_in_no_time():
 @pytest.mark.parametrize("value", ["x" * 99, ["x" * 97], ("x" * 84,), b"x" * 66, {"k": 10**92}], ids=str)
 def test_a_text_that_is_too_long_is_neither_stored_nor_read(value, monkeypatch):
     text = JSON.encode(value)
-    for module in (codec, plain, tags):
+    for module in (json, plain, tagged):
         monkeypatch.setattr(module, "MAX_TEXT", len(text))
     assert_comes_back(value)
-    for module in (codec, plain, tags):
+    for module in (json, plain, tagged):
         monkeypatch.setattr(module, "MAX_TEXT", len(text) - 1)
     refused = str(outcome(JSON.encode, value))
     assert f"is a {type(value).__name__} of more than {len(text) - 1} characters" in refused
@@ -250,7 +250,7 @@ def test_a_text_that_is_too_long_is_neither_stored_nor_read(value, monkeypatch):
 
 
 def test_memory_that_runs_out_is_a_refusal(monkeypatch):
-    for module in (plain, tags):
+    for module in (plain, tagged):
         monkeypatch.setattr(module, "dump", lambda value: [0] * sys.maxsize)
     assert "is a list of more than 500000000 characters as text, or more than" in str(outcome(JSON.encode, [1]))
 
@@ -424,7 +424,8 @@ def test_json_that_is_spelled_otherwise_is_read():
     assert JSON.decode('{"$path":"a//b"}') == Path("a/b")
 
 
-PIECES = [*'[]{}",:0123456789-+.eE$ aZ\\u\né\ud800٣', *(f'{{"{tag}":' for tag in [*tags._BY_TAG, *tags._READ_ITEMS])]
+TAGS = [*tagged._BY_TAG, *tagged._READ_ITEMS]
+PIECES = [*'[]{}",:0123456789-+.eE$ aZ\\u\né\ud800٣', *(f'{{"{tag}":' for tag in TAGS)]
 PIECES += ["null", "true", "NaN", "\\u0024", "\\ud83d", " fold=1", " zone=", " name=", '""', "1e999", "UTC", "c:", "./"]
 
 

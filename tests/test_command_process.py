@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from test_crash import PATIENCE, Child, say, until
 
-from taskcore import command
-from taskcore.command import Stopped, execute
+from taskcore.body import command
+from taskcore.body.command import Stopped, execute
 
 if not hasattr(os, "fork"):
     pytest.skip("this system has no process groups", allow_module_level=True)
@@ -383,7 +383,7 @@ def test_what_ignores_sigterm_is_dead_after_the_stop_and_all_its_children_are(gu
         monkeypatch.setattr(command, "GRACE", 0.3)
     stopper = Stopper(lines=4)
     took = stopper.run(STUBBORN)
-    assert command.GRACE <= took < command.GRACE + 1
+    assert subprocess.GRACE <= took < subprocess.GRACE + 1
     dead_soon(*map(int, stopper.lines))
 
 
@@ -475,7 +475,7 @@ def test_a_daemon_that_keeps_the_output_open_does_not_keep_the_command():
 
 def runs_commands(script, number):
     """As many at once as are wanted, each in a thread; says what they say."""
-    from taskcore.command import execute
+    from taskcore.body.command import execute
 
     def one():
         execute(["sh", "-c", script], stop=lambda: False, on_line=say)
@@ -495,7 +495,7 @@ def test_commands_die_with_all_their_children_when_our_process_is_killed(child):
 
 
 def is_killed_by_its_command(path):
-    from taskcore import command
+    from taskcore.body import command
 
     # The guardian finds out by failing to say that the command began: its thread comes late.
     late = command._GUARDIAN
@@ -524,7 +524,7 @@ def test_commands_die_when_our_program_ends_while_they_run(child):
 
 def runs_a_command_and_forks(script):
     """The fork outlives us, with all that we had open."""
-    from taskcore.command import execute
+    from taskcore.body.command import execute
 
     def fork(line):
         say(line)
@@ -545,7 +545,7 @@ def test_a_fork_of_ours_that_lives_on_does_not_keep_a_command_alive(child):
 
 
 def is_interrupted(script):
-    from taskcore.command import execute
+    from taskcore.body.command import execute
 
     try:
         execute(["sh", "-c", script], stop=lambda: False, on_line=say)
@@ -609,7 +609,7 @@ def test_no_descriptor_is_left_open():
 
 def has_nothing_open(path):
     """Where 0, 1 and 2 are closed, new descriptors get these numbers."""
-    from taskcore.command import execute
+    from taskcore.body.command import execute
 
     os.closerange(0, 3)
     lines = []

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from taskcore import Engine
-from taskcore.commands import main
-from taskcore.printable import printable
+from taskcore.cli.commands import main
+from taskcore.core.text import printable
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31m\r\n\x9b2J\u202eevil\u200b\x7f\ud800 \\ é"
 SHOWN = printable(HOSTILE)

@@ -675,9 +675,9 @@ def dies_at_every_statement(where, share, shares, every):
 
     def play(path, fuse, report=lambda place: None):
         with contextlib.suppress(ImportError):
-            import taskcore.scheduler
+            import taskcore.runtime.scheduler
 
-            taskcore.scheduler.monotonic = lambda: 0.0  # looks for other processes come at no fixed statement
+            taskcore.runtime.scheduler.monotonic = lambda: 0.0  # looks for other processes come at no fixed statement
         Scenario(path, 1000).play(done=report)
         return fuse.count
 
@@ -780,7 +780,7 @@ def storm_worker(path, ledger):
 
     @engine.task(max_lapses=1_000_000)
     def part(graph, n):
-        work = taskcore.body._current.get()[1]
+        work = taskcore.body.runner._current.get()[1]
         os.write(log, f"run {work.claimed.id} {work.claimed.token}\n".encode())
         if n == 0:
             with engine.transaction() as db:
@@ -789,7 +789,7 @@ def storm_worker(path, ledger):
 
     @engine.task(max_lapses=1_000_000)
     def join(graph, parts):
-        work = taskcore.body._current.get()[1]
+        work = taskcore.body.runner._current.get()[1]
         os.write(log, f"run {work.claimed.id} {work.claimed.token}\n".encode())
         return sum(parts)
 

@@ -24,8 +24,8 @@ import time
 import pytest
 from test_crash import Child, Fuse, rows, say, until, whole, wrongs
 
-import taskcore.run
-import taskcore.scheduler
+import taskcore.body.context
+import taskcore.runtime.scheduler
 from taskcore import Engine, current
 from taskcore.testing import InlineExecutor, ManualClock
 
@@ -653,7 +653,7 @@ class Stage:
         if not self.threads:
             # Looks for other processes, what is written down after a while, and what handles are still held by a
             # traceback that nobody collected: all that comes at no fixed statement.
-            taskcore.scheduler.monotonic = taskcore.run.monotonic = lambda: 0.0
+            taskcore.runtime.scheduler.monotonic = taskcore.body.context.monotonic = lambda: 0.0
             gc.disable()
         self.story(path, threads=self.threads).play(done)
 
@@ -819,7 +819,7 @@ def test_what_the_loop_is_about_to_write_of_a_body_comes_with_what_the_body_itse
         def body():
             with contextlib.suppress(ZeroDivisionError):
                 current().step("in vain", lambda: 1 / 0)
-            _, work = taskcore.body.current_work()
+            _, work = taskcore.body.runner.current_work()
             taken = work.take_notes()
             assert [step.name for step in taken.steps] == ["in vain"]
             current().step("after", int)

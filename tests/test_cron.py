@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import pytest
 
-from taskcore import cron
-from taskcore.cron import Cron, period
+from taskcore.core import cron
+from taskcore.core.cron import Cron, period
 
 ZONES = [
     "UTC",

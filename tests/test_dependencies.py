@@ -16,8 +16,8 @@ from taskcore import (
     TaskNotFound,
     TaskSkipped,
     UnknownStatus,
-    life,
 )
+from taskcore.core import lifecycle
 
 LONG = 1e9
 """A lease that never ends."""
@@ -64,7 +64,7 @@ BY_FORCE = {
 }
 """Statuses that nothing public leads to yet."""
 
-WANTS = [*life.PHASES, "finished", "pending", "good", "bad", "busy"]
+WANTS = [*lifecycle.PHASES, "finished", "pending", "good", "bad", "busy"]
 OTHERWISE = ["skip", "wait", "drop"]
 
 
@@ -78,7 +78,7 @@ def meets(want, status):
     phase = WAYS[status][0] if status in WAYS else {"suspended": "suspended", "busy": "running"}[status]
     return (
         want in (status, phase)
-        or (want == "finished" and phase in life.ENDED)
+        or (want == "finished" and phase in lifecycle.ENDED)
         or (want == "pending" and phase in ("waiting", "scheduled", "ready", "paused"))
     )
 
@@ -87,7 +87,7 @@ def expected(want, otherwise, status):
     """The phase of a task that waits for nothing but this."""
     if meets(want, status):
         return "ready"
-    ended = status in WAYS and WAYS[status][0] in life.ENDED
+    ended = status in WAYS and WAYS[status][0] in lifecycle.ENDED
     return {"skip": "skipped", "wait": "waiting", "drop": "ready"}[otherwise] if ended else "waiting"
 
 

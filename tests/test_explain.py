@@ -9,8 +9,9 @@ import pytest
 from test_family_walks import Walk
 
 import taskcore
-from taskcore import Cancelled, Done, Engine, Snooze, TaskNotFound, constant, explain, outlook
-from taskcore.store import why
+from taskcore import Cancelled, Done, Engine, Snooze, TaskNotFound, constant
+from taskcore.api import explain, outlook
+from taskcore.store import diagnosis
 from taskcore.testing import InlineExecutor, ManualClock
 
 
@@ -598,7 +599,7 @@ def test_no_text_of_users_controls_a_terminal_or_forges_a_line(path, clock):
 
 def test_every_read_of_it_is_by_an_index(engine):
     """But for the few rows of holds, rates and running engines."""
-    text = {name: value for name, value in vars(why).items() if isinstance(value, str) and "SELECT" in value}
+    text = {name: value for name, value in vars(diagnosis).items() if isinstance(value, str) and "SELECT" in value}
     assert {"_OWN", "_PEERS", "_BEFORE", "_ABOVE", "_RUNNING"} <= text.keys()
     for name, statement in text.items():
         values = dict.fromkeys(("kinds", "priority", "ahead", "id")) if ":kinds" in statement else None

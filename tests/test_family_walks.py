@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from taskcore import Engine, InvalidTransition, KeyConflict, constant, life
-from taskcore.store import joins, moves
-from taskcore.store.joins import Suspension
+from taskcore import Engine, InvalidTransition, KeyConflict, constant
+from taskcore.core import lifecycle
+from taskcore.store import moves, suspension
+from taskcore.store.suspension import Suspension
 from taskcore.testing import ManualClock
 
 BACKOFF, LEASE = 50.0, 30.0
@@ -122,7 +123,7 @@ class Seen:
 def verdict(upstream, wants, otherwise):
     if wants in (upstream.phase, upstream.label) or (wants == "finished" and upstream.ended):
         return "met"
-    if wants == "pending" and upstream.phase in life.PENDING:
+    if wants == "pending" and upstream.phase in lifecycle.PENDING:
         return "met"
     if not upstream.ended or otherwise == "wait":
         return "unmet"
@@ -406,7 +407,7 @@ class Walk:
             options["signal"] = "go"
         if kind == "sleep" or r.random() < 0.2:
             options["until"] = self.clock.now() + r.choice([0, 10, 60])
-        why = joins.waiting_for("go") if kind == "signal" else kind
+        why = suspension.waiting_for("go") if kind == "signal" else kind
         end = Suspension(task, row.token, why, **options)
         assert self.engine._write(moves.report, end, self.clock.now())
         self.check("suspend")

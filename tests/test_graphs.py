@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from taskcore import Abort, Cancelled, Done, Engine, life
+from taskcore import Abort, Cancelled, Done, Engine
+from taskcore.core import lifecycle
 from taskcore.testing import InlineExecutor, ManualClock
 
 STATUSES = {"good": "succeeded", "bad": "failed"}
@@ -312,7 +313,7 @@ def test_a_real_workflow_whose_every_third_step_fails_once_is_brought_to_its_end
                 futures[node] = step.submit(node, [futures[upstream] for upstream in above[node]])
         rounds = 0
         while (counts := engine.run()) != {"succeeded": len(names)}:
-            assert counts.keys() <= set(life.ENDED)
+            assert counts.keys() <= set(lifecycle.ENDED)
             assert counts["failed"] > 0 and rounds < len(names)
             engine.tasks.where(phase="failed").rerun(downstream=True)
             rounds += 1

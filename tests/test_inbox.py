@@ -9,7 +9,7 @@ import time
 import pytest
 
 import taskcore
-from taskcore.inbox import Inbox
+from taskcore.runtime.inbox import Inbox
 
 PATIENCE = 20.0
 THEFTS = 3000

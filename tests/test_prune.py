@@ -9,8 +9,8 @@ import pytest
 from test_crash import wrongs
 
 from taskcore import Engine, TaskNotFound
-from taskcore.pruning import Pruning
-from taskcore.store import prune
+from taskcore.runtime.pruner import Pruning
+from taskcore.store import retention
 from taskcore.testing import InlineExecutor
 
 DAY = 86400.0
@@ -168,11 +168,11 @@ def test_what_was_run_again_since_it_was_seen_stays(engine, clock, path):
     task = engine.submit("work")
     end(engine)
     clock.advance(100)
-    found = engine._file.read(prune.look, 0, clock.now() - 50)
+    found = engine._file.read(retention.look, 0, clock.now() - 50)
     assert found.old == [task.id]
     task.rerun()
     end(engine)
-    assert engine._file.write(prune.delete, found.old, clock.now() - 50) == 0
+    assert engine._file.write(retention.delete, found.old, clock.now() - 50) == 0
     assert ids(engine) == [task.id]
 
 
@@ -249,7 +249,7 @@ def test_a_slice_that_is_cut_off_anywhere_leaves_all_or_nothing_of_it(engine, pa
                 return execute(sql, values)
 
             tx.execute = counted
-            return prune.delete(tx, everyone, 1e9)
+            return retention.delete(tx, everyone, 1e9)
 
         try:
             assert engine._file.write(work) == len(everyone)
@@ -327,8 +327,8 @@ def test_a_busy_engine_does_not_prune(engine, clock):
 
 
 def test_between_two_slices_most_of_the_time_is_left_to_others(engine, clock, monkeypatch):
-    monkeypatch.setattr("taskcore.pruning.MOMENT", 1000.0)
-    monkeypatch.setattr(prune, "AT_ONCE", 1)
+    monkeypatch.setattr("taskcore.runtime.pruner.MOMENT", 1000.0)
+    monkeypatch.setattr(retention, "AT_ONCE", 1)
     for _ in range(3):
         engine.submit("work")
     end(engine)
@@ -340,8 +340,8 @@ def test_between_two_slices_most_of_the_time_is_left_to_others(engine, clock, mo
 
 
 def test_a_pass_goes_on_in_small_slices_where_the_last_one_stopped(engine, clock, monkeypatch):
-    monkeypatch.setattr(prune, "LOOKED_AT", 10)
-    monkeypatch.setattr(prune, "AT_ONCE", 4)
+    monkeypatch.setattr(retention, "LOOKED_AT", 10)
+    monkeypatch.setattr(retention, "AT_ONCE", 4)
     with engine.transaction():
         for _ in range(50):
             engine.submit("work")
@@ -371,7 +371,7 @@ def test_a_pass_begins_again_from_the_start(engine, clock):
 
 
 def test_families_go_from_below_pass_by_pass(engine, clock, monkeypatch):
-    monkeypatch.setattr(prune, "LOOKED_AT", 1)
+    monkeypatch.setattr(retention, "LOOKED_AT", 1)
     with engine.job("night"):
         engine.submit("child")
     end(engine)
@@ -404,7 +404,7 @@ def test_a_clock_that_is_set_back_does_not_stop_it(engine, clock):
 
 
 def test_two_that_prune_the_same_file_are_harmless(engine, path, clock, monkeypatch):
-    monkeypatch.setattr(prune, "AT_ONCE", 7)
+    monkeypatch.setattr(retention, "AT_ONCE", 7)
     filled(engine, 100, "")
     clock.advance(100)
     with contextlib.closing(Engine(path, workers=0, clock=clock)) as other:

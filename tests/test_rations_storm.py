@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("fcntl")
 from test_crash import PATIENCE, Fuse, child, rows, say, until, whole, wrongs  # noqa: F401 - a fixture
 
-import taskcore.scheduler
+import taskcore.runtime.scheduler
 from taskcore import Engine
 from taskcore.testing import InlineExecutor, ManualClock
 
@@ -198,7 +198,7 @@ def fires_once(path, start):
 
 def dies_at_every_statement(where):
     taskcore.store.schema.expected()  # by a connection of its own, once a process
-    taskcore.scheduler.monotonic = lambda: 0.0
+    taskcore.runtime.scheduler.monotonic = lambda: 0.0
     pristine = os.path.join(where, "pristine.db")
     with contextlib.closing(Engine(pristine, workers=0, clock=ManualClock(1000), limits={"gpu": 1})) as engine:
         engine.every(60, name="all", catch_up="all", tags=["x"], uses={"gpu": 1})(lambda: None)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import taskcore
-from taskcore.options import OPTIONS
+from taskcore.core.options import OPTIONS
 from taskcore.testing import InlineExecutor, ManualClock
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine, Snooze, constant
-from taskcore.pace import AHEAD, HORIZON, MOST, Pace
+from taskcore.runtime.pacing import AHEAD, HORIZON, MOST, Pace
 from taskcore.testing import InlineExecutor, ManualClock
 
 PATIENCE = 10  # seconds that a healthy engine never needs

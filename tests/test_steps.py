@@ -15,8 +15,9 @@ import pytest
 from test_crash import rows, until
 
 import taskcore
-from taskcore import Abort, Engine, LeaseLost, TaskFailed, constant, display
-from taskcore.errors import StepMismatch
+from taskcore import Abort, Engine, LeaseLost, TaskFailed, constant
+from taskcore.core.errors import StepMismatch
+from taskcore.runtime.notes import write as write_notes
 from taskcore.testing import InlineExecutor
 
 PATIENCE = 10  # seconds that a healthy engine never needs
@@ -156,8 +157,8 @@ def test_steps_are_told_with_their_times(inline, clock):
     future = task(inline, body).submit()
     future.result()
     assert future.steps() == [
-        taskcore.model.Step("a", None, 1000, 1002),
-        taskcore.model.Step("c", "x", 1003, 1007),
+        taskcore.Step("a", None, 1000, 1002),
+        taskcore.Step("c", "x", 1003, 1007),
     ]
 
 
@@ -499,11 +500,11 @@ def test_an_older_count_of_items_on_its_way_into_the_file_never_replaces_a_newer
         for n in run.track(range(6)):
             seen.append(n)
             if n == 3 and not on_its_way:
-                with inline._scheduler.display.taken(()) as notes:  # three items
-                    on_its_way.append(notes)
+                with inline._scheduler.display.taken(()) as pending:  # three items
+                    on_its_way.append(pending)
                 run.step("s", int)
             if n == 4:
-                inline._write(display.write, on_its_way[0], 0.0)
+                inline._write(write_notes, on_its_way[0], 0.0)
                 stumble()
 
     task(inline, body).submit().result()

@@ -10,7 +10,7 @@ from test_steps import failing, task
 
 import taskcore
 from taskcore import Cancelled, Done, Engine, Retry, Snooze, TaskFailed, TaskNotFound, constant
-from taskcore.errors import StepMismatch
+from taskcore.core.errors import StepMismatch
 from taskcore.testing import InlineExecutor
 
 PATIENCE = 10  # seconds that a healthy engine never needs

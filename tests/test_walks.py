@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from taskcore import DependencyCycle, Engine, InvalidTransition, LeaseLost, constant, life
+from taskcore import DependencyCycle, Engine, InvalidTransition, LeaseLost, constant
+from taskcore.core.lifecycle import ENDED, PENDING, PHASES
 from taskcore.testing import ManualClock
 
 BACKOFF, LEASE = 50.0, 30.0
 NAMES = "abc"
-WANTS = [*life.PHASES, "finished", "good", "bad", *["succeeded"] * 6, *["pending", "ready", "scheduled"] * 2]
+WANTS = [*PHASES, "finished", "good", "bad", *["succeeded"] * 6, *["pending", "ready", "scheduled"] * 2]
 OPEN = ("waiting", "scheduled", "ready")
 
 
@@ -26,8 +27,8 @@ class Model:
 
     def verdict(self, upstream, on, otherwise):
         u = self.tasks[upstream]
-        ended = u.phase in life.ENDED
-        if on in (u.phase, u.label) or (on == "finished" and ended) or (on == "pending" and u.phase in life.PENDING):
+        ended = u.phase in ENDED
+        if on in (u.phase, u.label) or (on == "finished" and ended) or (on == "pending" and u.phase in PENDING):
             return "met"
         return {"skip": "doomed", "drop": "dropped", "wait": "unmet"}[otherwise] if ended else "unmet"
 
@@ -67,10 +68,10 @@ class Model:
         """→ id, or what refuses it."""
         if key is not None and (name, key) in self.keys:
             there = self.keys[name, key]
-            if forever or self.tasks[there].phase not in life.ENDED:
+            if forever or self.tasks[there].phase not in ENDED:
                 return there
         for task_id in before:
-            if self.tasks[task_id].phase not in life.PENDING:
+            if self.tasks[task_id].phase not in PENDING:
                 return InvalidTransition
             if task_id in after or any(task_id in self.above(upstream) for upstream in after):
                 return DependencyCycle
@@ -87,7 +88,7 @@ class Model:
         return self.last_id
 
     def depend(self, task_id, upstream, *edge):
-        if self.tasks[task_id].phase not in life.PENDING:
+        if self.tasks[task_id].phase not in PENDING:
             return InvalidTransition
         if task_id == upstream or task_id in self.above(upstream):
             return DependencyCycle
@@ -155,7 +156,7 @@ class Model:
                     self.back(task)
 
     def cancel(self, ids):
-        ending = [task for task in self.pick(ids) if task.phase not in (*life.ENDED, "running")]
+        ending = [task for task in self.pick(ids) if task.phase not in (*ENDED, "running")]
         for task in self.pick(ids):
             task.cancel = task.cancel or task.phase == "running" or task in ending
         for task in ending:
@@ -175,10 +176,10 @@ class Model:
         return len(moved)
 
     def rerun(self, ids, downstream):
-        chosen = {task.id for task in self.pick(ids) if task.phase in life.ENDED}
+        chosen = {task.id for task in self.pick(ids) if task.phase in ENDED}
         if downstream:
             chosen |= {task_id for task_id in self.tasks if chosen & self.above(task_id)}
-        ended = [task for task in self.pick(chosen) if task.phase in life.ENDED]
+        ended = [task for task in self.pick(chosen) if task.phase in ENDED]
         keys = {(task.name, task.key): task.id for task in ended}  # of several with one key the newest
         ended = [
             task
@@ -196,17 +197,17 @@ class Model:
     def taken(self, task):
         """Whether another one, unfinished, has its key."""
         there = self.keys.get((task.name, task.key), task.id)
-        return there != task.id and self.tasks[there].phase not in life.ENDED
+        return there != task.id and self.tasks[there].phase not in ENDED
 
     def set_priority(self, ids, priority):
-        moved = [t for t in self.pick(ids) if t.phase not in life.ENDED and t.priority != priority]
+        moved = [t for t in self.pick(ids) if t.phase not in ENDED and t.priority != priority]
         for task in moved:
             task.priority = priority
         return len(moved)
 
     def delete(self, ids):
-        needed = {up for task in self.tasks.values() if task.phase not in life.ENDED for up in task.edges}
-        gone = {task.id for task in self.pick(ids) if task.phase in life.ENDED} - needed
+        needed = {up for task in self.tasks.values() if task.phase not in ENDED for up in task.edges}
+        gone = {task.id for task in self.pick(ids) if task.phase in ENDED} - needed
         self.tasks = {task_id: task for task_id, task in self.tasks.items() if task_id not in gone}
         self.keys = {key: task_id for key, task_id in self.keys.items() if task_id not in gone}
         for task in self.tasks.values():
@@ -220,7 +221,7 @@ class Model:
         return {
             task.id: (
                 task.phase, task.label, task.priority, task.ahead, task.token, task.attempts, task.failures,
-                task.lapses, int(task.held), task.cancel, task.phase in life.ENDED, self.blockers(task)[0],
+                task.lapses, int(task.held), task.cancel, task.phase in ENDED, self.blockers(task)[0],
                 task.greenfield if (task.greenfield or 0) > self.now else None,
             )
             for task in self.tasks.values()
@@ -249,7 +250,7 @@ def examine(raw, now):
     for (upstream, task), (wants, otherwise, verdict) in edges.items():
         phase, label, ended = rows[upstream][0], rows[upstream][1], rows[upstream][10]
         met = (
-            wants in (phase, label) or (wants == "finished" and ended) or (wants == "pending" and phase in life.PENDING)
+            wants in (phase, label) or (wants == "finished" and ended) or (wants == "pending" and phase in PENDING)
         )
         fresh = (
             "met"
@@ -515,15 +516,15 @@ OFTEN = {
     "extend": ["running", "stale"],
     "lapse": ["ready", "failed", "cancelled", "paused", "running"],
     "promote": ["ready", "scheduled"],
-    "cancel": [*[(phase, "cancelled") for phase in (*OPEN, "paused")], *map(same, ("running", *life.ENDED))],
-    "pause": [*[(phase, "paused") for phase in (*OPEN, "paused")], *map(same, ("running", *life.ENDED))],
-    "resume": [*[("paused", phase) for phase in (*OPEN, "skipped")], *map(same, (*OPEN, "running", *life.ENDED))],
+    "cancel": [*[(phase, "cancelled") for phase in (*OPEN, "paused")], *map(same, ("running", *ENDED))],
+    "pause": [*[(phase, "paused") for phase in (*OPEN, "paused")], *map(same, ("running", *ENDED))],
+    "resume": [*[("paused", phase) for phase in (*OPEN, "skipped")], *map(same, (*OPEN, "running", *ENDED))],
     "rerun": [
-        *[(phase, "ready") for phase in life.ENDED], *[(phase, "waiting") for phase in ("cancelled", "skipped")],
+        *[(phase, "ready") for phase in ENDED], *[(phase, "waiting") for phase in ("cancelled", "skipped")],
         *map(same, (*OPEN, "running", "paused", "skipped", "cancelled")),
     ],
-    "set_priority": [*map(same, (*OPEN, "running", "paused", *life.ENDED))],
-    "delete": [*[(phase, "gone") for phase in life.ENDED], *map(same, (*OPEN, "running", "paused", *life.ENDED))],
+    "set_priority": [*map(same, (*OPEN, "running", "paused", *ENDED))],
+    "delete": [*[(phase, "gone") for phase in ENDED], *map(same, (*OPEN, "running", "paused", *ENDED))],
     "depend": ["again", "InvalidTransition", "DependencyCycle", "waiting", "ready", "paused", "skipped"],
     "reopen": [True],
     "block": ["committed", "rolled back"],

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from taskcore.errors import BadFile
+from taskcore.core.errors import BadFile
 
 
 def refuse_another(path: str) -> None:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskcore.store import follow, joins, steps
-from taskcore.store.file import Transaction
-from taskcore.store.joins import Suspension
-from taskcore.store.rations import AVOIDED, Rations, Wanted
+from taskcore.store import settle, steps, suspension
+from taskcore.store.capacity import AVOIDED, Rations, Wanted
+from taskcore.store.connection import Transaction
+from taskcore.store.suspension import Suspension
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ def claim(
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
     claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
     if tx.known.has_guards:
-        follow.moved(tx, [task.id for task in claimed], now)
+        settle.moved(tx, [task.id for task in claimed], now)
         claimed = _without_guarded(tx, claimed, ids, now)
     return claimed
 
@@ -191,7 +191,7 @@ def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) 
     cancelled = [task for task, cancel_requested in held if cancel_requested]
     tx.ended.extend(cancelled)
     tx.fresh.extend(cancelled)
-    follow.released(tx, tasks, now)
+    settle.released(tx, tasks, now)
     return tasks
 
 
@@ -254,7 +254,7 @@ def succeed(tx: Transaction, batch: Sequence[Success], now: float, *, look_first
         values += _NO_TASK * (rows - len(part))
         if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):
             raise StaleReport
-    follow.succeeded(tx, [done.id for done in batch], now)
+    settle.succeeded(tx, [done.id for done in batch], now)
     return stale
 
 
@@ -309,8 +309,8 @@ def report(tx: Transaction, end: Failure | Suspension, now: float) -> bool:
     attempts, worker, started_at, cancel_requested = row
     if isinstance(end, Suspension):
         if not cancel_requested:
-            joins.suspend(tx, end, now)
-            follow.moved(tx, [end.id], now)
+            suspension.suspend(tx, end, now)
+            settle.moved(tx, [end.id], now)
             return True
         end = Failure(end.id, end.token, "obey")
     if end.verb == "lapse":
@@ -335,11 +335,11 @@ def report(tx: Transaction, end: Failure | Suspension, now: float) -> bool:
         )
         tx.execute({"obey": _OBEY, "fail": _FAIL, "retry": _RETRY}[verb], values)
     if verb in ("retry", "snooze"):
-        follow.released(tx, [end.id], now)
+        settle.released(tx, [end.id], now)
     else:
         tx.ended.append(end.id)
         tx.fresh.append(end.id)
-        follow.moved(tx, [end.id], now)
+        settle.moved(tx, [end.id], now)
     return True
 
 
@@ -391,4 +391,4 @@ def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None
     ).fetchall()
     tx.ended.extend(task for (task,) in over)
     tx.fresh.extend(task for (task,) in over)
-    follow.released(tx, tasks, now)
+    settle.released(tx, tasks, now)

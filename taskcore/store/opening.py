@@ -6,9 +6,9 @@ import os
 import sqlite3
 from collections.abc import Mapping
 
-from taskcore.errors import BadFile
+from taskcore.core.errors import BadFile
 from taskcore.store import schema
-from taskcore.store.patience import code, patiently
+from taskcore.store.busy import code, patiently
 
 
 def connect(path: str, *, full: bool) -> sqlite3.Connection:

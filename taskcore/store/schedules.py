@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from taskcore.store.births import Births, Order, kind_of
-from taskcore.store.file import Transaction
-from taskcore.store.look import NO_ARGUMENTS
+from taskcore.store.connection import Transaction
+from taskcore.store.queries import NO_ARGUMENTS
+from taskcore.store.submit import Births, Order, kind_of
 
 GRACE: Final = 60.0
 """Seconds by which a fire may be late without having been missed, where missed ones are skipped."""
@@ -60,7 +60,7 @@ def _row(values: tuple[Any, ...]) -> Row:
 
 @functools.lru_cache(256)
 def _cron(expression: str, tz: str | None) -> Callable[[float], float]:
-    from taskcore.cron import Cron  # slow to import, for those who have schedules
+    from taskcore.core.cron import Cron  # slow to import, for those who have schedules
 
     after, last = Cron(expression, tz).after, (math.inf, -math.inf)
 

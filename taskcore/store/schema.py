@@ -10,7 +10,7 @@ import functools
 import sqlite3
 from typing import Final
 
-from taskcore import life
+from taskcore.core import lifecycle
 
 FORMAT: Final = "1"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
@@ -28,9 +28,9 @@ META = "CREATE TABLE taskcore_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) S
 # A label belongs to one phase for good: the composite key below lets no row pair it with another.
 STATUS = f"""CREATE TABLE taskcore_status (
     label TEXT PRIMARY KEY,
-    phase TEXT NOT NULL CHECK (phase IN ({_words(life.LABELLED)})),
+    phase TEXT NOT NULL CHECK (phase IN ({_words(lifecycle.LABELLED)})),
     UNIQUE (label, phase),
-    CONSTRAINT label_is_no_phase CHECK (label NOT IN ({_words(tuple(sorted(life.RESERVED)))}))
+    CONSTRAINT label_is_no_phase CHECK (label NOT IN ({_words(tuple(sorted(lifecycle.RESERVED)))}))
 ) STRICT"""
 
 # One row per distinct (name, options that tasks of a kind share). Tasks queue by kind, so that a kind which cannot run

@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection
 from typing import Final
 
-from taskcore.store import edges
-from taskcore.store.file import Transaction
+from taskcore.store import dependencies
+from taskcore.store.connection import Transaction
 
 
 def occupied(tx: Transaction, serial: str) -> bool:
@@ -155,8 +155,8 @@ def ended(tx: Transaction, tasks: Collection[int], now: float) -> None:
     for value, place, task, clear in leaving:
         behind = [other for (other,) in tx.execute(_BEHIND, (value, place)).fetchall()] if clear else []
         if behind:
-            skipped = edges.skip(tx, json.dumps([(other, task) for other in behind]), now)
-            edges.propagate(tx, skipped, now)
+            skipped = dependencies.skip(tx, json.dumps([(other, task) for other in behind]), now)
+            dependencies.propagate(tx, skipped, now)
     _advance(tx, {row[0] for row in leaving}, now)
 
 
@@ -165,4 +165,4 @@ def _advance(tx: Transaction, values: Collection[str], now: float) -> None:
     first = tx.execute(_NEXT, (json.dumps(sorted(values)),)).fetchall()[0][0]
     if first != "[]":
         tx.execute(_ADVANCE, (first,))
-        edges.release(tx, json.loads(first), now)
+        dependencies.release(tx, json.loads(first), now)

@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskcore import model
-from taskcore.errors import LeaseLost
-from taskcore.store.file import Transaction
+from taskcore.core import model
+from taskcore.core.errors import LeaseLost
+from taskcore.store.connection import Transaction
 
 
 class Step(NamedTuple):

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Collection
 from typing import Final
 
-from taskcore.store import follow, joins, moves
-from taskcore.store.file import Transaction
-from taskcore.store.liveness import Lanes
+from taskcore.store import moves, settle, suspension
+from taskcore.store.connection import Transaction
+from taskcore.store.process_locks import Lanes
 
 _DUE: Final = """
     SELECT id FROM taskcore_task
@@ -53,11 +53,11 @@ def sweep(tx: Transaction, now: float) -> float | None:
         tx.freed = True
         if tx.known.has_jobs:
             tx.opened.extend(due)
-        follow.moved(tx, due, now)
+        settle.moved(tx, due, now)
     asleep = [task for (task,) in tx.execute(_ASLEEP, (now,)).fetchall()]
     if asleep:
-        joins.wake(tx, asleep, now)
-        follow.settle(tx, now)
+        suspension.wake(tx, asleep, now)
+        settle.settle(tx, now)
     silent = [task for (task,) in tx.execute(_SILENT, (now,)).fetchall()]
     if silent:
         moves.lapse(tx, silent, now, "its lease ran out")

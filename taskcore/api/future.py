@@ -1,0 +1,234 @@
+"""`TaskFuture`: a stored task as a `concurrent.futures.Future`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Generator
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any, Final
+
+from taskcore.body.context import Run
+from taskcore.body.runner import current_work
+from taskcore.core import lifecycle
+from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
+from taskcore.core.options import text as checked_text
+from taskcore.store import operations, queries, steps
+
+if TYPE_CHECKING:
+    from taskcore.api.engine import Engine
+    from taskcore.api.transaction import Scope
+
+log = logging.getLogger("taskcore")
+
+_PENDING: Final = "PENDING"
+_FINISHED: Final = "FINISHED"
+_CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
+
+
+async def _given(value: Any) -> Any:
+    return value
+
+
+class TaskFuture(Future[Any]):
+    """The handle of a stored task. All of it may be called from any thread.
+
+    Made in tens of thousands and mostly never asked, it has nothing of a `Future`'s insides (a condition alone costs as
+    much as the row) until somebody touches them: then it joins its engine's register and is told when its task ends.
+    """
+
+    _state: str = _PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _text: str | None = None
+
+    def __init__(self, engine: Engine, task_id: int, origin: Scope | None = None) -> None:
+        self._engine = engine
+        self.id = task_id
+        self._origin = origin
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        condition: threading.Condition | None = self.__dict__.get("_made_condition")
+        return condition if condition is not None else self._engine._futures.join(self)
+
+    @property
+    def _resolved(self) -> bool:
+        return self._state is not _PENDING
+
+    @property
+    def _lost(self) -> bool:
+        """Whether the transaction it was submitted in was rolled back: its id may be another task's by now."""
+        return self._origin is not None and self._origin.rolled_back
+
+    # -- as a Future ------------------------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the body returned, as it was stored.
+
+        Raises what the body raised, `TaskFailed`, `TaskSkipped`, `concurrent.futures.CancelledError`, `TimeoutError`
+        after `timeout` s, `EngineClosed`, and `RuntimeError` where waiting would be for ever: inside `transaction()`.
+        In a body, `run.wait`: until the task has ended the body's own is suspended.
+        """
+        error = self.exception(timeout)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, self
+        if self._text is not None:
+            self._result, self._text = self._engine._codec.decode(self._text), None
+        return self._result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What `result` would raise, or `None`; `CancelledError` and `TimeoutError` are raised."""
+        if self._state is _PENDING:
+            run = self._waiting_body() if timeout is None else None
+            if run is not None:
+                run.wait(self, return_exceptions=True)
+            else:
+                self._engine._futures.wait(self, timeout)
+        if self._state is _CANCELLED:
+            raise CancelledError(f"task #{self.id} was cancelled")
+        return self._exception
+
+    def _waiting_body(self) -> Run | None:
+        """The body that asks, if it is one of this engine's: it must not hold its thread."""
+        found = current_work()
+        return None if found is None or found[0] is not self._engine._stage else Run(*found)
+
+    def done(self) -> bool:
+        if self._state is _PENDING:
+            self._engine._futures.refresh(self)
+        return self._state is not _PENDING
+
+    def running(self) -> bool:
+        return not self.done() and self.snapshot().phase == lifecycle.RUNNING
+
+    def cancelled(self) -> bool:
+        return self.done() and self._state is _CANCELLED
+
+    def cancel(self, reason: str | None = None) -> bool:
+        """Not running: ended as cancelled, with its unfinished children, True. Running: a request that the body sees,
+        False; of a job too, while something below it runs."""
+        if self._lost:
+            return True
+        self._engine.tasks.where(id=self).cancel(reason)
+        return self._state is _CANCELLED or self.snapshot().phase == lifecycle.CANCELLED
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        run = self._waiting_body()
+        if run is not None:
+            return _given(run.wait(self)[0]).__await__()
+        import asyncio  # whoever awaits has it already; the others need not pay for it
+
+        return asyncio.wrap_future(self).__await__()
+
+    def __repr__(self) -> str:
+        return f"<TaskFuture #{self.id}>"
+
+    # -- the task ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Task:
+        """The row, read now."""
+        return self._engine._task(self._engine._id_of(self))
+
+    def explain(self) -> str:
+        """Why it is where it is, in a sentence or two: one line that any terminal may show."""
+        from taskcore.api import explain, outlook  # slow to import, for those who ask
+
+        return explain.sentence(*outlook.of(self._engine, self._engine._id_of(self)))
+
+    def history(self) -> list[Attempt]:
+        """Its attempts, oldest first."""
+        self.snapshot()
+        return self._engine._read(queries.history, self.id)
+
+    def dependencies(self) -> list[Dependency]:
+        """Its edges, by upstream."""
+        self.snapshot()
+        return self._engine._read(queries.dependencies, self.id)
+
+    def steps(self) -> list[Step]:
+        """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
+        self.snapshot()
+        decode = self._engine._codec.decode
+        return [
+            Step(name, None if result is None else decode(result), started_at, finished_at)
+            for name, result, started_at, finished_at in self._engine._read(steps.shown, self.id)
+        ]
+
+    def log(self) -> list[LogLine]:
+        """What its body logged and its commands printed: the newest 200 lines, oldest first."""
+        self.snapshot()
+        return self._engine._read(steps.log, self.id)
+
+    def signal(self, name: str, payload: Any = None) -> bool:
+        """Tell it something that its body waits for with `wait_for`, or will. → False if it has ended.
+
+        `TypeError` if the payload can't be stored.
+        """
+        engine = self._engine
+        text = engine._codec.encode(payload)
+        if engine._write(operations.signal, engine._id_of(self), checked_text("name", name), text, engine._now()):
+            return True
+        self.snapshot()  # `TaskNotFound`
+        return False
+
+    def rerun(self, downstream: bool = False) -> TaskFuture:
+        """Run again what ended, with a new handle; this one keeps its outcome. `InvalidTransition` if it has not
+        ended."""
+        return self._engine._rerun(self, downstream)
+
+    def pause(self) -> bool:
+        """Hold it; a running one as soon as it comes back. → whether that changed anything."""
+        return self._moved(self._engine.tasks.where(id=self).pause())
+
+    def resume(self) -> bool:
+        return self._moved(self._engine.tasks.where(id=self).resume())
+
+    def _moved(self, count: int) -> bool:
+        """Whether a verb moved it; `TaskNotFound` if it did not because there is none."""
+        if not count:
+            self.snapshot()
+        return count > 0
+
+    def depends_on(self, other: TaskFuture | int, on: str = lifecycle.SUCCEEDED, otherwise: str = "skip") -> None:
+        """One more dependency, or another `on` for the one there is.
+
+        `DependencyCycle`, or `InvalidTransition` if this task has begun; nothing is changed then.
+        """
+        self._engine._depend(self, other, on, otherwise)
+
+    # -- its end ----------------------------------------------------------------------------------------------------
+
+    def _resolve(self, *, text: str | None = None, error: BaseException | None = None) -> None:
+        """Called by the register alone, once the end is in the file, outside every lock."""
+        condition = self.__dict__.get("_made_condition")
+        if condition is None:
+            if self._state is _PENDING:
+                self._settle(text, error)
+            return
+        with condition:
+            if self._state is not _PENDING:
+                return
+            self._settle(text, error)
+            for waiter in list(self._waiters):
+                if isinstance(error, CancelledError):
+                    waiter.add_cancelled(self)
+                elif error is not None:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            condition.notify_all()
+        try:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+        except BaseException:  # SystemExit in a callback is no reason for the loop to die
+            log.exception("a callback of %r failed", self)
+
+    def _settle(self, text: str | None, error: BaseException | None) -> None:
+        if isinstance(error, CancelledError):
+            self._state = _CANCELLED
+        else:
+            self._text, self._exception = text, error
+            self._state = _FINISHED

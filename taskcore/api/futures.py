@@ -1,0 +1,312 @@
+"""The register of handles: which tasks somebody waits for here, and how each is told of its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import weakref
+from collections.abc import Collection, Sequence
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from taskcore.api.future import TaskFuture
+from taskcore.core import lifecycle
+from taskcore.core.clock import monotonic
+from taskcore.core.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
+from taskcore.runtime.latch import Bell
+from taskcore.runtime.turn import Ended
+from taskcore.store import queries
+from taskcore.store.busy import Trouble
+
+if TYPE_CHECKING:
+    from taskcore.api.engine import Engine
+    from taskcore.api.transaction import Scope
+
+
+class Register:
+    """The futures that somebody touched and whose tasks have not ended: strong references, dropped at the end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: dict[int, list[TaskFuture]] = {}
+        self._lock = threading.Lock()  # over joining and leaving; never held while anything is called
+        self._turn_of: list[int] = []
+        self._after_transaction: list[int] = []
+        self._missed: list[int] = []  # whose ends could not be read when they were told of
+        self._handles: dict[int, weakref.ref[TaskFuture]] = {}
+        self._tidy_at = 1000
+        self.expecting: dict[int, set[int]] = {}
+        """Suspended body → the tasks that it waits for."""
+        self._raised: dict[int, BaseException] = {}  # what those raised here, kept until the body has been told
+
+    def handle(self, task_id: int, origin: Scope | None = None, *, new: bool = False) -> TaskFuture:
+        """The one live handle of a task that has not ended, as far as is known here; `new`: there is none yet."""
+        if not new:
+            found = self._alive(task_id)
+            if found is not None and not found._resolved and not found._lost:
+                return found
+        future = TaskFuture(self._engine, task_id, origin)
+        self._handles[task_id] = weakref.ref(future)
+        if len(self._handles) > self._tidy_at:
+            self._tidy()
+        return future
+
+    def _alive(self, task_id: int) -> TaskFuture | None:
+        handle = self._handles.get(task_id)
+        return None if handle is None else handle()
+
+    def _tidy(self) -> None:
+        """Drop what nobody holds or has heard of its end. (A callback of each reference would cost more than all else
+        of a handle.)"""
+        handles = self._handles  # in place: other threads submit meanwhile
+        for task_id, handle in list(handles.items()):
+            future = handle()
+            if (future is None or future._resolved) and handles.get(task_id) is handle:
+                handles.pop(task_id, None)
+        self._tidy_at = 2 * len(handles) + 1000
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, future: TaskFuture) -> threading.Condition:
+        """Give the future its insides, and see to it that it hears of its task's end."""
+        with self._lock:
+            condition: threading.Condition | None = future.__dict__.get("_made_condition")
+            if condition is not None:
+                return condition
+            condition = threading.Condition()
+            future._waiters = []
+            future._done_callbacks = []  # type: ignore[attr-defined]
+            if not future._resolved:
+                self._waiting.setdefault(future.id, []).append(future)
+            future.__dict__["_made_condition"] = condition  # last: whoever has one is in the register
+        if future._lost:
+            self._leave(future.id)
+            future._resolve(error=CancelledError())
+        elif not future._resolved:
+            if not self._runs(future.id):  # else its end is yet to come, and will find the future here
+                self._look([future.id])
+            self._watch()
+            if self._engine._loop.stopped and self._engine._loop.error is not None:
+                self.give_up(self._engine._loop.error)
+        return condition
+
+    def settle(self, future: TaskFuture) -> bool:
+        """Resolve it if its task has ended, without making anything to wait with. → whether it is resolved."""
+        if future._lost:
+            future._resolve(error=CancelledError())
+        elif not self._runs(future.id):
+            self._read_ahead(future.id)
+            if not future._resolved:
+                for task_id, row in self._engine._outcomes([future.id]).items():
+                    text, error = self._outcome(task_id, row)
+                    future._resolve(text=text, error=error)
+        return future._resolved
+
+    def settle_all(self, futures: Sequence[TaskFuture]) -> None:
+        """`settle` for many: a read for each thousand."""
+        first = {future.id: future for future in futures if not future._resolved}
+        if first and max(first) - min(first) < 2 * len(first):  # children of one gather; most of them succeeded
+            for task_id, text in self._engine._read(queries.short_results, min(first), max(first)):
+                if task_id in first:
+                    first[task_id]._resolve(text=text)
+        ids = [task_id for task_id, future in first.items() if not future._resolved]
+        for start in range(0, len(ids), 1000):
+            for task_id, row in self._engine._outcomes(ids[start : start + 1000]).items():
+                result, error = self._outcome(task_id, row)
+                first[task_id]._resolve(text=result, error=error)
+        for future in futures:  # two handles of one task
+            if not future._resolved and first[future.id]._resolved:
+                self.settle(future)
+
+    def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
+        """A body gives its thread back until these have ended: what they raise is kept for it."""
+        self.expecting.setdefault(parent, set()).update(future.id for future in futures)
+        for future in futures:
+            if future._exception is not None:
+                self._raised[future.id] = future._exception
+
+    def forget(self, parent: int) -> None:
+        """It was told, or will never ask."""
+        for task_id in self.expecting.pop(parent, ()):
+            self._raised.pop(task_id, None)
+
+    def wait(self, future: TaskFuture, timeout: float | None) -> None:
+        """Until the future is resolved. `TimeoutError`; `RuntimeError` where it never would be."""
+        engine = self._engine
+        if engine._file.current is not None:
+            raise RuntimeError("inside transaction() no result comes: the task is in the file only after the block")
+        deadline = None if timeout is None else monotonic() + timeout
+        if self.settle(future):
+            return
+        self.join(future)
+        with engine._scheduler.traffic.somebody_waits():
+            if engine._loop.helps:
+                bell, left = Bell(), 1.0
+                future._waiters.append(bell)  # type: ignore[arg-type] # it quacks
+                while not future._resolved and left > 0:
+                    left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
+                    bell.wait(max(0.0, left))
+                    if left == 1.0 and not future._resolved:
+                        engine._loop.rouse()
+                        self.settle(future)  # a Ctrl-C may have hit whoever was to tell
+                with contextlib.suppress(ValueError):
+                    future._waiters.remove(bell)  # type: ignore[arg-type]
+            else:
+                engine._loop.wait(lambda: future._resolved, deadline, hurry=True)
+        if not future._resolved:
+            if engine._loop.stopped and engine._loop.error is not None:
+                raise engine._loop.error
+            raise TimeoutError(f"task #{future.id} has not ended")
+
+    def _runs(self, task_id: int) -> bool:
+        """Whether this engine has the task in hand, its end not yet in the file."""
+        return task_id in self._engine._scheduler.held and self._engine._loop.alive
+
+    def _watch(self) -> None:
+        """Somebody waits for an end: it must be noticed, also if this engine runs nothing."""
+        if not self._engine._closed:
+            self._engine._loop.start()
+            if not self._engine._scheduler.claiming:
+                self._engine._scheduler.look_again()
+
+    def _read_ahead(self, first: int) -> None:
+        """Results are mostly asked for in the order of submission: one look for the next hundred."""
+        for task_id, text in self._engine._read(queries.short_results, first, first + 99):
+            future = self._alive(task_id)
+            if future is not None and task_id not in self._waiting and not future._lost:
+                future._resolve(text=text)
+
+    def refresh(self, future: TaskFuture) -> None:
+        """Before an answer to `done()`: where no loop runs that would tell, the row does."""
+        if "_made_condition" not in future.__dict__:
+            self.join(future)
+        elif not self._engine._loop.alive:
+            self._look([future.id])
+
+    def settled(self, ends: list[Ended]) -> None:
+        """A turn of the scheduler settled these: results are at hand, other ends are read from the rows."""
+        for end in ends:
+            if end.result is not None:
+                self.succeeded(end.task_id, end.result)
+        raised = [end.task_id for end in ends if end.result is None]
+        if raised:
+            self.failed(raised)
+
+    def succeeded(self, task_id: int, text: str) -> None:
+        if task_id in self._waiting:
+            for future in self._leave(task_id):
+                future._resolve(text=text)
+
+    def failed(self, task_ids: Collection[int]) -> None:
+        """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
+        for expected in list(self.expecting.values()):  # bodies go to sleep meanwhile
+            errors = self._engine._scheduler.errors
+            self._raised.update((task_id, errors[task_id]) for task_id in expected.intersection(task_ids, errors))
+        for task_id in task_ids:
+            future = self._alive(task_id)
+            if future is not None and task_id not in self._waiting:
+                with self._lock:  # nobody asked yet; who asks later shall get the very exception
+                    if not future._resolved:
+                        self._waiting.setdefault(task_id, []).append(future)
+        self.ended(task_ids)
+
+    def ended(self, task_ids: Collection[int]) -> None:
+        """Tell those of these tasks that somebody waits for. What cannot be read now is read the next time: the commit
+        that ended them stands."""
+        if not (task_ids or self._missed):
+            return
+        if self.expecting:
+            for task_id in task_ids:
+                self.forget(task_id)
+        missed, self._missed = self._missed, []
+        wanted = [task_id for task_id in (*missed, *task_ids) if task_id in self._waiting]
+        if wanted:
+            try:
+                self._look(wanted)
+            except Trouble:
+                self._missed = wanted
+
+    def look_around(self) -> None:
+        """Another process committed: look at a slice of all that wait, so that many cost each look no more than a
+        few."""
+        if not self._turn_of:
+            self._turn_of = list(self._waiting)
+        part, self._turn_of = self._turn_of[-2000:], self._turn_of[:-2000]
+        self.ended(part)
+
+    def transaction_ended(self) -> None:
+        """Look at last at those that were asked for inside it."""
+        task_ids, self._after_transaction = self._after_transaction, []
+        self.ended(task_ids)
+
+    def rolled_back(self, scope: Scope) -> None:
+        with self._lock:
+            gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
+        for future in gone:
+            self._leave(future.id)
+            future._resolve(error=CancelledError())
+
+    def give_up(self, error: Exception) -> None:
+        """The engine stopped by itself: what has not ended can no longer be waited for here."""
+        with contextlib.suppress(Exception):  # the file may be what is wrong
+            self.ended(list(self._waiting))
+        for task_id in list(self._waiting):
+            for future in self._leave(task_id):
+                future._resolve(error=error)
+
+    def calls_back(self, task_id: int) -> bool:
+        """Whether somebody is to be called at this task's end."""
+        waiting = self._waiting.get(task_id, ())  # nobody may have touched them: `failed` brings such
+        return any(future.__dict__.get("_done_callbacks") for future in waiting)
+
+    def forked(self) -> None:
+        """In a child: whoever held the lock is not here."""
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Every live future gets its row's outcome first; what has not ended can no longer be waited for here."""
+        live = [future for handle in list(self._handles.values()) if (future := handle()) is not None]
+        with self._lock:
+            for future in live:
+                if not (future._resolved or future._lost or future.id in self._waiting):
+                    self._waiting[future.id] = [future]
+        waiting = list(self._waiting)
+        with contextlib.suppress(BadFile):  # what cannot be read is not known to have ended
+            for start in range(0, len(waiting), 2000):
+                self.ended(waiting[start : start + 2000])
+        for task_id in list(self._waiting):
+            for future in self._leave(task_id):
+                why = f"the engine was closed before task #{task_id} ended"
+                future._resolve(error=EngineClosed(self._engine.path, why))
+
+    def _leave(self, task_id: int) -> list[TaskFuture]:
+        with self._lock:
+            return self._waiting.pop(task_id, [])
+
+    def _look(self, task_ids: list[int]) -> None:
+        if self._engine._file.current is not None:  # what the open transaction did may yet be undone
+            self._after_transaction.extend(task_ids)
+            return
+        for task_id, row in self._engine._outcomes(task_ids).items():
+            text, error = self._outcome(task_id, row)
+            for future in self._leave(task_id):
+                future._resolve(text=text, error=error)
+
+    def _outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
+        phase, status, result, job, last_error, attempts, error_type, message, traceback = row
+        match phase:
+            case None:
+                return None, TaskNotFound(task_id)
+            case lifecycle.SUCCEEDED:
+                return result if job is None else self._engine._codec.encode(json.loads(result)), None
+            case lifecycle.CANCELLED:
+                return None, CancelledError()
+            case lifecycle.SKIPPED:
+                return None, TaskSkipped(task_id, last_error)
+        raised = self._engine._scheduler.errors.get(task_id) or self._raised.get(task_id)
+        if raised is not None:
+            return None, raised
+        value = queries.decoded(self._engine._codec, result, job)
+        return None, TaskFailed(task_id, error_type, message or last_error, traceback, attempts, status, value)

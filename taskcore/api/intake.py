@@ -1,0 +1,215 @@
+"""Taking tasks in: which function is meant, and one task into the file, alone or with its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from taskcore.api import submission
+from taskcore.api.definitions import register
+from taskcore.api.function import TaskFunction
+from taskcore.api.future import TaskFuture
+from taskcore.body.children import Spawn
+from taskcore.body.context import Run
+from taskcore.body.runner import current_work
+from taskcore.core.clock import monotonic
+from taskcore.core.ends import seconds
+from taskcore.core.errors import KeyConflict
+from taskcore.core.options import Options
+from taskcore.core.options import text as checked_text
+from taskcore.store import moves, queries
+from taskcore.store.connection import Transaction
+from taskcore.store.submit import Births, Order, submit, submit_alone, submit_plain
+
+if TYPE_CHECKING:
+    from taskcore.api.engine import Engine
+
+
+class Intake:
+    """One engine's way in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._file = engine._file
+        self._codec = engine._codec
+        self._clock = engine._clock
+        self._futures = engine._futures
+        self._functions: dict[Callable[..., Any], TaskFunction] = {}  # plain ones, registered by module and name
+
+    def function(self, fn: Any) -> TaskFunction:
+        if isinstance(fn, TaskFunction):
+            return fn
+        if isinstance(fn, str):
+            known = self._engine._definitions.get(fn)
+            if known is not None:
+                return TaskFunction(self._engine, fn, known.fn, known.options)
+            return TaskFunction(self._engine, checked_text("name", fn), None, Options())
+        if not callable(fn):
+            raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
+        function = self._functions.get(fn)
+        if function is None:
+            function = self._functions[fn] = register(self._engine, submission.name_of(fn), fn, Options())
+        return function
+
+    def submit(self, function: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+        name, options = function._name, function._options
+        if options.own_behaviour:  # functions among the options are not stored: this process keeps them
+            self._engine._behaviours[name, function._kind] = options
+        spawn = self._spawn(name)
+        if spawn is not None and spawn.there is not None:
+            return self._futures.handle(spawn.there)
+        text, links = submission.encode(self._codec, name, function._fn, args, kwargs, self._engine._id_of)
+        now, tx = self._clock.now(), self._file.current
+        if options.plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
+            if tx is None:
+                future = self._store(function, now, text)
+            else:
+                task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
+                future = self._futures.handle(task_id, tx.scope, new=True)
+        else:
+            order = submission.order(name, function._kind, options, text, links, now, self._engine._id_of, self._codec)
+            future = self.take(order, spawn)
+        if tx is not None:
+            tx.scope.submitted = True
+        return future
+
+    def _spawn(self, name: str) -> Spawn | None:
+        """The call as a step of the body that makes it, if it is made in a body of this file's."""
+        found = current_work()
+        return None if found is None or found[0].file is not self._file else Spawn(Run(*found), "submit", name)
+
+    def take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
+        """Store a task that is more than a name, arguments and a priority."""
+        tx = self._file.current
+        if order.parent is None:
+            order.parent = tx.scope.jobs[-1] if tx is not None and tx.scope.jobs else spawn.parent if spawn else None
+        try:
+            if tx is not None:
+                return self._add(tx, order, spawn)
+            return self._file.write(self._bear, order, order.submitted_at, spawn)
+        except KeyConflict as conflict:
+            future = self._futures.handle(self._equal_or_raise(conflict, order))
+            if spawn is not None:
+                self._file.write(spawn.keep, future.id)
+            return future
+
+    def _store(self, function: TaskFunction, now: float, text: str) -> TaskFuture:
+        """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
+        claim = self._engine._scheduler.free_at_once(function._name, now) if self._engine._loop.alive else None
+        if claim is None:
+            name, kind, priority = function._name, function._kind, function._options.priority
+            future = submit_alone(self._file, name, kind, priority, now, text, self._handle)
+            if future is not None:
+                return future
+        return self._file.write(self._bear_plain, function, now, text, claim)
+
+    # The handle is made before anything here can claim the task: it may end in the next moment, and is told how then.
+
+    def _handle(self, task_id: int) -> TaskFuture:
+        return self._futures.handle(task_id, new=True)
+
+    def _bear_plain(
+        self, tx: Transaction, function: TaskFunction, now: float, text: str, claim: tuple[int, float] | None
+    ) -> TaskFuture:
+        if tx.known.rationed:
+            claim = None  # another process has said so since it was asked whether a thread is free
+        task_id, kind = submit_plain(
+            tx, function._name, function._kind, function._options.priority, now, text, claim
+        )
+        if claim is not None:
+            tx.born = moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1)
+        return self._futures.handle(task_id, new=True)
+
+    def _bear(self, tx: Transaction, order: Order, now: float, spawn: Spawn | None) -> TaskFuture:
+        task_id, new = submit(tx, order, now)
+        if spawn is not None:
+            spawn.keep(tx, task_id)
+        return self._futures.handle(task_id, new=new)
+
+    def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:
+        task_id, new = tx.births.add(order)
+        if spawn is not None:
+            spawn.keep(tx, task_id)
+        return self._futures.handle(task_id, tx.scope if new else None, new=new)
+
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
+        """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again. → they,
+        and whether they were made now."""
+        engine, function = self._engine, self.function(fn)
+        spawn = Spawn(run, "gather", function._name)
+        new = not spawn.all_there
+        if new:
+            spawn.children = [None] * len(calls)
+        ids: list[Any] = spawn.children
+        if new or None in ids:
+            calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
+            name, fn, now = function._name, function._fn, self._clock.now()
+            encoded = [submission.encode(self._codec, name, fn, args, {}, engine._id_of) for args in calls]
+            if function._options.plain and not any(links for _, links in encoded):
+                ids = engine._write(_bear_plain, function, [text for text, _ in encoded], now, spawn)
+            else:
+                ids = engine._write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)
+            for task_id in ids:
+                engine._spans.add(task_id)
+        return [self._futures.handle(task_id) for task_id in ids], new
+
+    def _orders(
+        self, function: TaskFunction, encoded: list[tuple[str, list[submission.Link]]], now: float, parent: int
+    ) -> list[Order]:
+        orders = []
+        for text, links in encoded:
+            order = submission.order(
+                function._name, function._kind, function._options, text, links, now, self._engine._id_of, self._codec
+            )
+            order.parent = parent if order.parent is None else order.parent
+            orders.append(order)
+        return orders
+
+    def _equal_or_raise(self, conflict: KeyConflict, order: Order) -> int:
+        """The texts of the arguments differ; whether the arguments do, the codec says."""
+        text, links = self._engine._read(queries.stored_arguments, conflict.task_id)
+        if links == order.links and submission.canonical(self._codec, text) == submission.canonical(
+            self._codec, order.args
+        ):
+            return conflict.task_id
+        raise conflict
+
+    def map(
+        self, fn: Any, iterables: tuple[Iterable[Any], ...], timeout: float | None, chunksize: int
+    ) -> Iterator[Any]:
+        """`Engine.map`."""
+        function = self.function(fn)
+        if chunksize < 1:
+            raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
+        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
+        futures: list[TaskFuture] = []
+        calls = zip(*iterables, strict=False)
+        inside = self._file.current is not None
+        while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
+            if inside:
+                futures.extend(self._engine._submit(function, args, {}) for args in chunk)
+            else:
+                with self._engine.transaction():
+                    futures.extend(self._engine._submit(function, args, {}) for args in chunk)
+        if self._engine._workers and not inside:
+            self._engine._go()
+        return _results(futures, deadline)
+
+
+def _bear_plain(tx: Transaction, function: TaskFunction, texts: list[str], now: float, spawn: Spawn) -> list[int]:
+    family, priority = Births(tx, now), function._options.priority
+    return spawn.keep_all(tx, family.add_children(function._name, function._kind, priority, now, spawn.parent, texts))
+
+
+def _bear_all(tx: Transaction, orders: list[Order], now: float, spawn: Spawn) -> list[int]:
+    family = Births(tx, now)
+    ids = [family.add(order)[0] for order in orders]
+    family.flush()
+    return spawn.keep_all(tx, ids)
+
+
+def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
+    """The results in order; each future is let go as soon as its result was given."""
+    futures.reverse()
+    while futures:
+        yield futures.pop().result(None if deadline is None else max(0.0, deadline - monotonic()))

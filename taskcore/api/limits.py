@@ -1,0 +1,50 @@
+"""`engine.limits`: how much of each capacity there is, and how many tasks of a name may run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from taskcore.core.options import limit as checked
+from taskcore.core.options import text
+from taskcore.store import capacity
+
+if TYPE_CHECKING:
+    from taskcore.api.engine import Engine
+
+
+class Limits(Mapping[str, int]):
+    """Capacity, or "name:" and a task's name → how much of it there is, over all processes.
+
+    Setting one takes effect at once, everywhere, and stays until code gives a new value. What runs is not touched.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getitem__(self, name: str) -> int:
+        return self._now()[name]
+
+    def __setitem__(self, name: str, value: int) -> None:
+        whole = checked(f"limits[{name!r}]", value)
+        if whole is None:
+            raise TypeError(f"limits[{name!r}] is a whole number, not None; `del` takes it away")
+        self._engine._write(capacity.set_limit, text("the name of a limit", name), whole)
+
+    def __delitem__(self, name: str) -> None:
+        """Let as many run as will; of a capacity, nobody can use it any more."""
+        if name not in self._now():
+            raise KeyError(name)
+        self._engine._write(capacity.set_limit, name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __repr__(self) -> str:
+        return f"<Limits {self._now()}>"
+
+    def _now(self) -> dict[str, int]:
+        return self._engine._read(capacity.limits)

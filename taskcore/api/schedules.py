@@ -1,0 +1,126 @@
+"""Schedules: `@engine.every(60)`, `@engine.cron("0 3 * * *")`, and `engine.schedules` for whoever looks after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from taskcore.api import definitions, submission
+from taskcore.api.function import TaskFunction
+from taskcore.api.future import TaskFuture
+from taskcore.core.options import Options
+from taskcore.core.options import text as checked_text
+from taskcore.store import schedules
+from taskcore.store.queries import NO_ARGUMENTS
+
+if TYPE_CHECKING:
+    from taskcore.api.engine import Engine
+
+CATCH_UP: Final = ("once", "skip", "all")
+_NOT_OF_A_SCHEDULE: Final = ("delay", "at", "after", "before", "key", "key_scope", "parent")
+_NOTHING_SAID: Final = Options()
+
+
+class Schedule:
+    """One schedule, as its row was read. Times are seconds since the epoch, UTC."""
+
+    def __init__(self, engine: Engine, row: schedules.Row) -> None:
+        self._engine = engine
+        self._row = row
+        self.name = row.name
+        self.every = row.every
+        """Seconds from one due time to the next, or `None`."""
+        self.cron = row.cron
+        self.tz = row.tz
+        self.enabled = row.enabled
+        self.next_at = row.next_at
+        self.last_at = row.last_at
+        """The due time of the last fire."""
+
+    def enable(self) -> None:
+        """Fire from its next due time on; what was due meanwhile is not caught up on."""
+        self._write(schedules.enable, True, self._engine._now())
+
+    def disable(self) -> None:
+        self._write(schedules.enable, False, self._engine._now())
+
+    def set_every(self, seconds: float | str) -> None:
+        """Another period, until code says something new. `ValueError` for a schedule that goes by the wall clock."""
+        from taskcore.core.cron import period
+
+        if self.cron is not None:
+            raise ValueError(f"schedule {self.name!r} goes by {self.cron!r}, not by a period")
+        self._write(schedules.set_every, period(seconds), self._engine._now())
+
+    def trigger(self) -> TaskFuture:
+        """Submit its task now, beside its due times, enabled or not."""
+        return self._engine._stored(self._row.order(self._engine._now()))
+
+    def _write(self, verb: Callable[..., None], *args: Any) -> None:
+        self._engine._write(verb, self.name, *args)
+
+    def __repr__(self) -> str:
+        when = self.cron if self.every is None else f"every {self.every:g} s"
+        return f"<Schedule {self.name!r} {when}{'' if self.enabled else ' disabled'}>"
+
+
+class Schedules(Mapping[str, Schedule]):
+    """Name → schedule, of all in the file, whoever defined them; each is read anew."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getitem__(self, name: str) -> Schedule:
+        row = self._engine._read(schedules.one, name) if isinstance(name, str) else None
+        if row is None:
+            raise KeyError(name)
+        return Schedule(self._engine, row)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._engine._read(schedules.names))
+
+    def __len__(self) -> int:
+        return len(self._engine._read(schedules.names))
+
+
+def _says(function: TaskFunction, option: str) -> bool:
+    return bool(getattr(function._options, option) != getattr(_NOTHING_SAID, option))
+
+
+def define(
+    engine: Engine, fn: Any, when: dict[str, Any], name: str | None, enabled: bool, catch_up: str, overlap: bool,
+    options: dict[str, Any],
+) -> TaskFunction:  # fmt: skip
+    """Make this function a task that is submitted when it is due."""
+    if catch_up not in CATCH_UP:
+        raise ValueError(f"catch_up is one of {', '.join(map(repr, CATCH_UP))}, not {catch_up!r}")
+    for flag, value in (("enabled", enabled), ("overlap", overlap)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{flag} is True or False, not {value!r}")
+    for option in _NOT_OF_A_SCHEDULE:
+        if option in options or (isinstance(fn, TaskFunction) and _says(fn, option)):
+            raise TypeError(f"a schedule says when its tasks run, and has no {option}")
+    if not (isinstance(fn, str) or callable(fn)):
+        raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
+    function: TaskFunction
+    if not isinstance(fn, TaskFunction):
+        function = engine.task(fn, name=name, **options)
+    else:  # what is said of it goes for the schedule too
+        function = fn
+        if name is not None and fn._fn is not None:
+            function = definitions.register(engine, checked_text("name", name), fn._fn, fn._options)
+        if options:
+            function = function.options(**options)
+    chosen = function._options
+    if catch_up == "all" and not overlap and chosen.serial is None:  # one after the other, whatever becomes of each
+        chosen = chosen.replaced({"serial": f"schedule {function.name}", "serial_failure": "continue"})
+    kind = chosen.kind()
+    if chosen.own_behaviour:
+        engine._behaviours[function.name, kind] = chosen
+    order = submission.order(
+        function.name, kind, chosen, NO_ARGUMENTS, [], engine._now(), engine._id_of, engine._codec
+    )
+    plan = schedules.Plan(order, catch_up, overlap)
+    engine._write(schedules.give, function.name, plan, {**when, "enabled": enabled}, engine._now())
+    engine._scheduler.plan(function.name, plan)
+    return function

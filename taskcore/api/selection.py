@@ -1,0 +1,144 @@
+"""`engine.tasks` and `where(…)`: tasks by what they are, to look at or to move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from taskcore.body.outcome import storable
+from taskcore.core import lifecycle
+from taskcore.core.model import Task
+from taskcore.core.options import priority as checked_priority
+from taskcore.store import operations, queries
+
+if TYPE_CHECKING:
+    from taskcore.api.desk import Desk
+
+PAGE: Final = 500
+"""Rows a read while iterating."""
+
+_TASKS: Final = frozenset({"id", "ids", "parent", "upstream_of", "downstream_of"})
+_TIMES: Final = frozenset({"submitted_after", "submitted_before"})
+
+
+class Selection:
+    """Some of the file's tasks, found anew at each use. Nothing is read before.
+
+    Its verbs move those whose phase allows it, in one transaction, and return how many they moved.
+    """
+
+    def __init__(self, engine: Desk, filters: tuple[tuple[str, tuple[Any, ...] | None], ...] = ()) -> None:
+        self._engine = engine
+        self._filters = filters
+        self._where = queries.where(self._filters)
+
+    def where(self, **filters: Any) -> Selection:
+        """Those of them that match: `id, ids, name, phase, status, key, parent, tag, worker, upstream_of,
+        downstream_of, hidden, submitted_after, submitted_before`.
+
+        Tasks are given by handle or id, times as seconds since the epoch or aware datetimes; several names, phases,
+        statuses, keys, tags or workers as a list. `None` means "has none". `TypeError` for an unknown filter,
+        `ValueError` for an unknown phase.
+        """
+        more = tuple((name, self._accepted(name, value)) for name, value in filters.items())
+        return Selection(self._engine, self._filters + more)
+
+    def _accepted(self, name: str, value: Any) -> tuple[Any, ...] | None:
+        if name not in queries.FILTERS:
+            raise TypeError(f"there is no filter {name!r}; there are: {', '.join(queries.FILTERS)}")
+        if value is None:
+            return None
+        if name in _TIMES:
+            return (_moment(name, value),)
+        if name in _TASKS:
+            several = value if name == "ids" else [value]
+            if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
+                raise TypeError(f"{name} is a list of handles or ids, not {value!r}")
+            return tuple(self._engine._id_of(task) for task in several)
+        if name == "hidden":
+            if not isinstance(value, bool):
+                raise TypeError(f"hidden is True or False, not {value!r}")
+            return (int(value),)
+        texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is a text or a list of texts, not {text!r}")
+            if name == "phase" and text not in lifecycle.PHASES:
+                raise ValueError(f"there is no phase {text!r}; there are: {', '.join(lifecycle.PHASES)}")
+        return texts
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Task]:
+        """In id order, a page of rows a read: what changes meanwhile is seen as it is when its page is read."""
+        engine, (_, _, indexed) = self._engine, self._where
+        if indexed:
+            ids = engine._read(queries.ids, self._where)
+            for start in range(0, len(ids), PAGE):
+                for row in engine._read(queries.rows, ids[start : start + PAGE]):
+                    yield queries.task_of(row, engine._codec)
+            return
+        beyond = -1
+        while rows := engine._read(queries.page, self._where, beyond, PAGE):
+            for row in rows:
+                yield queries.task_of(row, engine._codec)
+            beyond = rows[-1][0][0]
+
+    def __len__(self) -> int:
+        return self._engine._read(queries.count, self._where)
+
+    def __bool__(self) -> bool:
+        return self.first() is not None
+
+    def first(self) -> Task | None:
+        """The one with the lowest id."""
+        rows = self._engine._read(queries.page, self._where, -1, 1)
+        return queries.task_of(rows[0], self._engine._codec) if rows else None
+
+    def counts(self) -> dict[str, int]:
+        """Status → number, of the statuses that occur."""
+        return self._engine._read(queries.counts, self._where)
+
+    def __repr__(self) -> str:
+        return f"<Selection {', '.join(name for name, _ in self._filters) or 'of all tasks'}>"
+
+    # -- moving -----------------------------------------------------------------------------------------------------
+
+    def cancel(self, reason: str | None = None) -> int:
+        """End what is not running as cancelled; ask what is running to stop (not counted)."""
+        if reason is not None:
+            if not isinstance(reason, str):
+                raise TypeError(f"reason is a text, not {reason!r}")
+            reason = storable(reason)
+        return self._engine._operate(self._where, operations.cancel, self._engine._now(), reason)
+
+    def pause(self) -> int:
+        """Hold them until `resume`; running ones as soon as they come back."""
+        return self._engine._operate(self._where, operations.pause, self._engine._now())
+
+    def resume(self) -> int:
+        return self._engine._operate(self._where, operations.resume, self._engine._now())
+
+    def rerun(self, downstream: bool = False) -> int:
+        """Run again what ended, with failures and lapses at 0. `downstream`: every ended task below, too."""
+        return self._engine._operate(self._where, operations.rerun, self._engine._now(), downstream=downstream)
+
+    def set_priority(self, priority: int) -> int:
+        """Of tasks that have not ended: −1000…1000, higher first."""
+        return self._engine._operate(self._where, operations.set_priority, checked_priority("priority", priority))
+
+    def hide(self, hidden: bool = True) -> int:
+        """Leave them out of pictures and the command line, or show them again."""
+        return self._engine._operate(self._where, operations.hide, bool(hidden))
+
+    def delete(self) -> int:
+        """Remove ended ones, but those that something unfinished depends on. Their ids are not given again."""
+        return self._engine._operate(self._where, operations.delete)
+
+
+def _moment(name: str, value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hasattr(value, "timestamp") and getattr(value, "tzinfo", None) is not None:
+        return float(value.timestamp())
+    raise TypeError(f"{name} is seconds since the epoch or a datetime with a time zone, not {value!r}")

@@ -1,0 +1,113 @@
+"""What `Engine(…)` is given, checked: a bad value is refused before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from taskcore.codec.json import Codec
+from taskcore.core import lifecycle
+from taskcore.core.clock import Clock, SystemClock
+from taskcore.core.ends import seconds
+from taskcore.core.options import limit, text
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+
+def limits_of(value: Any) -> dict[str, int]:
+    """Capacity → how much of it there is."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"limits is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
+    found = {}
+    for name, n in value.items():
+        whole = limit(f"limits[{name!r}]", n)
+        if whole is None:
+            raise TypeError(f"limits[{name!r}] is a whole number, not None")
+        found[text("the name of a limit", name)] = whole
+    return found
+
+
+def period_of(value: Any, name: str) -> float:
+    """How long, in seconds, given as a number of them or as text such as "30d"."""
+    if not isinstance(value, str):
+        return seconds(value, name)
+    from taskcore.core.cron import period
+
+    return period(value)
+
+
+def keep_of(value: Any) -> float | None:
+    """How long ended tasks stay, in seconds, more than none; `None`: for ever."""
+    if value is None:
+        return None
+    length = period_of(value, "keep")
+    if length == 0:
+        raise ValueError("keep is more than 0 seconds")
+    return length
+
+
+def own_name() -> str:
+    """Host, process and something random: two engines of one process are two workers."""
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    return f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
+
+
+def workers_of(workers: int | None, executor: Executor | None) -> int:
+    """How many bodies at a time: as given, as the executor has, or as `ThreadPoolExecutor` would take."""
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
+        raise TypeError(f"executor is a concurrent.futures.Executor, not {executor!r}")
+    if workers is None:
+        own = getattr(executor, "_max_workers", None)
+        return own if isinstance(own, int) else min(32, (os.cpu_count() or 1) + 4)
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"workers is a whole number, not {workers!r}")
+    if workers < 0:
+        raise ValueError(f"workers is 0 or more, not {workers!r}")
+    return workers
+
+
+def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
+    """Own labels → phase."""
+    if statuses is not None and not isinstance(statuses, Mapping):
+        raise TypeError(f"statuses is a dict of labels and their phases, not {statuses!r}")
+    checked = {}
+    for label, phase in (statuses or {}).items():
+        text("a status", label)
+        if label in lifecycle.RESERVED:
+            raise ValueError(f"{label!r} is a word of its own and can't be a status of yours")
+        if phase not in lifecycle.LABELLED:
+            raise ValueError(f"status {label!r} belongs to one of {', '.join(lifecycle.LABELLED)}, not to {phase!r}")
+        checked[label] = phase
+    return checked
+
+
+def codec_of(codec: Codec) -> Codec:
+    if not (callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None))):
+        raise TypeError(f"codec has encode(value) and decode(text), as taskcore.JSON does; {codec!r} has not")
+    return codec
+
+
+def clock_of(clock: Clock | None) -> Clock:
+    if clock is None:
+        return SystemClock()
+    if not callable(getattr(clock, "now", None)):
+        raise TypeError(f"clock is an object with now(), not {clock!r}")
+    return clock
+
+
+def lease_of(lease: float) -> float:
+    """Seconds, more than none."""
+    length = seconds(lease, "lease")
+    if length == 0:
+        raise ValueError("lease is more than 0 seconds")
+    return length
+
+
+def path_of(path: str | os.PathLike[str]) -> str:
+    """Absolute, so that a later change of directory changes nothing; `":memory:"` as it is."""
+    where = os.fsdecode(path)
+    return where if where == ":memory:" else os.path.abspath(where)

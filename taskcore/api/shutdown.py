@@ -1,0 +1,83 @@
+"""The end of the interpreter: engines finish what was submitted, as executors do."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from taskcore.api.engine import Engine
+
+log = logging.getLogger("taskcore")
+
+_engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+_registered = False
+
+
+def watch(engine: Engine, executor: Any) -> None:
+    """See to it that this engine ends before the interpreter does.
+
+    Before the hook of `concurrent.futures` too, after which an executor takes nothing more: such hooks run in the
+    reverse order of their registration, so each engine with an executor registers again.
+    """
+    global _registered
+    _engines.add(engine)
+    if _registered and executor is None:
+        return
+    if not _registered:
+        atexit.register(_close_what_is_left)
+    register = getattr(threading, "_register_atexit", atexit.register)
+    try:
+        register(_end)
+        _registered = True
+    except RuntimeError:  # the interpreter is going down already; what this engine does not end is in the file
+        return
+
+
+def forget(engine: Engine) -> None:
+    _engines.discard(engine)
+
+
+def _forked() -> None:
+    for engine in list(_engines):
+        engine._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _end() -> None:
+    for engine in list(_engines):
+        if engine._pid == os.getpid():
+            _leave(engine, wait=not _by_an_error())
+
+
+def _close_what_is_left() -> None:
+    """Last of all: engines made in exit handlers, or left by a Ctrl-C that hit the first steps of `_end`."""
+    for engine in list(_engines):
+        if engine._pid == os.getpid():
+            _leave(engine, wait=False)
+
+
+def _leave(engine: Engine, wait: bool) -> None:
+    try:
+        try:
+            if wait:
+                engine.shutdown(wait=True)
+        finally:  # also if a Ctrl-C ended the waiting
+            engine.close()
+    except KeyboardInterrupt:  # what runs was given back, and continues at the next start
+        return
+    except Exception:
+        log.exception("%r did not end in good order", engine)
+
+
+def _by_an_error() -> bool:
+    """Whether an exception or Ctrl-C ended the program. (At a prompt the last one is any old one.)"""
+    return getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")

@@ -1,0 +1,410 @@
+"""`current()`: the running task, as its body sees it and moves it on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from taskcore.body import logs
+from taskcore.body.outcome import storable
+from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, Suspend, course_of, scope_of
+from taskcore.body.runner import Stage, Work, current_work, finished
+from taskcore.core import lifecycle
+from taskcore.core.clock import monotonic
+from taskcore.core.ends import Cancelled, seconds
+from taskcore.core.errors import NotInTask, UnknownStatus
+from taskcore.core.model import Task
+from taskcore.core.options import text as checked_text
+from taskcore.store import queries, steps, suspension
+from taskcore.store.steps import Step
+from taskcore.store.suspension import Suspension
+
+if TYPE_CHECKING:
+    import subprocess
+
+WORTH_A_COMMIT: Final = 0.002
+"""Seconds of work from which on `track` puts into the file at once how far it came."""
+
+
+class House(Protocol):
+    """What a body needs of its engine."""
+
+    expecting: dict[int, Any]
+
+    def forget(self, task_id: int) -> None: ...
+    def transaction(self) -> contextlib.AbstractContextManager[Any]: ...
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[Any], bool]:
+        """The children, and whether they were made just now."""
+
+    def expect(self, parent: int, futures: Sequence[Any]) -> None: ...
+    def settled(self, futures: Sequence[Any], parent: int) -> list[int]:
+        """Resolve what has ended. → the ids of those that have not, which `parent` is going to wait for."""
+
+    def are_children(self, task_ids: Sequence[int], parent: int) -> bool: ...
+    def id_of(self, future: Any) -> int: ...
+
+
+class Run:
+    """The running task, as its body sees it.
+
+    What it does lasts: steps, submits, sleeps and signals are kept with the task, so that a body which runs again
+    (after a suspension, a retry, a crash) passes what it has behind it. What stands between these calls happens again.
+
+    A body must come to the same calls in the same order each time, in its own thread. They are told apart by kind, name
+    and number, not by their arguments: what is kept is given back whatever those are now. And it must let pass the
+    `BaseException` by which a wait leaves it. All of it raises `LeaseLost` once the task is somebody else's.
+    """
+
+    __slots__ = ("_stage", "_work")
+
+    def __init__(self, stage: Stage, work: Work) -> None:
+        self._stage = stage
+        self._work = work
+
+    @property
+    def task(self) -> Task:
+        """The task as claimed, with the values of its arguments; read anew at every call."""
+        claimed = self._work.claimed
+        row = self._stage.file.read(queries.rows, [claimed.id])[0]
+        args, kwargs = self._stage.arguments(claimed)
+        return replace(queries.task_of(row, self._stage.codec), args=args, kwargs=kwargs)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the body was asked to stop: by a cancel, its time limit, or the engine's close."""
+        return self._work.stop is not None or self._stage.late(self._work)
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the body was asked to stop."""
+        if self.cancelled:
+            if self._work.stop == "cancel":
+                raise Cancelled  # without a word: the reason is what `cancel` was given
+            raise Cancelled(f"asked to stop: {self._work.stop or 'timeout'}")
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _course(self) -> Course:
+        return self._work.course or course_of(self._stage, self._work)
+
+    def step(self, name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """`fn(*args, **kwargs)`, run once: its result is in the file when this returns, and whenever the body runs
+        again it is given back without a call.
+
+        The n-th call with a name is that name's n-th step. What `fn` raises is raised, and it is run again the next
+        time; so is what a crash cut off. `TypeError` if the result can't be stored; `StepMismatch` if the body was
+        changed or took another course.
+        """
+        course, step = self._begin(name, fn)
+        if step.state == KEPT:
+            return self._kept(step)
+        before = course.enter(step)
+        try:
+            value = finished(fn(*args, **kwargs))
+            text = self._encoded(value, step)
+        except Suspend:
+            raise
+        except BaseException:
+            course.fail(step)
+            raise
+        finally:
+            course.enter(before)
+        course.done(step, self._stage.now(), text)
+        return value
+
+    def transact(self, name: str, fn: Callable[..., Any], /, *args: Any) -> Any:
+        """A step `fn(db, *args)` whose SQL, on the same file, commits together with the record of the step: it is there
+        exactly once.
+
+        `db` is as in `engine.transaction()`: `execute` and `executemany`. Submits inside are part of it. Every other
+        writer waits meanwhile. `RuntimeError` inside another transaction.
+        """
+        self._no_transaction("transact()")
+        course, step = self._begin(name, fn)
+        if step.state == KEPT:
+            return self._kept(step)
+        before = course.enter(step)
+        try:
+            with self._stage.house.transaction() as db:
+                value = finished(fn(db, *args))
+                course.done(step, self._stage.now(), self._encoded(value, step))
+            course.pending.pop(step.place, None)
+        except BaseException:
+            course.fail(step)
+            raise
+        finally:
+            course.enter(before)
+        return value
+
+    def _begin(self, name: str, fn: Any) -> tuple[Course, Step]:
+        if type(name) is not str or not name.isprintable() or not name:
+            checked_text("the name of a step", name)
+        if not callable(fn):
+            raise TypeError(f"a step is a function, not {fn!r}")
+        course = self._course
+        step = course.come_to("step", name)
+        if step.state == KEPT:
+            return course, step
+        if self._work.step != name:
+            self._note("step", name)
+            self._work.step = name
+        if step.state == FAILED:
+            course.diverge()
+            step = step._replace(attempt=self._work.claimed.attempts, started_at=self._stage.now())
+        return course, step
+
+    def _kept(self, step: Step) -> Any:
+        return None if step.result is None else self._stage.codec.decode(step.result)
+
+    def _encoded(self, value: Any, step: Step) -> str:
+        try:
+            return self._stage.codec.encode(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"the result of step {step.name!r} cannot be stored: {error}") from error
+
+    def track(self, iterable: Iterable[Any]) -> Iterator[Any]:
+        """The items, with progress shown; when the body runs again, those behind the last one that was finished.
+
+        They must come in the same order each time. An item is finished when the next is asked for. Steps and submits
+        made for an item are that item's own. Items of less than 2 ms that leave nothing are written down in groups.
+        """
+        total = len(iterable) if isinstance(iterable, Sized) else None
+        course = self._course
+        step = course.come_to("track", "")
+        done = int(step.result or 0)
+        if step.state == FAILED:
+            course.diverge()
+        if step.state != KEPT:
+            course.pending[step.place] = step._replace(state=KEPT, result="0")
+        items = iter(iterable)
+        for _ in range(done):
+            next(items, None)
+        written = monotonic()
+        for item in items:
+            made, scope = course.made, f"{scope_of(step)}{done}/"
+            before = course.enter(scope)
+            try:
+                yield item
+            finally:
+                course.enter(before)
+            done += 1
+            step = step._replace(state=KEPT, result=str(done), finished_at=self._stage.now())
+            if total:
+                self.progress(min(done, total), total)
+            if course.made != made or self._work.unsaved or monotonic() - written >= WORTH_A_COMMIT:
+                course.keep(step, drop=scope if course.made != made else None)
+                written = monotonic()
+            else:
+                course.pending[step.place] = step
+                self._stage.noted(self._work)
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def sleep(self, delay: float) -> None:
+        """Go on in `delay` s. The thread is given back, and the task is `suspended` meanwhile, over restarts too."""
+        delay = seconds(delay, "the time to sleep")
+        self._no_transaction("sleep()")
+        step = self._course.come_to("sleep", "")
+        now = self._stage.now()
+        if step.state == NEW:
+            step = step._replace(state=KEPT, result=repr(now + delay), finished_at=now)
+            if delay == 0:
+                self._course.pending[step.place] = step
+                return
+            self._suspend("sleep", until=now + delay, step=step)
+        elif now < float(step.result or 0):
+            self._suspend("sleep", until=float(step.result or 0))
+
+    def wait(self, *futures: Any, return_exceptions: bool = False) -> list[Any]:
+        """The results of these tasks, in order, once all have ended. One list of them is taken too.
+
+        Until then the thread is given back and the task is `suspended`. Children that are added meanwhile are waited
+        for as well. What one of them raised is raised, or with `return_exceptions` stands in its place.
+        """
+        if len(futures) == 1 and not hasattr(futures[0], "result"):
+            futures = tuple(futures[0])
+        self._work.go_on()
+        self._no_transaction("wait()")
+        me, house = self._work.claimed.id, self._stage.house
+        if any(house.id_of(future) == me for future in futures):
+            raise RuntimeError(f"task #{me} would wait for itself")
+        missing = house.settled(futures, me)
+        if missing:
+            what = "children" if house.are_children(missing, me) else "tasks"
+            self._suspend(what, upstreams=missing)
+        return [_outcome(future, return_exceptions) for future in futures]
+
+    def gather(self, fn: Any, /, *iterables: Iterable[Any], return_exceptions: bool = False) -> list[Any]:
+        """Submit a child for each tuple of arguments, in one commit, and `wait` for all: their results in order.
+
+        As with `map`, the shortest of the iterables ends them. When the body runs again, it has the children it made.
+        """
+        self._no_transaction("gather()")
+        futures, new = self._stage.house.gather(fn, list(zip(*iterables, strict=False)), self)
+        if new and futures:  # none has ended, or hardly any: who suspends looks at the rows anyway
+            self._stage.house.expect(self._work.claimed.id, futures)
+            self._suspend("children", upstreams=[future.id for future in futures])
+        return self.wait(*futures, return_exceptions=return_exceptions) if futures else []
+
+    def wait_for(self, event: str, timeout: float | None = None) -> Any:
+        """The payload of the next signal of this name, sent by `TaskFuture.signal`. Each call takes one, in the order
+        they were sent, also those sent before.
+
+        Until there is one the thread is given back and the task is `suspended`; `TimeoutError` after `timeout` s.
+        """
+        checked_text("the name of a signal", event)
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        self._no_transaction("wait_for()")
+        course, now = self._course, self._stage.now()
+        step = course.come_to("signal", event)
+        if step.state == KEPT:
+            return self._kept(step)
+        if step.state == FAILED and step.attempt < self._work.claimed.attempts:  # in another attempt
+            course.diverge()
+            step = step._replace(state=NEW, result=None)
+        if step.state == FAILED:
+            raise _no_signal(event, step)
+        if step.state == NEW and limit is not None:
+            step = step._replace(state=WAITING, result=repr(now + limit), started_at=now)
+        taken = self._take(step, event, now)
+        if taken is not None:
+            return self._stage.codec.decode(taken)
+        until = None if step.result is None else float(step.result)
+        if until is not None and now >= until:
+            step = step._replace(state=FAILED, attempt=self._work.claimed.attempts, finished_at=now)
+            course.keep(step)
+            raise _no_signal(event, step)
+        self._suspend(
+            suspension.waiting_for(event), signal=event, until=until, step=step if step.state == WAITING else None
+        )
+        raise AssertionError("not reached")
+
+    def _take(self, step: Step, event: str, now: float) -> str | None:
+        claimed = self._work.claimed
+        kept = self._course.with_pending(step._replace(state=KEPT, attempt=claimed.attempts, finished_at=now))
+        taken: str | None = self._stage.file.write(steps.take_signal, claimed.id, claimed.token, event, kept)
+        return taken
+
+    def _suspend(
+        self,
+        waiting_for: str,
+        *,
+        upstreams: Sequence[int] = (),
+        signal: str | None = None,
+        until: float | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """Give the thread back. Never returns."""
+        kept = [*self._course.take(), *([] if step is None else [step])]
+        claimed = self._work.claimed
+        end = Suspension(claimed.id, claimed.token, waiting_for, upstreams, signal, until, kept)
+        self._work.parting = Suspend(end)
+        raise self._work.parting
+
+    def _no_transaction(self, what: str) -> None:
+        if self._stage.file.current is not None:
+            raise RuntimeError(f"{what} inside a transaction: it would wait for ever for its own end")
+
+    # -- what is shown ----------------------------------------------------------------------------------------------
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Show how far it is: `done` of `total`, or a part from 0 to 1. Costs microseconds, and is in the file soon."""
+        for value in (done,) if total is None else (done, total):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"progress is told in numbers, not {value!r}")
+        whole = 1.0 if total is None else total
+        if not (0 <= done <= whole and whole < float("inf")):
+            raise ValueError(f"progress goes from 0 to {whole:g}, not {done!r}")
+        self._note("progress", done / whole if whole else 1.0)
+
+    def message(self, text: str) -> None:
+        """Show a line of text, until the next one. Costs microseconds, and is in the file soon."""
+        if not isinstance(text, str):
+            raise TypeError(f"a message is a text, not {text!r}")
+        self._note("message", storable(text))
+
+    def set_status(self, label: str) -> None:
+        """Show a label of your own, of phase running, while the body runs. `UnknownStatus`."""
+        statuses = self._stage.statuses
+        if label != lifecycle.RUNNING and statuses.get(label) != lifecycle.RUNNING:
+            fitting = [own for own, phase in statuses.items() if phase == lifecycle.RUNNING]
+            raise UnknownStatus(label, (lifecycle.RUNNING, *fitting), "of running")
+        self._note("label", None if label == lifecycle.RUNNING else label)
+
+    def save(self, **partial: Any) -> None:
+        """Keep these values as part of the result: shown while it runs, there after a failure, and merged with what the
+        body returns. `TypeError` naming what can't be stored."""
+        encode, decode = self._stage.codec.encode, self._stage.codec.decode
+        stored = {}
+        for name, value in partial.items():
+            try:
+                stored[name] = decode(encode(value))  # the body may go on changing its own
+            except (TypeError, ValueError, RecursionError) as error:
+                raise TypeError(f"{name!r} cannot be stored: {error}") from error
+        saved = self._stage.saved(self._work)
+        saved.update(stored)
+        work = self._work
+        work.saved_text = encode(saved)
+        work.unsaved = True
+        self._note("result", lambda: work.saved_text)
+
+    def command(self, argv: list[Any] | tuple[Any, ...], /, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program and wait for it, in this thread; it is killed, with all it started, on cancel, timeout, close
+        and the end of this process, however that comes (on Windows, and in an embedded or frozen Python, it outlives a
+        kill).
+
+        What it prints, errors too, is kept line by line with the task, and its newest 64 KiB are `stdout` of what is
+        returned. `options`: `input`, and those of `subprocess.Popen`. `CalledProcessError` for an exit code other than
+        0, unless `check=False`; `FileNotFoundError` for a program that is not there.
+        """
+        from taskcore.body.command import (  # with subprocess, slow to import, and needed for commands alone
+            Stopped,
+            execute,
+        )
+
+        work = self._work
+        work.go_on()
+        try:
+            return execute(
+                argv,
+                stop=lambda: self.cancelled,
+                on_line=lambda line: logs.add(self._stage, work, "OUTPUT", line),
+                **options,
+            )
+        except Stopped:
+            self.check()
+            raise Cancelled from None
+
+    def _note(self, column: str, value: Any) -> None:
+        work = self._work
+        if work.parting is not None:
+            raise work.parting
+        if work.notes is None:
+            work.notes = {}
+        work.notes[column] = value
+        self._stage.noted(work)
+
+
+def _outcome(future: Any, return_exceptions: bool) -> Any:
+    if not return_exceptions:
+        return future.result()
+    try:
+        error = future.exception()
+    except Exception as cancelled:
+        return cancelled
+    return future.result() if error is None else error  # whatever it raised: `SystemExit` too
+
+
+def _no_signal(event: str, step: Step) -> TimeoutError:
+    limit = float(step.result or 0) - step.started_at
+    return TimeoutError(f"no signal {event!r} came within {round(limit, 3):g} s")
+
+
+def current() -> Run:
+    """The task that the calling body belongs to. `NotInTask` outside of one."""
+    found = current_work()
+    if found is None:
+        raise NotInTask
+    return Run(*found)

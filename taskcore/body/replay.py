@@ -1,0 +1,197 @@
+"""The course of one body: what it has behind it from earlier runs, and where in that it is now.
+
+A body that runs again comes to the same calls in the same order, and is given what it got before. Calls are told apart
+by their kind and name, and by how many of these there were in the same enclosing step. Every call that was made has a
+place, also one that was refused or whose transaction was rolled back. A step that failed keeps its place, but runs
+again; from there on the body may take another course than last time, so what was kept behind it need not come in its
+order any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from taskcore.core.errors import LeaseLost, StepMismatch
+from taskcore.store import steps
+from taskcore.store.steps import Step
+from taskcore.store.suspension import Suspension
+
+if TYPE_CHECKING:
+    from taskcore.body.runner import Stage, Work
+
+NEW: Final = "new"
+KEPT: Final = "kept"
+FAILED: Final = "failed"
+WAITING: Final = "waiting"
+
+
+class Suspend(BaseException):
+    """Raised through a body to give its thread back. Not an `Exception`: an `except Exception` lets it pass."""
+
+    def __init__(self, end: Suspension) -> None:
+        self.end = end
+        super().__init__("the task is suspended; its body must let this pass")
+
+
+class _Scope:
+    """The calls made in one enclosing step."""
+
+    __slots__ = ("at", "counts", "firm", "loose")
+
+    def __init__(self) -> None:
+        self.firm: list[Step] = []  # to come in this order
+        self.at = 0
+        self.loose: dict[tuple[str, str, int], Step] = {}
+        self.counts: dict[tuple[str, str], int] = {}
+
+
+class Course:
+    def __init__(self, stage: Stage, work: Work) -> None:
+        self._stage = stage
+        self._work = work
+        self._scopes: dict[str, _Scope] = {}
+        self._within: str | Step = ""
+        self._last = 0
+        self.made = 0
+        """Calls so far, whatever became of them."""
+        self.pending: dict[int, Step] = {}
+        """By place, what is to be written with whatever this body writes next, or with what is shown of it. What was
+        kept in its place meanwhile stays."""
+        self._diverged = False
+        self._thread: int | None = None
+        for step in stage.file.read(steps.load, work.claimed.id):
+            scope = self._scopes.setdefault(step.within, _Scope())
+            if step.state == "loose":
+                scope.loose[step.kind, step.name, step.n] = step
+            else:
+                scope.firm.append(step)
+            self._last = step.place
+
+    def come_to(self, kind: str, name: str) -> Step:
+        """The next call of the body: what is kept of it, or a `NEW` step. `StepMismatch` if another one is next."""
+        self._work.go_on()
+        if self._thread is None:
+            self._thread = get_ident()
+        elif self._thread != get_ident():
+            raise RuntimeError(f"{told((kind, name, 1))} in a thread that is not the body's: which call is which?")
+        self.made += 1
+        within = self._within
+        if type(within) is not str:  # few steps have any in them
+            within = self._within = scope_of(within)  # type: ignore[arg-type]
+        scope = self._scopes.get(within)
+        if scope is None:
+            scope = self._scopes[within] = _Scope()
+        n = scope.counts[kind, name] = scope.counts.get((kind, name), 0) + 1
+        if scope.at < len(scope.firm):
+            found = scope.firm[scope.at]
+            if (found.kind, found.name, found.n) == (kind, name, n):
+                scope.at += 1
+                return found
+            if not (self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
+                raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
+            self._loosen(scope)
+        self._last += 1
+        passed = scope.loose.pop((kind, name, n), None)
+        if passed is None:
+            attempt = self._work.claimed.attempts
+            return Step(self._last, within, kind, name, n, NEW, attempt, self._stage.now())
+        moved = passed._replace(place=self._last, state=KEPT)
+        self._stage.file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
+        return moved
+
+    @property
+    def passing(self) -> bool:
+        """Whether the body goes by what it did before: what it says meanwhile was said then."""
+        within = self._within if isinstance(self._within, str) else scope_of(self._within)
+        scope = self._scopes.get(within)
+        return scope is not None and scope.at < len(scope.firm)
+
+    def diverge(self) -> None:
+        """What failed the last time is done again: the body need not come by what followed then, here or further out.
+        It may all the same, and then all stays as it is."""
+        self._diverged = True
+
+    def _loosen(self, scope: _Scope) -> None:
+        passed = scope.firm[scope.at :]
+        self._stage.file.write(steps.loosen, *self._claim, [step.place for step in passed])
+        scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
+        del scope.firm[scope.at :]
+
+    def enter(self, scope: str | Step) -> str | Step:
+        """Calls are made in this step from now on. → where they were made before, to enter again."""
+        before, self._within = self._within, scope
+        return before
+
+    def fail(self, step: Step) -> None:
+        """It keeps its place, and is run again the next time. If nothing follows, nobody needs to know."""
+        self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
+
+    def done(self, step: Step, now: float, text: str) -> None:
+        """`keep` it with this result."""
+        place, within, kind, name, n, _, attempt, started_at, *_ = step
+        if not self.pending and not self._work.unsaved and self._stage.file.current is None:
+            self._keep_alone(place, within, kind, name, n, KEPT, attempt, started_at, now, text, None)
+        else:
+            self.keep(Step(place, within, kind, name, n, KEPT, attempt, started_at, now, text))
+
+    def keep(self, step: Step, drop: str | None = None) -> None:
+        """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
+        `drop`: the scope of what need no longer be known. `LeaseLost`."""
+        saved = self._work.saved_text if self._work.unsaved else None
+        if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
+            self._stage.file.write(steps.keep, *self._claim, self.with_pending(step), drop, saved)
+            self.fail(step)
+            return
+        if not self.pending and drop is None and saved is None:
+            self._keep_alone(*step[:11])
+            return
+        taken = self.take()
+        try:
+            self._stage.file.write(steps.keep, *self._claim, [*taken, step], drop, saved)
+        except BaseException:
+            self.pending.update({other.place: other for other in taken})
+            raise
+        self._work.unsaved = False
+
+    def _keep_alone(self, *columns: Any) -> None:
+        if not self._stage.file.once(steps.KEEP, (*columns, *self._claim)):
+            raise LeaseLost(*self._claim)
+
+    def with_pending(self, step: Step) -> list[Step]:
+        """This step, and before it what is pending: a call that is in the file must have those before it there. They
+        stay pending, for what is being written may yet be rolled back; to be written twice does them no harm."""
+        return [*(other for other in list(self.pending.values()) if other.place != step.place), step]
+
+    def take(self) -> list[Step]:
+        """All that is pending, for whoever writes it."""
+        taken = []
+        while self.pending:
+            with contextlib.suppress(KeyError):  # two may take at a time
+                taken.append(self.pending.popitem()[1])
+        return taken
+
+    @property
+    def _claim(self) -> tuple[int, int]:
+        return self._work.claimed.id, self._work.claimed.token
+
+
+def course_of(stage: Stage, work: Work) -> Course:
+    """What the body of this work has behind it, read when it is asked for first."""
+    if work.course is None:
+        work.course = Course(stage, work)
+    return work.course
+
+
+def scope_of(step: Step) -> str:
+    """What is kept inside this step has a scope that begins so."""
+    name = step.name.replace("%", "%25").replace("/", "%2F")
+    return f"{step.within}{step.kind}:{name}:{step.n}/"
+
+
+def told(step: Step | tuple[str, str, int]) -> str:
+    """A call, in words."""
+    kind, name, n = (step.kind, step.name, step.n) if isinstance(step, Step) else step
+    what = f"{kind} {name!r}" if name else kind
+    return what if n == 1 else f"{what} number {n}"

@@ -1,0 +1,347 @@
+"""What may be said of a task besides its arguments, checked word by word.
+
+`OPTIONS` is the whole list: option → the function that checks a value and gives it back in the form we keep. What needs
+the file (a label, an upstream, a parent) is checked at submit.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from taskcore.core import lifecycle
+from taskcore.core.backoff import exponential
+from taskcore.core.ends import seconds
+
+OTHERWISE: Final = ("skip", "wait", "drop")
+DEFAULT_BACKOFF: Final[Callable[[int], float]] = exponential(1, factor=2, cap=3600, jitter=True)
+
+
+@dataclass(eq=False, repr=False)
+class Options:
+    """One task's options. The defaults are the contract's."""
+
+    max_attempts: int | None = 1
+    backoff: Callable[[int], float] = DEFAULT_BACKOFF
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    timeout: float | None = None
+    max_lapses: int = 3
+    priority: int = 0
+    retry_first: bool = False
+    delay: float = 0.0
+    at: float | None = None
+    after: Any = ()
+    on: str = lifecycle.SUCCEEDED
+    otherwise: str = "skip"
+    before: Any = ()
+    key: str | bool | None = None
+    key_scope: str | None = None
+    serial: str | None = None
+    serial_failure: str = "clear"
+    uses: Mapping[str, int] = field(default_factory=dict)
+    failed_status: str = lifecycle.FAILED
+    avoid_failed_worker: bool = False
+    parent: Any = None
+    tags: tuple[str, ...] = ()
+    hidden: bool = False
+    plain: bool = True
+    """Whether nothing is said but what its kind says, and a priority."""
+    own_behaviour: bool = False
+    """Whether `backoff` or `retry_on` differ from those of the name's definition."""
+
+    def replaced(self, values: Mapping[str, Any]) -> Options:
+        """A copy with these options set. `TypeError` for an unknown one, `TypeError` or `ValueError` for a bad
+        value."""
+        new = Options.__new__(Options)  # copy.copy takes ten times as long, and this is on the path of every graph
+        new.__dict__.update(self.__dict__)
+        for name, value in values.items():
+            check = OPTIONS.get(name)
+            if check is None and name in OF_THE_NAME:
+                raise TypeError(f"{name} is said of the name, in task(), not of one task")
+            if check is None:
+                raise TypeError(f"there is no option {name!r}; there are: {', '.join(OPTIONS)}")
+            setattr(new, name, check(name, value))
+            if name == "backoff" or name == "retry_on":
+                new.own_behaviour = True
+            new.plain = new.plain and (name in OF_THE_KIND or name == "priority")
+        if new.delay and new.at is not None and ("delay" in values or "at" in values):
+            raise ValueError("delay and at exclude each other: give one of them")
+        return new
+
+    def kind(self, job: str | None = None) -> str:
+        """The options that tasks of one kind share, as canonical JSON. `job`: what failures of its children do."""
+        shared: dict[str, Any] = {"max_attempts": self.max_attempts, "max_lapses": self.max_lapses}
+        if self.timeout is not None:
+            shared["timeout"] = self.timeout
+        if self.failed_status != lifecycle.FAILED:
+            shared["failed_status"] = self.failed_status
+        if self.retry_first:
+            shared["retry_first"] = True
+        if self.avoid_failed_worker:
+            shared["avoid_failed_worker"] = True
+        if self.uses:
+            shared["uses"] = dict(self.uses)
+        if self.serial_failure != "clear":
+            shared["serial_failure"] = self.serial_failure
+        if job is not None:
+            shared["job"] = job
+        if self.own_behaviour:
+            shared["backoff"] = repr(self.backoff)
+            shared["retry_on"] = [f"{kind.__module__}.{kind.__qualname__}" for kind in self.retry_on]
+        return json.dumps(shared, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A name, what it calls, and its options: the newest definition of a name wins."""
+
+    name: str
+    fn: Callable[..., Any]
+    options: Options
+
+
+def elsewhere(name: str, options: Options) -> Definition:
+    """Of a name that another process, a machine or a person works on."""
+    return Definition(name, _no_function, options)
+
+
+def _no_function(*args: Any, **kwargs: Any) -> None:
+    """Never called: what is run elsewhere is claimed there."""
+
+
+# -- the checks ----------------------------------------------------------------------------------------------------
+
+
+def _whole(name: str, value: Any, lowest: int, highest: float = math.inf) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number, not {value!r}")
+    if not lowest <= value <= highest:
+        bounds = f"from {lowest} on" if highest == math.inf else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is a whole number {bounds}, not {value!r}")
+    return int(value)
+
+
+def _max_attempts(name: str, value: Any) -> int | None:
+    return None if value is None else _whole(name, value, 1)
+
+
+def _max_lapses(name: str, value: Any) -> int:
+    return _whole(name, value, 0)
+
+
+def priority(name: str, value: Any) -> int:
+    return _whole(name, value, -1000, 1000)
+
+
+def _backoff(name: str, value: Any) -> Callable[[int], float]:
+    if not callable(value):
+        raise TypeError(f"{name} is a function of the number of failures, such as taskcore.constant(5), not {value!r}")
+    import inspect  # slow to import, and seldom needed
+
+    try:
+        inspect.signature(value).bind(1)
+    except TypeError:
+        raise TypeError(f"{name} takes one argument, the number of failures: {value!r} does not") from None
+    except ValueError:  # a builtin that does not tell
+        pass
+    chosen: Callable[[int], float] = value
+    return chosen
+
+
+def _retry_on(name: str, value: Any) -> tuple[type[BaseException], ...]:
+    kinds = tuple(value) if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"{name} is an exception class or several, not {kind!r}")
+    return kinds
+
+
+def _timeout(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    limit = seconds(value, name)
+    if limit == 0:
+        raise ValueError(f"{name} is more than 0 seconds")
+    return limit
+
+
+def _seconds(name: str, value: Any) -> float:
+    return seconds(value, name)
+
+
+def _at(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime.datetime):
+        raise TypeError(f"{name} is a datetime, not {value!r}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name} is a datetime with a time zone; {value!r} has none")
+    return value.timestamp()
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {value!r}")
+    return value
+
+
+def _is_task(value: Any) -> bool:
+    """Whether it is a handle, a row or an id; whether there is such a task, the file says."""
+    return isinstance(getattr(value, "id", value), int) and not isinstance(value, bool)
+
+
+def _parent(name: str, value: Any) -> Any:
+    if value is not None and not _is_task(value):
+        raise TypeError(f"{name} is a task's handle or id, not {value!r}")
+    return value
+
+
+def _tasks(name: str, value: Any) -> tuple[Any, ...]:
+    several = () if value is None else (value,) if _is_task(value) else value
+    if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
+        raise TypeError(f"{name} is a task's handle or id, or a list of them, not {value!r}")
+    tasks = tuple(several)
+    for task in tasks:
+        if not _is_task(task):
+            raise TypeError(f"in {name} tasks are given by handle or id, not as {task!r}")
+    return tasks
+
+
+def _before(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, Mapping):
+        raise TypeError(f"{name} is a task's handle or id, or a list of them, not {value!r}")
+    return _tasks(name, value)
+
+
+def _after(name: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return _tasks(name, value)
+    _tasks(name, value)
+    for wanted in value.values():
+        on, *rest = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted,)
+        text(f"the status in {name}", on)
+        for otherwise in rest:
+            _otherwise(f"otherwise in {name}", otherwise)
+    return dict(value)
+
+
+def text(name: str, value: Any) -> str:
+    """A label, tag, key or name: text that SQLite and a terminal can take."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text, not {value!r}")
+    if not value:
+        raise ValueError(f"{name} is empty")
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError(f"{name} {value!r} has a character that cannot be stored")
+    return str(value)
+
+
+def _otherwise(name: str, value: Any) -> str:
+    if value not in OTHERWISE:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, OTHERWISE))}, not {value!r}")
+    return str(value)
+
+
+def _key(name: str, value: Any) -> str | bool | None:
+    if value is None or value is True:
+        return value
+    return text(name, value)
+
+
+def _key_scope(name: str, value: Any) -> str | None:
+    if value not in (None, "unfinished"):
+        raise ValueError(f'{name} is None or "unfinished", not {value!r}')
+    return None if value is None else str(value)
+
+
+def _uses(name: str, value: Any) -> Mapping[str, int]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
+    return {
+        capacity_name(f"a capacity in {name}", capacity): _whole(f"{name}[{capacity!r}]", n, 1)
+        for capacity, n in value.items()
+    }
+
+
+def capacity_name(name: str, value: Any) -> str:
+    """Of a capacity; "name:" and a task's name is the limit of that, and nothing that a task uses."""
+    if text(name, value).startswith("name:"):
+        raise ValueError(f"{name} is {value!r}: names that begin so are limits of tasks")
+    return str(value)
+
+
+def limit(name: str, value: Any) -> int | None:
+    """How many may run at a time; `None` as many as will."""
+    return None if value is None else _whole(name, value, 0)
+
+
+_RATE: Final = re.compile(r"([0-9]+)/(?:([0-9]*\.?[0-9]+)\s*)?([smhd])")
+_PERIODS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def rate(name: str, value: Any) -> tuple[int, float] | None:
+    """(starts, in so many seconds) of a text such as "10/s", "100/m" or "1/30s"."""
+    if value is None:
+        return None
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or int(found[1]) < 1 or float(found[2] or 1) <= 0:
+        kind = TypeError if not isinstance(value, str) else ValueError
+        raise kind(f'{name} is starts per period, such as "10/s" or "100/m", not {value!r}')
+    return int(found[1]), float(found[2] or 1) * _PERIODS[found[3]]
+
+
+OF_THE_NAME: Final[dict[str, Callable[[str, Any], Any]]] = {"limit": limit, "rate": rate}
+"""What may be said of a name, where it is defined, and not of one task."""
+
+
+def _serial(name: str, value: Any) -> str | None:
+    return None if value is None else text(name, value)
+
+
+def _serial_failure(name: str, value: Any) -> str:
+    if value not in ("clear", "continue"):
+        raise ValueError(f'{name} is "clear" or "continue", not {value!r}')
+    return str(value)
+
+
+def _tags(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
+        raise TypeError(f"{name} is a list of texts, not {value!r}")
+    return tuple(dict.fromkeys(text(f"a tag in {name}", tag) for tag in value))
+
+
+OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "max_attempts": _max_attempts,
+    "backoff": _backoff,
+    "retry_on": _retry_on,
+    "timeout": _timeout,
+    "max_lapses": _max_lapses,
+    "priority": priority,
+    "retry_first": _flag,
+    "delay": _seconds,
+    "at": _at,
+    "after": _after,
+    "on": text,
+    "otherwise": _otherwise,
+    "before": _before,
+    "key": _key,
+    "key_scope": _key_scope,
+    "serial": _serial,
+    "serial_failure": _serial_failure,
+    "uses": _uses,
+    "failed_status": text,
+    "avoid_failed_worker": _flag,
+    "parent": _parent,
+    "tags": _tags,
+    "hidden": _flag,
+}
+OF_THE_KIND: Final = frozenset((
+    "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "uses",
+    "failed_status", "avoid_failed_worker",
+))  # fmt: skip
+"""Options that tasks of one kind share; all others are said of the one task."""

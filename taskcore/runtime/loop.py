@@ -1,0 +1,244 @@
+"""The thread that turns a scheduler, and how others wait for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from taskcore.body.runner import End, Work
+from taskcore.core.clock import monotonic, pause
+from taskcore.core.errors import BadFile, EngineClosed
+from taskcore.runtime.latch import Bell
+from taskcore.runtime.pacing import HORIZON
+from taskcore.runtime.scheduler import Scheduler
+from taskcore.store.busy import Trouble
+
+log = logging.getLogger("taskcore")
+
+WORTH_A_TURN: Final = 0.002
+"""Seconds of a body from which on its report is not left to gather with others."""
+
+
+OVERSLEPT: Final = 1.0
+"""Seconds after its time from which on a sleeping loop is taken for one that will not wake by itself."""
+
+
+class Loop:
+    """Turns a scheduler in a thread of its own, or in the thread of whoever waits.
+
+    `background` says which. Bodies that run in the caller's thread (an executor that says `background = False`) want
+    the latter: then nothing happens but while somebody runs or waits.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        background: bool,
+        on_stop: Callable[[Exception], None],
+        calls_back: Callable[[int], bool],
+    ) -> None:
+        self._scheduler = scheduler
+        self._on_stop = on_stop
+        self._calls_back = calls_back
+        self._background = background
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()  # over the decision to start the thread
+        self._first = [None]  # whoever pops it is the thread
+        self._there = Bell()  # rung when it is
+        self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
+        self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
+        self._stopping = False
+        self._sleeps_until = math.inf  # monotonic; while the loop's thread is awake, no time
+        self.trouble: str | None = None
+        """Why the engine is not well, or `None`."""
+        self.error: Exception | None = None
+        """Why it stopped by itself: what whoever waits for it is to be told."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a thread of its own turns the scheduler."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        if self._thread is None and self._background and not self._stopping:
+            with self._starting:
+                if self._thread is None:
+                    self._there = Bell()
+                    threading.Thread(target=self._run, name="taskcore-loop", daemon=True).start()
+                    self._there.wait(10)  # a Ctrl-C here, and another start: the thread that comes second goes again
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing will begin here any more, and what was running has come back."""
+        return self._stopping or (self.error is not None and not self._scheduler.held)
+
+    @property
+    def here(self) -> bool:
+        """Whether the calling thread is the one that turns: a callback, or a body run in the caller's thread."""
+        return self._turner == threading.get_ident()
+
+    @property
+    def helps(self) -> bool:
+        """Whether somebody else turns while the calling thread waits."""
+        return self._thread is not None and not self.here
+
+    def break_down(self, error: Exception) -> None:
+        """No body can run here any more. What runs is waited for, and then whoever waits is told."""
+        self._scheduler.claiming = False
+        self.error, self.trouble = error, f"stopped: {error}"
+        self._scheduler.recall()
+
+    def wait(self, done: Callable[[], bool], deadline: float | None, *, hurry: bool) -> bool:
+        """Until `done()`, which is asked after every turn, or the deadline (monotonic). → what it said last.
+
+        `hurry`: on a clock that stands still, let time pass when nothing else is missing.
+        """
+        scheduler = self._scheduler
+        pass_time = getattr(scheduler.clock, "pass_time", None) if hurry else None
+        while True:
+            bell = scheduler.bell()  # before asking: a turn that ends after the answer rings it
+            if done():
+                return True
+            left = 0.2 if deadline is None else min(0.2, deadline - monotonic())
+            if left <= 0 or self.stopped:
+                return done()
+            ahead = scheduler.until_next() if pass_time is not None and scheduler.quiet else None
+            if pass_time is not None and ahead is not None:
+                pass_time(ahead)
+            if self.helps:
+                self.rouse()
+                if ahead is None or not scheduler.quiet:
+                    bell.wait(left)
+            else:
+                wait = self._turn()
+                hurried = pass_time is not None and scheduler.quiet and scheduler.until_next() is not None
+                if not hurried and not done():
+                    scheduler.block(min(wait, left))
+
+    def rouse(self) -> None:
+        """Wake the loop's thread if it sleeps past its time. That should never happen; if it does, nobody waits for
+        ever. Called by whoever waits, about once a second."""
+        late = monotonic() - self._sleeps_until
+        if late > OVERSLEPT:
+            self._sleeps_until = math.inf
+            log.error("%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
+            self._scheduler.wake()
+
+    def finish(self, deadline: float | None, own: int | None) -> None:
+        """Stop bodies and the loop, and settle or give back all that is held. `own`: the task whose body calls."""
+        scheduler = self._scheduler
+        scheduler.ask_to_stop()
+        self.wait(lambda: all(task == own for task in list(scheduler.held)), deadline, hurry=False)
+        self._stopping = True
+        scheduler.wake()
+        if self.helps and self._thread is not None:
+            self._thread.join()
+        with self._turning:
+            scheduler.bow_out()
+
+    def report(self, work: Work, end: End) -> None:
+        """A body ended; called in its thread.
+
+        If that was all that was going on, this thread takes the turn itself and may go straight on with what it set
+        free: a lone task is settled, and a chain goes on, without waking another thread. Otherwise the loop gathers a
+        batch. A callback is always the loop's: it may wait for a task that needs this thread.
+        """
+        scheduler = self._scheduler
+        alone = len(scheduler.held) <= 1 and scheduler.crew.ahead and self._thread is not None
+        alone = alone and not scheduler.traffic.streaming() and not self._calls_back(end.id)
+        if alone and self._turning.acquire(blocking=False):
+            try:
+                wait = self._turn([(work, end)])
+            finally:
+                self._turning.release()
+            if monotonic() + wait < self._sleeps_until:
+                scheduler.wake()
+        else:
+            scheduler.report(work, end)
+            if work.took >= WORTH_A_TURN:
+                self._until_settled(work)
+
+    def _until_settled(self, work: Work) -> None:
+        """Before a thread goes on to its next body: what took a while is put into the file first, lest a crash takes
+        it.
+
+        It costs little: a turn is short against such a body, and shorter still when fewer threads want the
+        interpreter's lock. But not for long: if the file can't be written now, the next body need not wait for that.
+        """
+        scheduler, deadline = self._scheduler, monotonic() + HORIZON
+        while True:
+            bell, left = scheduler.bell(), deadline - monotonic()  # before asking, as in `wait`
+            if left <= 0 or scheduler.held.get(work.claimed.id) is not work or self.stopped:
+                return
+            bell.wait(left)
+
+    def _run(self) -> None:
+        try:
+            self._first.pop()
+        except IndexError:
+            self._there.ring()
+            return
+        self._thread = threading.current_thread()
+        self._there.ring()
+        scheduler = self._scheduler
+        before = None
+        while not self._stopping:
+            wait = self._turn()
+            if self.trouble != before:
+                before = self.trouble
+                log.warning("%s: %s", scheduler.file.path, before or "well again")
+            if not self._stopping:
+                self._sleeps_until = monotonic() + wait
+                scheduler.block(wait)
+                self._sleeps_until = math.inf
+            if scheduler.traffic.streaming():
+                self._nap()
+            elif scheduler.shared and scheduler.held:
+                pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
+
+    def _nap(self) -> None:
+        """Let a batch gather while many submit and nobody waits: loop, submitter and workers would otherwise hand the
+        interpreter's lock round at every statement of each."""
+        for _ in range(3):
+            pause(0.001)
+            if not self._scheduler.traffic.streaming():
+                return
+
+    def _turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
+        """One turn that never raises: what cannot be written now is kept and tried again."""
+        try:
+            with self._turning:
+                before, self._turner = self._turner, threading.get_ident()
+                try:
+                    wait = self._scheduler.turn(reports)
+                finally:
+                    self._turner = before
+            if self.error is None:
+                self.trouble = None
+            elif not self._scheduler.held:
+                self._on_stop(self.error)
+            return wait
+        except EngineClosed:
+            self._stopping = True
+            return 0.0
+        except BadFile as error:
+            self.error, self.trouble = error, f"stopped: {error.reason}"
+            self._stopping = True
+            self._on_stop(error)
+            return 0.0
+        except Trouble as error:
+            self.trouble = f"degraded: {error}"
+            return 0.5
+        except Exception as error:
+            log.exception("a turn failed")
+            self.trouble = f"degraded: {error}"
+            return 0.5
+        except BaseException:  # a Ctrl-C, where bodies run in the caller's thread
+            if not self._background:
+                self._scheduler.astray = True
+                self._scheduler.look_again()
+            raise

@@ -1,0 +1,101 @@
+"""`keep` and `prune`: ended tasks do not stay for ever."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from taskcore.core.clock import monotonic, pause
+from taskcore.store import retention
+from taskcore.store.connection import File
+
+EVERY: Final = 60.0
+"""Seconds from the beginning of one pass over the file to the next, at least."""
+AT_LATEST: Final = 3600.0
+"""The same, at most: a clock may be set."""
+MOMENT: Final = 0.001
+"""Seconds left to others between two commits, at least."""
+LULL: Final = 0.02
+"""Seconds without work from which on an engine idles: one round trip after the other is no idling."""
+AT_ONCE: Final = 500
+"""Rows that one commit of `prune_now` may delete."""
+
+
+class Pruning:
+    """An engine's passes over the file, a slice whenever it idles.
+
+    A pass goes up from the lowest id: the oldest come first, even if the engine idles only for a moment. Several
+    processes may do the same: what one of them took, the others do not find.
+    """
+
+    def __init__(self, file: File, keep: float, lull: float = LULL) -> None:
+        """`lull`: 0 for an engine that only goes on while somebody waits for it."""
+        self._file = file
+        self._keep = keep
+        self._lull = lull
+        self._rests_until = 0.0  # monotonic
+        self._at: int | None = None  # the id that the pass has come to; None: it is over
+        self._begun, self._due = 0.0, float("-inf")  # by the engine's clock
+        self._spared = self._shrinking = False
+        self._oldest: float | None = None
+
+    def turn(self, now: float, *, idle: bool = True, quiet: bool = True) -> float:
+        """Do one slice, if it is time and the engine has idled for a while: this turn had nothing to do, or, where that
+        is all that can be asked for, has left nothing to do. → seconds until the next."""
+        real = monotonic()
+        busy = not (idle or (quiet and not self._lull))
+        if busy:
+            self._rests_until = real + self._lull
+        if self._due > now + AT_LATEST:  # the clock was set back
+            self._due = now + EVERY
+        if self._at is None and not self._shrinking:
+            if now < self._due:
+                return self._due - now
+        if busy or real < self._rests_until:
+            return max(MOMENT, self._rests_until - real)
+        if self._at is None and not self._shrinking:
+            self._shrinking = self._due < self._begun  # at first: a killed process may have left empty pages
+            self._at, self._begun, self._spared, self._oldest = 0, now, False, None
+        if self._at is not None:
+            self._slice(self._at, now - self._keep)
+        elif not self._file.read(retention.shrink):
+            self._shrinking = False
+            self._file.read(retention.checkpoint)
+        if self._at is None and not self._shrinking:
+            return max(0.0, self._due - now)
+        took = monotonic() - real
+        self._rests_until = real + took + max(MOMENT, 2 * took)  # most of the time is left to others
+        return max(MOMENT, 2 * took)
+
+    def _slice(self, start: int, before: float) -> None:
+        found = self._file.read(retention.look, start, before)
+        if found.old:
+            deleted = self._file.write(retention.delete, found.old, before)
+            self._shrinking = self._shrinking or deleted > 0
+            self._spared = self._spared or deleted < len(found.old)
+        if found.oldest is not None:
+            self._oldest = found.oldest if self._oldest is None else min(self._oldest, found.oldest)
+        self._at = found.end
+        if found.end is None:  # the pass is over; what ends from now on is not old before `keep` is over
+            first = self._begun if self._oldest is None else min(self._oldest, self._begun)
+            wanted = self._begun if self._spared else first + self._keep
+            self._due = min(max(wanted, self._begun + EVERY), self._begun + AT_LATEST)
+
+
+def prune_now(file: File, before: float) -> int:
+    """Delete all that ended before this moment and that nothing needs, and give back the space. → how many.
+
+    It goes down from the highest id, since children come after their parents, and go before them.
+    """
+    deleted, start = 0, file.read(retention.highest) + 1
+    while True:
+        found = file.read(retention.look, start, before, down=True, most=AT_ONCE)
+        if found.old:
+            deleted += file.write(retention.delete, found.old, before)
+            pause(MOMENT)  # SQLite's lock has no queue
+        if found.end is None:
+            break
+        start = found.end
+    while file.read(retention.shrink):
+        pause(MOMENT)
+    file.read(retention.checkpoint, whole=True)
+    return deleted

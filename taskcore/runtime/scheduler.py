@@ -1,0 +1,498 @@
+"""The loop's body: settle what has finished, sweep what time moved, renew, claim what there is room for.
+
+`turn()` does that in one transaction and returns how long to wait, so anything can drive it: the loop's own thread, the
+caller of `run()` when bodies run in the caller's thread, or a test with a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from taskcore.body import outcome
+from taskcore.body.runner import End, Stage, Work, current_task
+from taskcore.core.clock import Clock, monotonic
+from taskcore.core.options import Definition, Options
+from taskcore.runtime import notes
+from taskcore.runtime.inbox import Inbox
+from taskcore.runtime.latch import Bell
+from taskcore.runtime.notes import Display
+from taskcore.runtime.pacing import HORIZON, Pace, Traffic
+from taskcore.runtime.pools import Crew
+from taskcore.runtime.turn import Ended, Turn
+from taskcore.store import moves, process_locks, schedules, sweep
+from taskcore.store.cache import Kind
+from taskcore.store.connection import File, Transaction
+from taskcore.store.moves import Claimed, StaleReport, Success
+from taskcore.store.schedules import Plan
+from taskcore.store.suspension import Suspension
+
+if TYPE_CHECKING:
+    from taskcore.runtime.pruner import Pruning
+
+POLL_BUSY: Final = 0.05
+POLL_IDLE: Final = 0.5
+"""Seconds between looks for other processes' commits, and for processes that died."""
+ALONE_AFTER: Final = 2
+"""Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
+
+
+class Scheduler:
+    """One engine's turns. Only one thread at a time turns; what other threads may call says so."""
+
+    def __init__(
+        self,
+        file: File,
+        clock: Clock,
+        stage: Stage,
+        definitions: dict[str, Definition],
+        behaviours: dict[tuple[str, str], Options],
+        *,
+        name: str,
+        lease: float,
+        lanes: process_locks.Lanes | None,
+        on_ended: Callable[[list[Ended]], None],
+        on_foreign_commit: Callable[[], None],
+        anybody_listens: Callable[[], bool],
+    ) -> None:
+        self.file = file
+        self.clock = clock
+        self.stage = stage
+        self.name = name
+        self.lease = lease
+        self.lanes = lanes
+        self.crew: Crew
+        self.pruning: Pruning | None = None
+        self.pace = Pace()
+        self.inbox: Inbox[tuple[Work, End]] = Inbox()
+        self.held: dict[int, Work] = {}
+        """Claimed by this engine and not yet settled."""
+        self.errors: dict[int, BaseException] = {}
+        """What bodies raised whose end is being committed: whoever reads the row meanwhile finds it here."""
+        self.plans: dict[str, Plan] = {}
+        """The schedules that this engine fires, by name."""
+        self.claiming = False
+        self.quiet = True
+        """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
+        self.astray = False
+        """A turn was cut off: how far it came, the rows say."""
+        self._bells: list[Bell] = []
+        self.worker: int | None = None
+        self.lane = 0
+        self.shared = False
+        """Whether another process committed a moment ago."""
+        self._definitions = definitions
+        self._behaviours = behaviours
+        self._on_ended = on_ended
+        self._on_foreign_commit = on_foreign_commit
+        self.traffic = Traffic(anybody_listens)
+        self.display = Display(file, clock, self.wake)
+        self._arrived: list[tuple[Work, End]] = []
+        self._returning: list[Work] = []
+        self._ready = True  # something may be claimable
+        self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
+        self._renew_at = 0.0
+        self._now = 0.0
+        self._look_at = 0.0
+        self._identity_at = 0.0
+        self._recall = False
+        self._until: float | None = None  # when a rate lets more begin
+        self._short = False  # something only lacked a capacity when it was last looked
+        self._alone = False
+        self._others = False
+        self._kinds: list[Kind] = []
+        self._known: dict[int, Kind] = {}
+        self._seen = 0, 0
+        self._slow = 0  # threads whose bodies have run for longer than what is claimed ahead may wait
+
+    # -- from any thread --------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        self.inbox.wake()
+
+    def report(self, work: Work, end: End) -> None:
+        self.inbox.put((work, end))
+
+    def committed(self, tx: Transaction) -> None:
+        """Called after each commit of this engine's that was not a turn's; again, if a Ctrl-C came in between."""
+        if tx.born is not None:
+            self._adopt(tx, tx.born)
+        for task_id in tx.requested:
+            work = self.held.get(task_id)
+            if work is not None and self._wants_cancel(task_id):
+                work.stop = "cancel"
+            self._recall = True
+        if tx.freed:
+            self._ready, self._next_due, self.quiet = True, 0.0, False
+            self.traffic.submitted()
+        if tx.freed or tx.requested:
+            self.wake()
+
+    def free_at_once(self, name: str, now: float) -> tuple[int, float] | None:
+        """(worker, lease end) for a submit that may be born claimed: the engine idles, a thread would take it anyway.
+
+        Not in a stream of submits, where a batch is cheaper for all of them: only the first in a while, or the first
+        after somebody waited for a result.
+        """
+        idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self._alone)
+        if not idle or self.worker is None or not self.crew.ahead or name not in self._definitions:
+            return None
+        if self.file.known.rationed:
+            return None  # what it may cost is counted where tasks are claimed
+        return self.worker, now + self.lease
+
+    def _adopt(self, tx: Transaction, claimed: Claimed) -> None:
+        """A task that was born claimed by this engine."""
+        if not self.claiming:
+            return  # closing: what this worker holds is given back row by row
+        self.quiet = False
+        task_id, work, put = claimed.id, self._work(claimed), self.crew.put
+        # Python looks for a Ctrl-C after calls: it finds all three done, or none.
+        self.held[task_id] = work
+        tx.born = None
+        put(work)
+        self.crew.hand(())
+
+    def recall(self) -> None:
+        """Take back what was claimed ahead and has not begun."""
+        self._recall = True
+        self.wake()
+
+    def start(self) -> None:
+        """Claim from now on. At least one thread for bodies is made here: late in a program there may be none to be
+        had."""
+        self.crew.ready()
+        self.claiming = True
+        self._next_due = 0.0  # a turn may have come before, and fired nothing
+        self.look_again()
+
+    def bell(self) -> Bell:
+        """One that rings at the end of the next turn."""
+        bell = Bell()
+        self._bells.append(bell)
+        return bell
+
+    def until_next(self) -> float | None:
+        """Seconds until time moves a row, as far as is known."""
+        return max(0.0, self._next_due - self.clock.now()) if self._next_due else None
+
+    def look_again(self) -> None:
+        """There may be something to claim, or to hear of, that nothing else tells of."""
+        self._ready, self._look_at, self.quiet = True, 0.0, False
+        self.wake()
+
+    def plan(self, name: str, plan: Plan) -> None:
+        """Fire this schedule from now on."""
+        self.plans[name] = plan
+        self._next_due = 0.0  # a turn may have come since the commit, and knew nothing of it
+        self.look_again()
+
+    # -- the turn ---------------------------------------------------------------------------------------------------
+
+    def block(self, wait: float) -> None:
+        """Wait for a report, a submit or the time. A report stays in the inbox, for whoever turns next."""
+        if wait > 0:
+            self.inbox.sleep(wait)
+
+    def turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
+        """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
+        self._arrived.extend(reports)
+        now, real = self.clock.now(), monotonic()
+        if real >= self._look_at:
+            self._look(real)
+        works = self._collect()
+        self._take_back(real)
+        if now < self._now:  # the clock was set back
+            self._renew_at, self._next_due = min(self._renew_at, now), 0.0
+        self._now = now
+        room, cramped = self._room(len(self.held) - len(works))
+        turn = Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
+        if not (turn.room or self.held):
+            self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
+        if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
+            turn.astray, self._ready, self._next_due = True, True, 0.0
+        due = self._next_due is not None and self._next_due <= now
+        if self._until is not None and self._until <= now:
+            self._ready, self._until = True, None
+        show = bool(self.display) and real >= self.display.due
+        idle = not (works or turn.back or due or turn.renew or show or (turn.room and self._ready))
+        if not idle:
+            turn.hungry, self._ready = self._ready, False  # set again by whoever commits from now on
+            turn.next_due, self._next_due = self._next_due, None  # likewise
+            try:
+                self._commit(turn)
+            except BaseException:
+                self._ready, self._next_due = True, 0.0
+                if turn.enlisted is not None and not turn.enlisted.committed and self.worker is not None:
+                    if self.lanes is not None:  # the row went with the transaction, its id to another
+                        self.lanes.give_up(self.lane)
+                    self.worker = None
+                raise
+            self._after(turn)
+        self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
+        if self._bells:
+            bells, self._bells = self._bells, []
+            for bell in bells:
+                bell.ring()
+        wait = self._wait()
+        if self.pruning is None or not self.claiming:
+            return wait
+        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
+
+    def _collect(self) -> list[tuple[Work, End]]:
+        """The reports that came in, and those of bodies that ran out of time."""
+        works = self._arrived  # where they stay until they are settled: nothing that a body returned is lost
+        works.extend(self.inbox.take_all())
+        elapsed = self.stage.duration()
+        for work in list(self.held.values()):
+            limit = work.timeout
+            if limit is not None and work.began is not None and elapsed >= work.began + limit and work.win():
+                work.stop = "timeout"
+                works.append((work, outcome.timed_out(work.about(), limit)))
+                self.crew.write_off(work)
+        return works
+
+    def _look(self, real: float) -> None:
+        """Whether other processes committed or died, and whether the file is still the one at its path."""
+        self.shared = self.file.changed()
+        if self.shared:
+            self._ready, self._next_due, self._others = True, 0.0, True
+            self._on_foreign_commit()
+            if self.held:
+                self._heed()
+        if self._others and self.lanes is not None and self.claiming:
+            others = [row for row in self.file.read(sweep.alive) if row[0] != self.worker]
+            self._others = bool(others)
+            if any(self.lanes.is_dead(lane) for _, lane in others):
+                self._next_due = 0.0
+        if real >= self._identity_at:
+            self.file.check_identity()
+            self._identity_at = real + POLL_IDLE
+        self._look_at = real + (POLL_BUSY if self.held or self.traffic.waiting else POLL_IDLE)
+
+    def _heed(self) -> None:
+        """Pass on what others ask of tasks that run here."""
+        for task_id, cancel in self.file.read(sweep.asked, list(self.held)):
+            work = self.held.get(task_id)
+            if work is not None and cancel:
+                work.stop = "cancel"
+            self._recall = True
+
+    def _wants_cancel(self, task_id: int) -> bool:
+        return any(cancel for _, cancel in self.file.read(sweep.asked, [task_id]))
+
+    def _take_back(self, real: float) -> None:
+        """Works claimed ahead that did not begin when they should have, or that somebody wants otherwise."""
+        self._slow = 0
+        if len(self.held) >= self.crew.size and self.crew.ahead:
+            for work in list(self.held.values()):
+                if work.since and not work.took and real - work.since > HORIZON and work.stop != "timeout":
+                    self.pace.at_least(work.kind.name, real - work.since)
+                    self._slow += 1
+        if self._recall or (self._slow and len(self.held) > self.crew.size):
+            self._recall = False
+            for work in self.crew.take_back():
+                self.held.pop(work.claimed.id, None)
+                self._returning.append(work)
+
+    def _room(self, held: int) -> tuple[list[tuple[int, int, str | None]], bool]:
+        """What may be claimed beside `held` others: (kind, most of it, a worker whose failures are to be avoided); and
+        whether that leaves some kinds out for now."""
+        if not self.claiming:
+            return [], False
+        if self._alone and held > 0:
+            return [], True
+        # A thread that is in something long begins nothing within the horizon, whatever its name.
+        threads, held, cramped, room = self.crew.size - self._slow, held - self._slow, False, []
+        for kind in self.kinds():
+            most = self.pace.room(kind.name, threads, held) if self.crew.ahead else threads - held
+            if most > 0:
+                avoid = self.name if kind.options.get("avoid_failed_worker") else None
+                room.append((kind.id, 1 if self._alone else most, avoid))
+            else:
+                cramped = True
+        return room, cramped
+
+    def kinds(self) -> list[Kind]:
+        """Those of the file that can run here."""
+        known = self.file.known.kinds
+        seen = len(known), len(self._definitions)
+        if known is not self._known or seen != self._seen:  # a file may have a kind for each of its jobs
+            self._kinds = [k for k in list(known.values()) if k.job is None and k.name in self._definitions]
+            self._known, self._seen = known, seen
+        return self._kinds
+
+    def _commit(self, turn: Turn) -> None:
+        ending = [work for work, _ in turn.works if work.notes or work.lines or work.course is not None]
+        if not (ending or self.display):
+            self._write(turn)
+            return
+        with self.display.taken(ending) as turn.notes:
+            self._write(turn)
+
+    def _write(self, turn: Turn) -> None:
+        for work, end in turn.works:
+            if isinstance(end, Success):
+                turn.successes.append(end)
+            else:
+                turn.failures.append(end)
+                if work.error is not None and not isinstance(end, Suspension) and end.verb == "fail":
+                    self.errors[end.id] = work.error
+        try:
+            self.file.write(self._step, turn, False)
+        except StaleReport:
+            self.file.write(self._step, turn, True)
+
+    def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
+        """The turn's transaction."""
+        tx.of_a_turn, now = True, turn.now
+        if turn.notes:
+            notes.write(tx, turn.notes, now)
+        turn.stale = moves.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
+        for end in turn.failures:
+            if not moves.report(tx, end, now):
+                turn.stale.add(end.id)
+        if turn.back:
+            moves.give_back(tx, [(work.claimed.id, work.claimed.token) for work in turn.back], now)
+        if turn.astray and self.worker is not None:
+            moves.give_back(tx, sweep.claims_of(tx, self.worker), now)
+        if self.worker is None and self.claiming:
+            turn.enlisted = tx
+            self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
+            self._mark()
+            self._others = True
+        if turn.renew and self.worker is not None:
+            moves.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
+        due = turn.next_due is not None and turn.next_due <= now
+        if due and self.lanes is not None and self.claiming:
+            sweep.bury(tx, self.lanes, now)
+        if due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
+            turn.next_due = sweep.sweep(tx, now)
+            if self.plans and self.claiming:
+                fires, tx.left = schedules.fire(tx, self.plans, now)  # of a kind that is new, perhaps
+                turn.next_due = fires if turn.next_due is None else min(turn.next_due, fires or turn.next_due)
+        turn.claimed, turn.more, turn.freed = [], tx.left, tx.freed
+        hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
+        if turn.room and self.worker is not None and hungry:
+            most = max(most for _, most, _ in turn.room)
+            turn.claimed = moves.claim(tx, turn.room, most, self.worker, now, now + self.lease)
+            turn.more = tx.left or len(turn.claimed) >= min(most for _, most, _ in turn.room)
+            turn.short, turn.until = tx.short, tx.until
+            self._mind_the_suspects(tx, turn)
+
+    def _mark(self) -> None:
+        if self.lanes is not None and self.worker is not None and self.crew.ahead:
+            self.crew.mark(self.lanes.page(self.lane, self.worker))
+
+    def _mind_the_suspects(self, tx: Transaction, turn: Turn) -> None:
+        """A task that lapsed twice waits until nothing else runs here, and nothing else runs until it has ended."""
+        suspect = next((place for place, task in enumerate(turn.claimed) if task.lapses >= ALONE_AFTER), None)
+        if suspect is None:
+            self._alone = self._alone and not turn.claimed
+            return
+        unsettled = len(self.held) - len(turn.works)
+        keep = 1 if suspect == 0 and unsettled <= 0 else suspect
+        moves.give_back(tx, [(other.id, other.token) for other in turn.claimed[keep:]], turn.now)
+        turn.claimed = turn.claimed[:keep]
+        turn.more = self._alone = True  # what was given back is still there to be claimed
+
+    def _after(self, turn: Turn) -> None:
+        """What follows from the commit. Callbacks of futures run here, outside every lock."""
+        self._arrived, self._returning = [], []
+        if turn.astray:
+            self.astray = False
+            self.held.clear()
+        ended = []
+        took: dict[str, list[float]] = {}
+        for work, end in turn.works:
+            self.held.pop(end.id, None)
+            took.setdefault(work.kind.name, []).append(work.took)
+            if end.id in turn.stale:
+                continue
+            if type(end) is Success:
+                ended.append(Ended(end.id, end.result))
+            elif end.id in self.errors:
+                ended.append(Ended(end.id, None))
+        for name, times in took.items():
+            self.pace.learn(name, sum(times) / len(times))
+        if turn.short is not None:
+            self._short, self._until = turn.short, turn.until
+        if self._until is not None:
+            turn.next_due = self._until if turn.next_due is None else min(self._until, turn.next_due)
+        if self._next_due is None:
+            self._next_due = turn.next_due
+        self._ready = self._ready or turn.more or ((turn.hungry or turn.freed) and turn.cramped)
+        if turn.renew or not self.held:
+            self._renew_at = turn.now + self.lease / 3
+        if turn.claimed:
+            works = [self._work(claimed) for claimed in turn.claimed]
+            self.held.update((work.claimed.id, work) for work in works)
+            self.crew.hand(works)
+        if ended:
+            self._on_ended(ended)
+        if turn.astray:
+            self._on_foreign_commit()  # of an end that was settled before, nobody may have heard
+        for failure in turn.failures:
+            self.errors.pop(failure.id, None)
+
+    def _work(self, claimed: Claimed) -> Work:
+        kind = self.file.known.kinds[claimed.kind]
+        return Work(claimed, kind, self.definition(kind, self._definitions[kind.name]))
+
+    def definition(self, kind: Kind, newest: Definition) -> Definition:
+        """The newest of a name, with the functions that were given to `options()` of this kind, if any were."""
+        own = self._behaviours.get((kind.name, kind.text))
+        return newest if own is None else Definition(newest.name, newest.fn, own)
+
+    def _wait(self) -> float:
+        if self._arrived or len(self.inbox):
+            return 0.0
+        if self._ready and self._room(len(self.held))[0]:
+            return 0.0
+        now, elapsed, real = self.clock.now(), self.stage.duration(), monotonic()
+        if self.held or self.traffic.waiting:  # it may have been set when there was nothing
+            self._look_at = min(self._look_at, real + POLL_BUSY)
+        times = [self._look_at - real]
+        if self.display:
+            times.append(self.display.due - real)
+        if self._next_due is not None:
+            times.append(self._next_due - now)
+        if self.held:
+            times.append(self._renew_at - now)
+            for work in list(self.held.values()):
+                if work.timeout is not None and work.began is not None:
+                    times.append(work.began + work.timeout - elapsed)
+        return max(0.0, min(times))
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def ask_to_stop(self) -> None:
+        """`check()` raises in every body from now on; what has not begun is taken back at the next turn."""
+        self.claiming = False
+        for work in list(self.held.values()):
+            work.stop = work.stop or "close"
+        self.recall()
+
+    def bow_out(self) -> None:
+        """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
+        turn = Turn(self._collect(), self._returning, [], False, False, self.clock.now(), False)
+        self._next_due = None
+        if turn.works or turn.back:
+            self._commit(turn)
+            self._after(turn)
+        if self.worker is not None:
+            self.file.write(self._sign_off, self.worker)
+
+    def _sign_off(self, tx: Transaction, worker: int) -> None:
+        tx.of_a_turn, now = True, self.clock.now()
+        moves.give_back(tx, sweep.claims_of(tx, worker), now)
+        sweep.sign_off(tx, worker, now)
+
+    def leave(self) -> None:
+        """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""
+        alive = any(work.since and not work.took for work in self.held.values())
+        if self.crew.stop() and not alive and self.lanes is not None:
+            if self.worker is not None:
+                self.lanes.give_up(self.lane)
+            process_locks.leave(self.lanes)
+

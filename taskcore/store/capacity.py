@@ -1,0 +1,273 @@
+"""What may be claimed beside being ready: capacities, limits of names, rates, and names that are held.
+
+Nothing here is counted up or down: what runs is in the rows, and each claim counts it again, in its own transaction.
+So no limit is exceeded at any commit, whatever died.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from taskcore.store.cache import Kind
+from taskcore.store.connection import Transaction
+
+Wanted = tuple[int, int, str | None]
+"""(kind, at most so many of it, a worker whose failures are to be avoided)"""
+
+AVOIDED: Final = """
+    SELECT w.name FROM taskcore_attempt AS f CROSS JOIN taskcore_worker AS w ON w.id = f.worker
+    WHERE f.task = t.id AND f.outcome IN ('failed', 'lapsed') AND f.number > t.attempts - t.failures - t.lapses"""
+"""The workers that task `t`, which is not running, has failed on in its present life.
+
+A rerun begins a new life, in which any of them may try again. Of a life that has not ended every attempt failed or
+lapsed, so the counts say which attempts are of it.
+"""
+
+PATIENCE: Final = 2
+"""How often a capacity may be given out whole to others before the task that waits for several of it is served next."""
+SKEW: Final = 5.0
+"""Seconds by which a start may lie in the future of a process that read its clock and then waited for the file."""
+COARSE: Final = 100
+"""Moments that are kept apart in a rate's period."""
+
+_RUNNING: Final = """
+    SELECT kind, count(*) FROM taskcore_task
+    WHERE phase = 'running' AND phase NOT IN ('ready', 'succeeded') GROUP BY kind"""
+_RECENT: Final = "SELECT name, recent FROM taskcore_rate"
+_STARTED: Final = "UPDATE taskcore_rate SET recent = ? WHERE name = ?"
+
+
+class Rations:
+    """What is left, in one transaction that claims."""
+
+    def __init__(self, tx: Transaction, now: float) -> None:
+        self._tx = tx
+        self._now = now
+        known = tx.known
+        self._free = dict(known.limits)
+        if self._free:
+            for kind_id, n in tx.execute(_RUNNING).fetchall():
+                for name, need in known.needs(known.kinds[kind_id]).items():
+                    if name in self._free:
+                        self._free[name] -= need * n
+        self._recent: dict[str, list[list[float]]] = {}
+        self._starts: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}  # capacity → the first task in the queue that waits for several of it
+        self.until: float | None = None
+        """When a rate gives way next."""
+        self.short = False
+        """Whether something was left that only lacks a capacity."""
+        for name, text in tx.execute(_RECENT).fetchall() if known.rates else ():
+            self._learn_rate(name, json.loads(text), *known.rates[name])
+
+    def _learn_rate(self, name: str, recent: list[list[float]], n: int, period: float) -> None:
+        self._recent[name] = lately = _lately(recent, period, self._now)
+        if _set_back(recent, period, self._now):
+            self._tx.execute(_STARTED, (json.dumps(lately), name))
+        self._starts[name] = n - int(sum(k for _, k in lately))
+        until = _next_start(lately, n, period)
+        if until is not None:
+            self.until = until if self.until is None else min(self.until, until)
+
+    def admit(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Those of the kinds of which something may be claimed, and at most how many."""
+        known = self._tx.known
+        admitted = []
+        for kind_id, most, avoid in wanted:
+            kind = known.kinds[kind_id]
+            if known.holds and ("" in known.holds or kind.name in known.holds):
+                continue
+            allowed = most
+            for name, need in known.needs(kind).items():
+                free, there = self._free.get(name, 0), known.limits.get(name, 0)
+                # One that waits for several is looked at all the same: those behind it must not pass it for ever.
+                allowed = min(allowed, 1 if need > 1 and 0 <= free < need <= there else free // need)
+            if allowed < most:
+                self.short = True  # those that are left wait for what these take
+            most = min(allowed, self._starts.get(kind.name, allowed))
+            if most > 0:
+                admitted.append((kind_id, most, avoid))
+        return admitted
+
+    def simple(self, wanted: Wanted) -> bool:
+        """Whether the first of this kind, claimed alone, can be taken without asking for each."""
+        known = self._tx.known
+        return all(need == 1 for need in known.needs(known.kinds[wanted[0]]).values())
+
+    def take(self, kind_id: int, task: int) -> bool:
+        """Whether this one, the next in the queue, may run; if so, what it needs is gone."""
+        known, free = self._tx.known, self._free
+        kind = known.kinds[kind_id]
+        if self._starts.get(kind.name, 1) <= 0:
+            return False
+        needs = known.needs(kind)
+        for name, need in needs.items():
+            if need > free.get(name, 0):
+                self.short = True
+                if need <= known.limits.get(name, 0):
+                    self._waiting.setdefault(name, task)
+                return False
+            first = self._waiting.get(name)
+            if first is not None and known.passed.get((name, first), 0) >= PATIENCE * known.limits[name]:
+                self.short = True
+                return False
+        for name, need in needs.items():
+            free[name] -= need
+            known.passed.pop((name, task), None)
+            first = self._waiting.get(name)
+            if first is not None:
+                known.passed[name, first] = known.passed.get((name, first), 0) + need
+        return True
+
+    def claimed(self, kinds: Sequence[int]) -> None:
+        """So much was claimed: rates remember it."""
+        known = self._tx.known
+        starts: dict[str, int] = {}
+        for kind_id in kinds:
+            name = known.kinds[kind_id].name
+            if name in self._recent:
+                starts[name] = starts.get(name, 0) + 1
+        for name, n in starts.items():
+            _, period = known.rates[name]
+            recent = self._recent[name]
+            at = max(self._now, recent[-1][0]) if recent else self._now
+            if recent and at - recent[-1][0] < period / COARSE:
+                recent[-1] = [at, recent[-1][1] + n]  # as though those had begun later: never too many
+            else:
+                recent.append([at, n])
+            self._tx.execute(_STARTED, (json.dumps(recent), name))
+            self._starts[name] -= n
+            if self._starts[name] <= 0:
+                self._learn_rate(name, recent, *known.rates[name])
+        if len(known.passed) > 1000:  # of tasks that were cancelled, say
+            known.passed.clear()
+
+
+# -- rates ---------------------------------------------------------------------------------------------------------
+
+
+def _set_back(recent: list[list[float]], period: float, now: float) -> bool:
+    """Whether these starts, oldest first, come from before the clock was set back: they count as though they began
+    now."""
+    return bool(recent) and recent[-1][0] > now + max(period, SKEW)
+
+
+def _lately(recent: list[list[float]], period: float, now: float) -> list[list[float]]:
+    """Those of the last period."""
+    if _set_back(recent, period, now):
+        recent = [[min(at, now), k] for at, k in recent]
+    return [[at, k] for at, k in recent if at > now - period]
+
+
+def _next_start(lately: list[list[float]], n: int, period: float) -> float | None:
+    """When one more may begin; `None`: now."""
+    over = 1 - n + int(sum(k for _, k in lately))
+    for at, k in lately if over > 0 else ():
+        over -= int(k)
+        if over <= 0:
+            return at + period
+    return None
+
+
+def next_start(connection: Any, name: str, now: float) -> tuple[int, float, float] | None:
+    """(so many starts, in so many seconds, when one more of this name may begin); `None` if one may now."""
+    row = connection.execute("SELECT n, period, recent FROM taskcore_rate WHERE name = ?", (name,)).fetchone()
+    at = None if row is None else _next_start(_lately(json.loads(row[2]), row[1], now), row[0], row[1])
+    return None if at is None else (row[0], row[1], at)
+
+
+def resting(connection: Any, until: float, now: float) -> set[str]:
+    """The names of which none may begin before that moment, by their rates."""
+    found = set()
+    for name, n, period, text in connection.execute("SELECT name, n, period, recent FROM taskcore_rate").fetchall():
+        at = _next_start(_lately(json.loads(text), period, now), n, period)
+        if at is not None and at > until:
+            found.add(name)
+    return found
+
+
+# -- what code and operators say -----------------------------------------------------------------------------------
+
+
+def give_limits(tx: Transaction, values: Mapping[str, int | None]) -> None:
+    """What code says: a value that it did not say the last time takes effect. `None`: it says nothing of it."""
+    for name, value in values.items():
+        if name in tx.known.given and tx.known.given[name] == value:
+            continue
+        if value is None and name not in tx.known.given:
+            continue
+        tx.execute(
+            """INSERT INTO taskcore_limit (name, given, value) VALUES (:name, :value, :value)
+               ON CONFLICT (name) DO UPDATE SET given = :value, value = :value""",
+            {"name": name, "value": value},
+        )
+        tx.known.given[name] = value
+        _note(tx, name, value)
+
+
+def set_limit(tx: Transaction, name: str, value: int | None) -> None:
+    """What an operator says: it holds until code says something new."""
+    tx.execute(
+        """INSERT INTO taskcore_limit (name, value) VALUES (:name, :value)
+           ON CONFLICT (name) DO UPDATE SET value = :value""",
+        {"name": name, "value": value},
+    )
+    tx.known.given.setdefault(name, None)
+    _note(tx, name, value)
+
+
+def _note(tx: Transaction, name: str, value: int | None) -> None:
+    limits = {**tx.known.limits, name: value}
+    tx.known.limits = {other: there for other, there in limits.items() if there is not None}
+    tx.freed = True
+
+
+def give_rate(tx: Transaction, name: str, rate: tuple[int, float] | None) -> None:
+    """So many starts of a name in so many seconds, or as many as come."""
+    if tx.known.rates.get(name) == rate:
+        return
+    if rate is None:
+        tx.execute("DELETE FROM taskcore_rate WHERE name = ?", (name,))
+    else:
+        tx.execute(
+            """INSERT INTO taskcore_rate (name, n, period) VALUES (:name, :n, :period)
+               ON CONFLICT (name) DO UPDATE SET n = :n, period = :period""",
+            {"name": name, "n": rate[0], "period": rate[1]},
+        )
+    rates: dict[str, Any] = {**tx.known.rates, name: rate}
+    tx.known.rates = {other: its for other, its in rates.items() if its is not None}
+    tx.freed = True
+
+
+def hold(tx: Transaction, names: Sequence[str]) -> None:
+    """Claim nothing of these names, or with none of the whole file, from the next commit on."""
+    tx.executemany("INSERT OR IGNORE INTO taskcore_hold (name) VALUES (?)", [(name,) for name in names or ("",)])
+    tx.known.holds = tx.known.holds.union(names or ("",))
+
+
+def let_go(tx: Transaction, names: Sequence[str]) -> None:
+    """The reverse, of the same names."""
+    tx.executemany("DELETE FROM taskcore_hold WHERE name = ?", [(name,) for name in names or ("",)])
+    tx.known.holds = tx.known.holds.difference(names or ("",))
+    tx.freed = True
+
+
+def refuse_the_impossible(tx: Transaction, kind: Kind) -> None:
+    """`ValueError` if a task of this kind asks for a capacity that nobody named, or for more than there ever is."""
+    for name, need in kind.options.get("uses", {}).items():
+        if name not in tx.known.given:
+            known = ", ".join(repr(other) for other in tx.known.given if not other.startswith("name:")) or "none"
+            raise ValueError(f"{kind.name!r} uses {name!r}, which nobody named; there are: {known}")
+        there = max(tx.known.limits.get(name) or 0, tx.known.given[name] or 0)
+        if there and need > there:
+            raise ValueError(f"{kind.name!r} uses {need} of {name!r}, and there are {there}")
+
+
+def limits(connection: sqlite3.Connection) -> dict[str, int]:
+    """As they are in the file."""
+    return dict(
+        connection.execute("SELECT name, value FROM taskcore_limit WHERE value IS NOT NULL ORDER BY name").fetchall()
+    )

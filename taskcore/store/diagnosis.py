@@ -1,0 +1,403 @@
+"""What there is to know of one task's place: whom it waits for, what it lacks, who stands before it.
+
+Only reads, all of one moment, and each of them looks at no more than some thousand rows, however large the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from taskcore.core import lifecycle
+from taskcore.store import capacity
+
+FEW: Final = 3
+"""Tasks that are looked at one by one where there may be many."""
+MANY: Final = 1000
+"""Rows that are counted; one more than that stands for any greater number."""
+
+
+class Row(NamedTuple):
+    """The task itself."""
+
+    id: int
+    name: str
+    phase: str
+    label: str | None
+    kind: int
+    max_attempts: int | None
+    max_lapses: int
+    options: str
+    priority: int
+    ahead: int
+    greenfield: float | None
+    attempts: int
+    failures: int
+    lapses: int
+    blockers: int
+    held: int
+    parent: int | None
+    job: str | None
+    gated: int
+    behind: int
+    children: int
+    open: int
+    first_started_at: float | None
+    started_at: float | None
+    finished_at: float | None
+    cancel_requested_at: float | None
+    progress: float | None
+    waiting_for: str | None
+    serial: str | None
+    step: str | None
+    message: str | None
+    last_error: str | None
+    worker: str | None
+    lane: int | None
+    """`None` of a claim from outside."""
+
+
+class Peer(NamedTuple):
+    """Another task that is named as a reason."""
+
+    id: int
+    name: str
+    phase: str
+    label: str | None
+    greenfield: float | None
+    started_at: float | None
+    finished_at: float | None
+    waiting_for: str | None
+    job: str | None
+    children: int
+    open: int
+    serial: str | None
+    last_error: str | None
+
+
+class Unmet(NamedTuple):
+    """An edge that holds the task back."""
+
+    upstream: Peer
+    wants: str
+
+
+class Blocked(NamedTuple):
+    """What keeps a task from being released."""
+
+    edges: int
+    """All it has, up to `MANY` + 1."""
+    unmet: int
+    some: tuple[Unmet, ...]
+    first: Peer | None
+    """Of its serial queue, if it is not the first itself."""
+    between: int
+    """Tasks in the queue behind that one and before this, up to `MANY` + 1."""
+
+
+class Ration(NamedTuple):
+    """A capacity, or "name:" and a task's name, of which there is too little for the task."""
+
+    name: str
+    need: int
+    there: int | None
+    """`None`: nobody names it now."""
+    used: int
+    holders: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    own: Row
+    trouble: str | None = None
+    """What went wrong in the newest attempt that failed or lapsed, of any life."""
+    blocked: Blocked | None = None
+    job: Peer | None = None
+    """The nearest job above it."""
+    root: tuple[Row, Blocked] | None = None
+    """The job above that holds back the others above, or the nearest, and what it waits for."""
+    holder: Peer | None = None
+    """The nearest job above it that is paused."""
+    children: tuple[Peer, ...] = ()
+    """Of a job: some that have not ended; of a failed one, some that failed."""
+    counts: tuple[tuple[str, int], ...] = ()
+    """Of a job that ended: how many children have which status."""
+    sleeps: int = 0
+    """Tasks whose end a body waits for, up to `MANY` + 1."""
+    sleeps_for: tuple[Peer, ...] = ()
+    parent: Peer | None = None
+    causes: tuple[Peer, ...] = ()
+    """Of a skipped task: the one it was skipped for, and if that was skipped too, the one that was skipped for, and so
+    on."""
+    cause_gone: bool = False
+    wanted: str | None = None
+    """Of the first of these, if there was an edge."""
+    hold: str | None = None
+    """The name that is on hold, "" for the whole file."""
+    rations: tuple[Ration, ...] = ()
+    rate: tuple[int, float, float] | None = None
+    """So many starts in so many seconds; when the next one may be."""
+    before: int = 0
+    """Ready tasks that stand before it, up to `MANY` + 1."""
+    avoids: bool = False
+    """Whether it failed on the worker that asks, and is to avoid that."""
+    engines: tuple[tuple[str, int], ...] = ()
+    """(name, lane) of those that did not sign off."""
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+_OWN: Final = """
+    SELECT t.id, k.name, t.phase, t.label, t.kind, k.max_attempts, k.max_lapses, k.options, t.priority, t.ahead,
+        t.greenfield, t.attempts, t.failures, t.lapses, t.blockers, t.held, t.parent, t.job, t.gated, t.behind,
+        t.children, t.open, t.first_started_at, t.started_at, t.finished_at, t.cancel_requested_at, t.progress,
+        t.waiting_for, t.serial, t.step, substr(t.message, 1, 1000), substr(t.last_error, 1, 1000), w.name, w.lane
+    FROM taskcore_task AS t
+    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    LEFT JOIN taskcore_worker AS w ON w.id = t.worker
+    WHERE t.id = ?"""
+_PEERS: Final = """
+    SELECT t.id, k.name, t.phase, t.label, t.greenfield, t.started_at, t.finished_at, t.waiting_for, t.job, t.children,
+        t.open, t.serial, substr(t.last_error, 1, 1000)
+    FROM json_each(?) AS named
+    CROSS JOIN taskcore_task AS t ON t.id = named.value
+    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    ORDER BY t.id"""
+_TROUBLE: Final = """
+    SELECT substr(ifnull(error_type || ': ', '') || ifnull(error, ''), 1, 1000) FROM taskcore_attempt
+    WHERE task = ? AND outcome IN ('failed', 'lapsed') AND (error_type IS NOT NULL OR error IS NOT NULL)
+    ORDER BY number DESC LIMIT 1"""
+
+
+def is_cause(error: str) -> bool:
+    """Whether that is the text with which a task is skipped."""
+    return _CAUSE.match(error) is not None
+
+
+def _row(connection: Any, task: int) -> Row | None:
+    row = connection.execute(_OWN, (task,)).fetchone()
+    return None if row is None else Row(*row)
+
+
+def _peers(connection: Any, tasks: Collection[int]) -> tuple[Peer, ...]:
+    if not tasks:
+        return ()
+    return tuple(Peer(*row) for row in connection.execute(_PEERS, (json.dumps(list(tasks)),)).fetchall())
+
+
+def _peer(connection: Any, task: int | None) -> Peer | None:
+    found = () if task is None else _peers(connection, [task])
+    return found[0] if found else None
+
+
+def _number(connection: Any, statement: str, values: Any) -> int:
+    """How many rows, up to one more than `MANY`; no more are looked for."""
+    return len(connection.execute(statement, values).fetchmany(MANY + 1))
+
+
+def facts(connection: sqlite3.Connection, task: int, now: float, worker: str, kinds: Collection[int]) -> Facts | None:
+    """Of one task, for this worker, which takes these kinds; `None` if there is no such task."""
+    connection.execute("SAVEPOINT why")  # all reads see one moment
+    try:
+        own = _row(connection, task)
+        if own is None:
+            return None
+        more: dict[str, Any] = {}
+        for phase, look in _LOOKS:
+            if own.phase == phase:
+                more |= look(connection, own)
+        if own.phase == lifecycle.READY:
+            more |= _queued(connection, own, now, worker, kinds)
+        trouble = connection.execute(_TROUBLE, (task,)).fetchone()
+        return Facts(own, None if trouble is None else trouble[0], **more)
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE why")
+
+
+# -- not released --------------------------------------------------------------------------------------------------
+
+_EDGES: Final = "SELECT 1 FROM taskcore_edge WHERE task = ?"
+_UNMET: Final = f"""
+    SELECT upstream, wants FROM (
+        SELECT upstream, wants, verdict FROM taskcore_edge WHERE task = ? ORDER BY upstream LIMIT {MANY}
+    ) WHERE verdict = 'unmet' OR verdict = 'doomed' LIMIT {FEW}"""
+_UNMET_LAST: Final = _UNMET.replace("ORDER BY upstream", "ORDER BY upstream DESC")
+_FIRST: Final = "SELECT task FROM taskcore_queue WHERE serial = ? ORDER BY place LIMIT 1"
+_BETWEEN: Final = """
+    SELECT 1 FROM taskcore_queue AS own CROSS JOIN taskcore_queue AS q ON q.serial = own.serial AND q.place < own.place
+    WHERE own.task = ?"""
+_ABOVE: Final = """
+    WITH RECURSIVE above (id, parent, depth) AS (
+        SELECT p.id, p.parent, 1 FROM taskcore_task AS p WHERE p.id = ?
+        UNION ALL
+        SELECT p.id, p.parent, above.depth + 1 FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
+        WHERE above.depth < 100
+    )
+    SELECT t.id, t.held, t.gated, t.blockers FROM above CROSS JOIN taskcore_task AS t ON t.id = above.id
+    WHERE t.job IS NOT NULL AND t.finished_at IS NULL ORDER BY above.depth"""
+
+
+def _blocked(connection: Any, own: Row) -> Blocked:
+    unmet, edges, some = own.blockers - own.gated - own.behind, 0, []
+    if unmet:
+        edges = _number(connection, _EDGES, (own.id,))
+        some = connection.execute(_UNMET, (own.id,)).fetchall()
+        some = some or connection.execute(_UNMET_LAST, (own.id,)).fetchall()
+    wants = dict(some)
+    peers = _peers(connection, list(wants))
+    first, between = None, 0
+    if own.behind:
+        found = connection.execute(_FIRST, (own.serial,)).fetchone()
+        first = None if found is None else _peer(connection, found[0])
+        between = max(0, _number(connection, _BETWEEN, (own.id,)) - 1)
+    return Blocked(edges, unmet, tuple(Unmet(peer, wants[peer.id]) for peer in peers), first, between)
+
+
+def _waiting(connection: Any, own: Row) -> dict[str, Any]:
+    more: dict[str, Any] = {"blocked": _blocked(connection, own)}
+    if own.gated:
+        jobs = connection.execute(_ABOVE, (own.parent,)).fetchall()
+        if jobs:
+            more["job"] = _peer(connection, jobs[0][0])
+            # As long as a job waits for nothing but the next one above to begin.
+            chosen = next((job for job, _, gated, blockers in jobs if not (gated and blockers == 1)), jobs[-1][0])
+            root = _row(connection, chosen)
+            assert root is not None
+            more["root"] = (root, _blocked(connection, root))
+    return more
+
+
+def _paused(connection: Any, own: Row) -> dict[str, Any]:
+    held = [job for job, held, _, _ in connection.execute(_ABOVE, (own.parent,)).fetchall() if held]
+    return {**_waiting(connection, own), "holder": _peer(connection, held[0]) if held else None}
+
+
+# -- asleep, and ended ---------------------------------------------------------------------------------------------
+
+_SLEEPS: Final = "SELECT upstream FROM taskcore_join WHERE task = ?"
+_UNFINISHED: Final = f"""
+    SELECT id FROM (
+        SELECT id, finished_at, open FROM taskcore_task WHERE parent = ? ORDER BY id LIMIT {MANY}
+    ) WHERE finished_at IS NULL OR open > 0 LIMIT {FEW}"""
+_UNFINISHED_LAST: Final = _UNFINISHED.replace("ORDER BY id", "ORDER BY id DESC")
+_FAILED: Final = f"""
+    SELECT id FROM (SELECT id, phase FROM taskcore_task WHERE parent = ? ORDER BY id LIMIT {MANY})
+    WHERE phase = 'failed' LIMIT {FEW}"""
+_COUNTS: Final = "SELECT status, n FROM taskcore_tally WHERE job = ? AND n > 0 ORDER BY status LIMIT 10"
+_WANTED: Final = "SELECT wants FROM taskcore_edge WHERE upstream = ? AND task = ?"
+_CAUSE: Final = re.compile(r"#(\d{1,18}) is ")
+_DEEP: Final = 100
+
+
+def _suspended(connection: Any, own: Row) -> dict[str, Any]:
+    if own.job is not None:
+        found = connection.execute(_UNFINISHED, (own.id,)).fetchall()
+        found = found or connection.execute(_UNFINISHED_LAST, (own.id,)).fetchall()
+        return {"children": _peers(connection, [child for (child,) in found])}
+    some = connection.execute(f"{_SLEEPS} ORDER BY upstream LIMIT {FEW}", (own.id,)).fetchall()
+    return {
+        "sleeps": _number(connection, _SLEEPS, (own.id,)),
+        "sleeps_for": _peers(connection, [upstream for (upstream,) in some]),
+    }
+
+
+def _ended(connection: Any, own: Row) -> dict[str, Any]:
+    if own.job is None:
+        return {"parent": _peer(connection, own.parent)}
+    failed = connection.execute(_FAILED, (own.id,)).fetchall() if own.phase == lifecycle.FAILED else []
+    return {
+        "parent": _peer(connection, own.parent),
+        "children": _peers(connection, [child for (child,) in failed]),
+        "counts": tuple(connection.execute(_COUNTS, (own.id,)).fetchall()),
+    }
+
+
+def _skipped(connection: Any, own: Row) -> dict[str, Any]:
+    """Whom it was skipped for is in its row's text, and so on up to one that was not skipped."""
+    causes: list[Peer] = []
+    wanted, text = None, own.last_error
+    while text is not None and len(causes) < _DEEP:
+        found = _CAUSE.match(text)
+        peer = _peer(connection, int(found[1])) if found else None
+        if peer is None:
+            break
+        if not causes:
+            wanted = connection.execute(_WANTED, (peer.id, own.id)).fetchone()
+        causes.append(peer)
+        text = peer.last_error if peer.phase == lifecycle.SKIPPED else None
+    gone = not causes and own.last_error is not None
+    return {"causes": tuple(causes), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
+
+
+_LOOKS: Final = (
+    (lifecycle.WAITING, _waiting),
+    (lifecycle.PAUSED, _paused),
+    (lifecycle.SUSPENDED, _suspended),
+    (lifecycle.SUCCEEDED, _ended),
+    (lifecycle.FAILED, _ended),
+    (lifecycle.CANCELLED, _ended),
+    (lifecycle.SKIPPED, _skipped),
+)
+
+# -- ready ---------------------------------------------------------------------------------------------------------
+
+_BEFORE: Final = """
+    SELECT 1 FROM json_each(:kinds) AS k CROSS JOIN taskcore_task AS t
+    ON t.kind = k.value AND t.phase = 'ready' AND t.priority > :priority
+    UNION ALL
+    SELECT 1 FROM json_each(:kinds) AS k CROSS JOIN taskcore_task AS t
+    ON t.kind = k.value AND t.phase = 'ready' AND t.priority = :priority AND t.ahead > :ahead
+    UNION ALL
+    SELECT 1 FROM json_each(:kinds) AS k CROSS JOIN taskcore_task AS t
+    ON t.kind = k.value AND t.phase = 'ready' AND t.priority = :priority AND t.ahead = :ahead AND t.id < :id"""
+# As a claim counts it, from what runs: that is no more than all engines together have threads, and a little ahead.
+_RUNNING: Final = """
+    SELECT t.id, k.name, k.options FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') LIMIT 20000"""
+_HOLD: Final = "SELECT name FROM taskcore_hold WHERE name = '' OR name = ? ORDER BY name LIMIT 1"
+_LIMIT: Final = "SELECT value FROM taskcore_limit WHERE name = ? AND value IS NOT NULL"
+_AVOIDS: Final = f"SELECT 1 FROM taskcore_task AS t WHERE t.id = ? AND ? IN ({capacity.AVOIDED})"
+_ENGINES: Final = "SELECT name, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL ORDER BY lane"
+
+
+def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collection[int]) -> dict[str, Any]:
+    values = {"kinds": json.dumps(list(kinds)), "priority": own.priority, "ahead": own.ahead, "id": own.id}
+    hold = connection.execute(_HOLD, (own.name,)).fetchone()
+    avoids = json.loads(own.options).get("avoid_failed_worker", False)
+    return {
+        "hold": None if hold is None else hold[0],
+        "rations": _rations(connection, own),
+        "rate": capacity.next_start(connection, own.name, now),
+        "before": _number(connection, _BEFORE, values),
+        "avoids": bool(avoids and connection.execute(_AVOIDS, (own.id, worker)).fetchone()),
+        "engines": tuple(connection.execute(_ENGINES).fetchall()),
+    }
+
+
+def _rations(connection: Any, own: Row) -> tuple[Ration, ...]:
+    needs: dict[str, int] = json.loads(own.options).get("uses", {})
+    of_the_name = f"name:{own.name}"
+    there = {name: connection.execute(_LIMIT, (name,)).fetchone() for name in (*needs, of_the_name)}
+    if there[of_the_name] is not None:
+        needs = {**needs, of_the_name: 1}
+    if not needs:
+        return ()
+    used, holders = dict.fromkeys(needs, 0), {name: list[int]() for name in needs}
+    for task, name, options in connection.execute(_RUNNING).fetchall():
+        uses = json.loads(options).get("uses", {}) if '"uses"' in options else {}
+        for what in needs:
+            part = 1 if what == f"name:{name}" else uses.get(what, 0)
+            if part:
+                used[what] += part
+                holders[what].append(task)
+    short = []
+    for name, need in needs.items():
+        limit = there[name][0] if there[name] is not None else None
+        if limit is None or need > limit - used[name]:
+            short.append(Ration(name, need, limit, used[name], tuple(sorted(holders[name]))))
+    return tuple(short)

@@ -1,0 +1,298 @@
+"""Parents: what is counted of the tasks below one, and how a job, which has no body, opens, ends and is opened again.
+
+A subtree is finished when its root has ended and nothing below it is unfinished. `open` counts a task's direct children
+whose subtrees are not: every end and every new life changes the counts of those above it, as far up as one of them
+becomes finished, or ceases to be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from taskcore.store import dependencies
+from taskcore.store.connection import Transaction
+
+# -- down ----------------------------------------------------------------------------------------------------------
+
+_BELOW: Final = """
+    WITH RECURSIVE below (id) AS (
+        SELECT value FROM json_each(:ids)
+        UNION
+        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+    )
+    SELECT json_group_array(id) FROM below"""
+_OF_JOBS: Final = """
+    WITH RECURSIVE below (id) AS (
+        SELECT t.id FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
+        WHERE t.job IS NOT NULL
+        UNION
+        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+    )
+    SELECT json_group_array(id) FROM (SELECT value AS id FROM json_each(:ids) UNION SELECT id FROM below)"""
+_MADE_OF: Final = """
+    WITH RECURSIVE below (id, job) AS (
+        SELECT t.id, t.job FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
+        UNION
+        SELECT c.id, c.job FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+        WHERE below.job IS NOT NULL
+    )
+    SELECT json_group_array(id) FROM below"""
+
+
+def _all(tx: Transaction, statement: str, tasks: Collection[int]) -> list[int]:
+    if not tx.known.has_families:
+        return list(tasks)
+    found: list[int] = json.loads(tx.execute(statement, {"ids": json.dumps(list(tasks))}).fetchall()[0][0])
+    return found
+
+
+def below(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """These and everything below them: what a cancel reaches."""
+    return _all(tx, _BELOW, tasks)
+
+
+def below_jobs(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """These, and everything below those of them that are jobs: what a pause reaches."""
+    return _all(tx, _OF_JOBS, tasks)
+
+
+def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """These, and the children of jobs among them, and so on: what a rerun reaches. Children of a body are that body's
+    to call for again."""
+    return _all(tx, _MADE_OF, tasks)
+
+
+# -- up ------------------------------------------------------------------------------------------------------------
+
+# A job is open while it is suspended, or paused after it was: then its row says what it waits for.
+_SHUT: Final = "job IS NOT NULL AND phase <> 'suspended' AND (phase <> 'paused' OR waiting_for IS NOT 'children')"
+_ABOVE: Final = f"""
+    WITH RECURSIVE above (id, parent, job, shut, held, depth) AS (
+        SELECT id, parent, job, {_SHUT}, held AND finished_at IS NULL, 0 FROM taskcore_task WHERE id = :id
+        UNION ALL
+        SELECT p.id, p.parent, p.job, 0, p.held AND p.finished_at IS NULL, above.depth + 1
+        FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
+    )
+    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0), ifnull(max(depth = 0 AND shut), 0) FROM above"""
+
+
+def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
+    """What a child of this one is born into: (held: a job above it is paused, gated: its job is not open). `None` if
+    there is no such parent."""
+    there, held, gated = tx.execute(_ABOVE, {"id": parent}).fetchall()[0]
+    return (bool(held), bool(gated)) if there else None
+
+
+# Who waits for the end of one of these: with its own beginning (2), or with its end alone (1), as a job does that has
+# it below it. Edges count whatever their verdict: a rerun may renew it.
+_WAITS: Final = """
+    WITH RECURSIVE below (id, waits) AS (
+        SELECT value, :waits FROM json_each(:ids)
+        UNION
+        SELECT e.task, 2 FROM below CROSS JOIN taskcore_edge AS e ON e.upstream = below.id WHERE below.waits > 0
+        UNION
+        SELECT p.id, p.job IS NOT NULL FROM below CROSS JOIN taskcore_task AS t ON t.id = below.id
+        CROSS JOIN taskcore_task AS p ON p.id = t.parent
+        UNION
+        SELECT c.id, 2 FROM below CROSS JOIN taskcore_task AS j ON j.id = below.id AND j.job IS NOT NULL
+        CROSS JOIN taskcore_task AS c ON c.parent = j.id WHERE below.waits = 2
+    )
+    SELECT 1 FROM below WHERE waits > 0 AND id IN (SELECT value FROM json_each(:others)) LIMIT 1"""
+
+
+def waits(tx: Transaction, others: Collection[int], tasks: Collection[int], *, begin: bool = True) -> bool:
+    """Whether one of the others waits for one of these tasks, directly or not, also through the jobs that they are a
+    part of. `begin`: for their beginning, else for their end alone."""
+    ids, wanted = json.dumps(list(tasks)), json.dumps(list(others))
+    values = {"ids": ids, "others": wanted, "waits": 2 if begin else 1}
+    return tx.execute(_WAITS, values).fetchone() is not None
+
+
+_JOBS_ABOVE: Final = """
+    WITH RECURSIVE above (id, parent, job, serial) AS (
+        SELECT id, parent, job, serial FROM taskcore_task WHERE id = :id
+        UNION ALL
+        SELECT p.id, p.parent, p.job, p.serial FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
+    )
+    SELECT id, serial FROM above WHERE job IS NOT NULL"""
+
+
+def jobs_above(tx: Transaction, task: int) -> dict[int, str | None]:
+    """This task, if it is a job, and those that are above it, each with its serial value: none of them ends before what
+    is below."""
+    return dict(tx.execute(_JOBS_ABOVE, {"id": task}).fetchall())
+
+
+_PARENTS: Final = """
+    SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL, t.open = 0
+    FROM json_each(?) AS grows CROSS JOIN taskcore_task AS t ON t.id = grows.value->>0"""
+_MORE: Final = """
+    UPDATE taskcore_task SET open = open + grows.n, children = children + grows.born
+    FROM (SELECT value->>0 AS id, value->>1 AS n, value->>2 AS born FROM json_each(?)) AS grows
+    WHERE taskcore_task.id = grows.id"""
+
+
+def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Collection[int] = ()) -> list[int]:
+    """So many more children's subtrees are unfinished; `born`: for the first time. → the jobs above that had ended and
+    are to be opened again. `spared`: those that run again anyway, and are counted by the caller."""
+    reopen, seen = [], set(spared)
+    while more:
+        grows = json.dumps([(task, n, n if born else 0) for task, n in more.items()])
+        rows = tx.execute(_PARENTS, (grows,)).fetchall()
+        tx.execute(_MORE, (grows,))
+        more, born = {}, False
+        for task, parent, job, over, alone in rows:
+            if not over or task in seen:
+                continue
+            seen.add(task)
+            if job:
+                reopen.append(task)
+            if parent is not None and (alone or job):
+                more[parent] = more.get(parent, 0) + alone
+    return reopen
+
+
+_TALLY: Final = """
+    INSERT INTO taskcore_tally (job, status, phase, n)
+    SELECT p.id, ifnull(t.label, t.phase), t.phase, :by * count(*)
+    FROM json_each(:ids) AS ended
+    CROSS JOIN taskcore_task AS t ON t.id = ended.value
+    CROSS JOIN taskcore_task AS p ON p.id = t.parent
+    WHERE p.job IS NOT NULL GROUP BY 1, 2, 3
+    ON CONFLICT (job, status) DO UPDATE SET n = n + excluded.n"""
+
+
+def tally(tx: Transaction, tasks: Collection[int], by: int) -> None:
+    """Count how these children of jobs ended (`by` 1), or that they no longer have (−1)."""
+    if tx.known.has_jobs:
+        tx.execute(_TALLY, {"ids": json.dumps(list(tasks)), "by": by})
+
+
+_FINISHED: Final = """
+    SELECT json_group_array(json_array(parent, n)) FILTER (WHERE n > 0), ifnull(sum(lost), 0) FROM (
+        SELECT t.parent AS parent, sum(t.open = 0 AND t.parent IS NOT NULL) AS n,
+            sum(t.open > 0 AND t.phase = 'cancelled') AS lost
+        FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value GROUP BY t.parent
+    )"""
+_FEWER: Final = """
+    UPDATE taskcore_task SET open = open - fewer.n
+    FROM (SELECT value->>0 AS id, value->>1 AS n FROM json_each(?)) AS fewer
+    WHERE taskcore_task.id = fewer.id"""
+_DONE: Final = """
+    SELECT t.id, t.finished_at IS NOT NULL, t.job IS NOT NULL
+    FROM json_each(?) AS fewer CROSS JOIN taskcore_task AS t ON t.id = fewer.value->>0 WHERE t.open = 0"""
+
+
+def ended(tx: Transaction, tasks: Collection[int]) -> bool:
+    """These ended: whatever is above them has as many fewer to wait for. Jobs that may end come to `tx.opened`. →
+    whether some were cancelled and have unfinished children."""
+    tally(tx, tasks, 1)
+    ids, abandoned, later = json.dumps(list(tasks)), False, set(tx.fresh)
+    while True:
+        fewer, lost = tx.execute(_FINISHED, (ids,)).fetchall()[0]
+        abandoned = abandoned or lost > 0
+        if fewer == "[]":
+            return abandoned
+        tx.execute(_FEWER, (fewer,))
+        done = tx.execute(_DONE, (fewer,)).fetchall()
+        tx.opened.extend(task for task, over, job in done if job and not over)
+        ids = json.dumps([task for task, over, _ in done if over and task not in later])  # those come here themselves
+
+
+_ABANDONED: Final = """
+    WITH RECURSIVE below (id) AS (
+        SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
+        WHERE t.phase = 'cancelled' AND t.open > 0
+        UNION
+        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+    )
+    SELECT json_group_array(id) FROM below"""
+
+
+def abandoned(tx: Transaction, tasks: Collection[int]) -> list[int]:
+    """What is below those of them that were cancelled."""
+    found: list[int] = json.loads(tx.execute(_ABANDONED, (json.dumps(list(tasks)),)).fetchall()[0][0])
+    return found
+
+
+# -- jobs ----------------------------------------------------------------------------------------------------------
+
+_GATED: Final = """
+    SELECT json_group_array(c.id) FROM json_each(?) AS opened
+    CROSS JOIN taskcore_task AS j ON j.id = opened.value AND j.job IS NOT NULL AND +j.phase = 'suspended'
+    CROSS JOIN taskcore_task AS c ON c.parent = j.id AND c.gated = 1"""
+_LET_THROUGH: Final = """
+    UPDATE taskcore_task SET gated = 0, blockers = blockers - 1 WHERE id IN (SELECT value FROM json_each(?))"""
+_COMPLETE: Final = """
+    SELECT j.id FROM json_each(?) AS opened CROSS JOIN taskcore_task AS j ON j.id = opened.value
+    WHERE j.job IS NOT NULL AND j.open = 0 AND j.finished_at IS NULL AND (
+        +j.phase = 'suspended' OR j.cancel_requested_at IS NOT NULL
+        OR (+j.phase = 'paused' AND j.waiting_for = 'children')
+    )"""
+_FAILURES: Final = "(SELECT sum(n) FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND y.phase = 'failed')"
+_END: Final = f"""
+    UPDATE taskcore_task SET
+        phase = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+            WHEN job = 'fail' AND {_FAILURES} > 0 THEN 'failed' ELSE 'succeeded' END,
+        last_error = CASE WHEN cancel_requested_at IS NOT NULL THEN last_error
+            WHEN job = 'fail' AND {_FAILURES} > 0 THEN {_FAILURES} || ' of ' || children || ' children failed' END,
+        finished_at = :now, greenfield = NULL, held = 0, progress = 1.0,
+        result = (SELECT json_group_object(status, n) FROM (
+            SELECT status, n FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND n > 0 ORDER BY status
+        ))
+    WHERE id IN (SELECT value FROM json_each(:ids))"""
+
+
+def opened(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """Of these, the jobs that nothing holds back: let their children through, and end those with no unfinished one."""
+    ids = json.dumps(list(tasks))
+    children = tx.execute(_GATED, (ids,)).fetchall()[0][0]
+    if children != "[]":
+        tx.execute(_LET_THROUGH, (children,))
+        dependencies.release(tx, json.loads(children), now)
+    over = [job for (job,) in tx.execute(_COMPLETE, (ids,)).fetchall() if job not in tx.building]
+    if over:
+        tx.execute(_END, {"ids": json.dumps(over), "now": now})
+        tx.ended.extend(over)
+        tx.fresh.extend(over)
+        dependencies.propagate(tx, over, now)
+
+
+_GATE: Final = f"""
+    UPDATE taskcore_task SET gated = 1, blockers = blockers + 1
+    WHERE id IN (SELECT value FROM json_each(?)) AND gated = 0 AND +parent IN (
+        SELECT p.id FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        CROSS JOIN (SELECT id, finished_at, {_SHUT} AS shut FROM taskcore_task) AS p ON p.id = t.parent
+        WHERE p.shut AND p.finished_at IS NULL
+    )"""
+_HELD_ABOVE: Final = """
+    WITH RECURSIVE up (id) AS (
+        SELECT t.parent FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        UNION
+        SELECT p.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
+    )
+    SELECT 1 FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
+    WHERE p.held = 1 AND p.job IS NOT NULL AND p.finished_at IS NULL LIMIT 1"""
+_HOLD: Final = """
+    WITH RECURSIVE up (parent, above) AS (
+        SELECT t.parent, t.parent FROM json_each(:ids) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
+        WHERE t.parent IS NOT NULL
+        UNION
+        SELECT up.parent, p.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.above WHERE p.parent IS NOT NULL
+    )
+    UPDATE taskcore_task SET held = 1 WHERE id IN (SELECT value FROM json_each(:ids)) AND +parent IN (
+        SELECT up.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.above
+        WHERE p.held = 1 AND p.job IS NOT NULL AND p.finished_at IS NULL
+    )"""
+
+
+def gate(tx: Transaction, tasks: Collection[int]) -> None:
+    """These wait for a new life: as children of a job that is not open they wait for it, and below one that is held
+    they are held."""
+    if tx.known.has_jobs:
+        ids = json.dumps(list(tasks))
+        tx.execute(_GATE, (ids, ids))
+        if tx.execute(_HELD_ABOVE, (ids,)).fetchone():
+            tx.execute(_HOLD, {"ids": ids})

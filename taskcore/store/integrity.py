@@ -1,0 +1,251 @@
+"""What may be wrong with a file: SQLite's own checks, and what the verbs keep true without the file enforcing it.
+
+Each rule is one statement, which reads one state of the file, and finds the ids of the tasks that break it. Those are
+full scans: nothing here is meant to be fast.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from taskcore.store import dependencies
+
+SHOWN: Final = 10
+"""Ids that are named in a finding; of the rest, how many."""
+
+
+class Rule(NamedTuple):
+    """Something that must always hold."""
+
+    what: str
+    """Tasks that …"""
+    mend: str
+    sql: str
+    """→ rows (id of a task, a word on it or NULL); it sees taskcore_task as `t`."""
+
+
+_ANEW: Final = "no verb counts this anew: cancel those that have not ended, and submit them again"
+_DELETE: Final = "delete such rows with SQL while no engine is open; no task is lost by it"
+_RERUN: Final = "cancel them and rerun them: they go on behind their kept steps"
+
+RULES: Final = (
+    Rule(
+        "count something else as holding them back than what does",
+        _ANEW,
+        """SELECT t.id, t.blockers || ' instead of ' || (t.gated + t.behind + ifnull(e.n, 0))
+           FROM taskcore_task AS t LEFT JOIN (
+               SELECT task, count(*) AS n FROM taskcore_edge WHERE verdict IN ('unmet', 'doomed') GROUP BY task
+           ) AS e ON e.task = t.id
+           WHERE t.blockers <> t.gated + t.behind + ifnull(e.n, 0)""",
+    ),
+    Rule(
+        "depend on something that is no longer what was noted of it",
+        "of tasks that have not begun, say depends_on() again with the same task; cancel others",
+        f"""SELECT t.id, 'on #' || u.id FROM taskcore_edge AS e
+            JOIN taskcore_task AS t ON t.id = e.task JOIN taskcore_task AS u ON u.id = e.upstream
+            WHERE t.finished_at IS NULL AND t.phase <> 'running' AND e.verdict <> {dependencies.VERDICT}""",
+    ),
+    Rule(
+        "wait for something that can no longer come, and were not skipped",
+        "cancel them",
+        """SELECT t.id, 'on #' || e.upstream FROM taskcore_edge AS e JOIN taskcore_task AS t ON t.id = e.task
+           WHERE e.verdict = 'doomed' AND t.phase IN ('waiting', 'scheduled', 'ready')
+           AND t.cancel_requested_at IS NULL""",
+    ),
+    Rule(
+        "are waiting, and nothing holds them back",
+        "pause and resume them",
+        "SELECT t.id, NULL FROM taskcore_task AS t WHERE t.phase = 'waiting' AND t.blockers = 0",
+    ),
+    Rule(
+        "are to be paused and are not",
+        "pause them again",
+        """SELECT t.id, t.phase FROM taskcore_task AS t
+           WHERE t.held = 1 AND t.phase IN ('waiting', 'scheduled', 'ready')""",
+    ),
+    Rule(
+        "wait for a job that holds nobody back",
+        "pause and resume the job; where there is none, or where it has ended, cancel them and submit them again",
+        """SELECT t.id, ifnull('of #' || p.id, 'of none')
+           FROM taskcore_task AS t LEFT JOIN taskcore_task AS p ON p.id = t.parent
+           WHERE t.gated = 1 AND t.finished_at IS NULL
+           AND (p.id IS NULL OR p.job IS NULL OR p.phase = 'suspended' OR p.finished_at IS NOT NULL)""",
+    ),
+    Rule(
+        "count other unfinished children than they have",
+        "no verb counts this anew, and the job that this is, or that is above, may never end: cancel it, make another",
+        """SELECT t.id, t.open || ' instead of ' || ifnull(c.n, 0) FROM taskcore_task AS t LEFT JOIN (
+               SELECT parent, count(*) AS n FROM taskcore_task
+               WHERE parent IS NOT NULL AND (finished_at IS NULL OR open > 0) GROUP BY parent
+           ) AS c ON c.parent = t.id
+           WHERE t.open <> ifnull(c.n, 0)""",
+    ),
+    Rule(
+        "count fewer children than they have",
+        "nothing waits for this number: a job's progress is shown wrongly, and that is all",
+        """SELECT t.id, t.children || ' instead of ' || c.n FROM taskcore_task AS t JOIN (
+               SELECT parent, count(*) AS n FROM taskcore_task WHERE parent IS NOT NULL GROUP BY parent
+           ) AS c ON c.parent = t.id
+           WHERE t.children < c.n""",
+    ),
+    Rule(
+        "are jobs that ended before their children",
+        "wait for the children, or cancel them; then rerun the job if its result matters",
+        """SELECT t.id, t.phase FROM taskcore_task AS t WHERE t.job IS NOT NULL AND t.finished_at IS NOT NULL
+           AND t.phase <> 'skipped' AND EXISTS (
+               SELECT 1 FROM taskcore_task AS c WHERE c.parent = t.id AND (c.finished_at IS NULL OR c.open > 0)
+           )""",
+    ),
+    Rule(
+        "are jobs that should have ended",
+        "cancel them, and rerun them if they are to be more than cancelled",
+        """SELECT t.id, t.phase FROM taskcore_task AS t
+           WHERE t.job IS NOT NULL AND t.finished_at IS NULL AND t.open = 0 AND (
+               t.phase = 'suspended' OR t.cancel_requested_at IS NOT NULL
+               OR (t.phase = 'paused' AND t.blockers = 0 AND t.greenfield IS NULL)
+           )""",
+    ),
+    Rule(
+        "are jobs that forgot how some of their children ended",
+        "rerun them: they and their children run again, and are counted again",
+        """SELECT DISTINCT j.id, NULL FROM (
+               SELECT parent, ifnull(label, phase) AS status, count(*) AS n FROM taskcore_task
+               WHERE parent IS NOT NULL AND finished_at IS NOT NULL GROUP BY 1, 2
+           ) AS c JOIN taskcore_task AS j ON j.id = c.parent AND j.job IS NOT NULL
+           LEFT JOIN taskcore_tally AS y ON y.job = j.id AND y.status = c.status
+           WHERE ifnull(y.n, 0) < c.n""",
+    ),
+    Rule(
+        "have a serial value and stand in no queue, or in another one's, or in one though they have ended",
+        "cancel and rerun them: they go to the end of their queue; a row of one that ended: " + _DELETE,
+        """SELECT t.id, t.phase FROM taskcore_task AS t LEFT JOIN taskcore_queue AS q ON q.task = t.id
+           WHERE (t.serial IS NOT NULL AND t.finished_at IS NULL) <> (q.task IS NOT NULL) OR q.serial <> t.serial""",
+    ),
+    Rule(
+        "are first in their queue and do not know it, or are not and do not know that",
+        _ANEW,
+        """SELECT t.id, NULL FROM (
+               SELECT task, place > min(place) OVER (PARTITION BY serial) AS behind FROM taskcore_queue
+           ) AS q JOIN taskcore_task AS t ON t.id = q.task
+           WHERE t.behind <> q.behind
+           UNION ALL SELECT t.id, NULL FROM taskcore_task AS t WHERE t.behind <> 0 AND t.serial IS NULL""",
+    ),
+    Rule(
+        "are to be woken by others, and do not sleep or the others have ended",
+        _RERUN + "; of those that do not sleep, it does no harm",
+        """SELECT DISTINCT t.id, t.phase FROM taskcore_join AS j JOIN taskcore_task AS t ON t.id = j.task
+           LEFT JOIN taskcore_task AS u ON u.id = j.upstream
+           WHERE t.phase <> 'suspended' OR t.job IS NOT NULL OR u.id IS NULL OR u.finished_at IS NOT NULL""",
+    ),
+    Rule(
+        "sleep, and nothing will wake them",
+        _RERUN,
+        """SELECT t.id, t.waiting_for FROM taskcore_task AS t
+           WHERE t.phase = 'suspended' AND t.job IS NULL AND t.greenfield IS NULL
+           AND ifnull(t.waiting_for, '') NOT LIKE 'signal %'
+           AND NOT EXISTS (SELECT 1 FROM taskcore_join AS j WHERE j.task = t.id)""",
+    ),
+    Rule(
+        "sleep until a signal that has come",
+        "send the signal again, and delete the one that is too many",
+        """SELECT t.id, t.waiting_for FROM taskcore_task AS t JOIN taskcore_signal AS s ON s.task = t.id
+           WHERE t.phase = 'suspended' AND t.job IS NULL AND t.waiting_for = 'signal ' || s.name""",
+    ),
+    Rule(
+        "run at a worker that has signed off",
+        'engine.claimed("ID.TOKEN").release(), with what stands in brackets',
+        """SELECT t.id, t.id || '.' || t.token FROM taskcore_task AS t JOIN taskcore_worker AS w ON w.id = t.worker
+           WHERE t.phase = 'running' AND w.ended_at IS NOT NULL""",
+    ),
+    Rule(
+        "have more attempts, failures or lapses than they may",
+        "rerun them when they have ended: failures and lapses count from 0 again",
+        """SELECT t.id, t.attempts || ', ' || t.failures || ', ' || t.lapses
+           FROM taskcore_task AS t JOIN taskcore_kind AS k ON k.id = t.kind
+           WHERE t.attempts > t.token OR t.failures > k.max_attempts OR t.lapses > k.max_lapses + 1
+           OR t.attempts < (SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = t.id)""",
+    ),
+    Rule(
+        "are what a key stands for that is not theirs",
+        "delete them when they have ended; the task that has the key takes it back when it is rerun",
+        """SELECT t.id, x.key FROM taskcore_key AS x JOIN taskcore_task AS t ON t.id = x.task
+           JOIN taskcore_kind AS k ON k.id = t.kind WHERE t.key IS NOT x.key OR k.name <> x.name""",
+    ),
+    Rule(
+        "have a key that leads to no task: the same could be submitted once more",
+        "cancel and rerun them: they take their key again",
+        """SELECT t.id, t.key FROM taskcore_task AS t JOIN taskcore_kind AS k ON k.id = t.kind
+           WHERE t.key IS NOT NULL AND t.finished_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM taskcore_key AS x WHERE x.name = k.name AND x.key = t.key)""",
+    ),
+)
+
+ORPHANS: Final = {
+    "edges": """SELECT DISTINCT e.task FROM taskcore_edge AS e WHERE e.task NOT IN (SELECT id FROM taskcore_task)
+        UNION SELECT e.upstream FROM taskcore_edge AS e WHERE e.upstream NOT IN (SELECT id FROM taskcore_task)""",
+    "keys": "SELECT task FROM taskcore_key WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "tags": "SELECT DISTINCT task FROM taskcore_tag WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "attempts": "SELECT DISTINCT task FROM taskcore_attempt WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "steps": "SELECT DISTINCT task FROM taskcore_step WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "joins": "SELECT DISTINCT task FROM taskcore_join WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "signals": "SELECT DISTINCT task FROM taskcore_signal WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "counts of children": "SELECT DISTINCT job FROM taskcore_tally WHERE job NOT IN (SELECT id FROM taskcore_task)",
+    "places in a queue": "SELECT task FROM taskcore_queue WHERE task NOT IN (SELECT id FROM taskcore_task)",
+    "log lines": "SELECT DISTINCT task FROM taskcore_log WHERE task NOT IN (SELECT id FROM taskcore_task)",
+}
+"""What may be left of a task that is not there, each with the statement that finds such tasks' ids."""
+
+RESTORE: Final = "restore a backup, or save what can be read with the sqlite3 shell's .recover"
+_INTEGRITY: Final = "PRAGMA integrity_check(20)"
+_FOREIGN_KEYS: Final = "SELECT \"table\", \"parent\", count(*) FROM pragma_foreign_key_check GROUP BY 1, 2"
+
+
+Found = tuple[str, str]
+"""What is wrong, and what mends it."""
+
+
+def _integrity(connection: sqlite3.Connection) -> list[Found]:
+    """What SQLite finds wrong with the file itself."""
+    rows = connection.execute(_INTEGRITY).fetchall()
+    return [(f"the file is damaged: {text}", RESTORE) for (text,) in rows if text != "ok"]
+
+
+def _foreign_keys(connection: sqlite3.Connection) -> list[Found]:
+    """Rows that refer to others that are not there, ours and those of other tables in the file."""
+    return [
+        (
+            f"{n} rows of {table} refer to rows of {parent} that are not there",
+            _DELETE if str(table).startswith("taskcore_") else "it is a table of yours: see to its rows",
+        )
+        for table, parent, n in connection.execute(_FOREIGN_KEYS).fetchall()
+    ]
+
+
+def _orphans(what: str, sql: str, connection: sqlite3.Connection) -> list[Found]:
+    """What is left of tasks that are not there."""
+    rows = connection.execute(sql).fetchall()
+    gone = _listed([(task, None) for (task,) in rows])
+    return [(f"{what} of tasks that are not there: {gone}", _DELETE)] if rows else []
+
+
+def _broken(rule: Rule, connection: sqlite3.Connection) -> list[Found]:
+    rows = sorted(connection.execute(rule.sql).fetchall(), key=lambda row: row[0])
+    return [(f"tasks that {rule.what}: {_listed(rows)}", rule.mend)] if rows else []
+
+
+def _listed(rows: Sequence[tuple[int, Any]]) -> str:
+    said = [f"#{task}" if word is None else f"#{task} ({str(word)[:60]})" for task, word in rows[:SHOWN]]
+    more = len(rows) - len(said)
+    return ", ".join(said) + (f" and {more} more" if more else "")
+
+
+LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
+    _integrity,
+    _foreign_keys,
+    *(functools.partial(_orphans, what, sql) for what, sql in ORPHANS.items()),
+    *(functools.partial(_broken, rule) for rule in RULES),
+)
+"""Each finds something."""

@@ -1,0 +1,85 @@
+"""What follows when tasks move: below them in the graph, above them in the family, behind them in the queue, and for
+those that sleep until they end. Every verb ends here, in its own transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Final
+
+from taskcore.store import dependencies, hierarchy, serial, suspension
+from taskcore.store.connection import Transaction
+
+
+def moved(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """Bring up to date whatever hangs on these tasks. Those that ended are in `tx.fresh`."""
+    dependencies.propagate(tx, tasks, now)
+    settle(tx, now)
+
+
+def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """`moved` for tasks that have just succeeded."""
+    dependencies.succeeded(tx, tasks, now)
+    if tx.known.has_families or tx.known.has_joins or tx.known.has_queues:
+        tx.fresh.extend(tasks)
+    settle(tx, now)
+
+
+def released(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """`moved` for tasks that wait again, after asking the release rule."""
+    dependencies.release(tx, tasks, now)
+    moved(tx, tasks, now)
+
+
+def settle(tx: Transaction, now: float) -> None:
+    """Do what is noted in `tx.fresh` and `tx.opened`, and what follows from that, until nothing does."""
+    while tx.fresh or tx.opened:
+        ended, tx.fresh = list(dict.fromkeys(tx.fresh)), []
+        if ended:
+            if tx.known.has_queues:
+                serial.ended(tx, ended, now)
+            if tx.known.has_joins:
+                suspension.ended(tx, ended, now)
+            if tx.known.has_families:
+                if hierarchy.ended(tx, ended):
+                    cancel(tx, hierarchy.abandoned(tx, ended), now, None)
+        opened, tx.opened = list(dict.fromkeys(tx.opened)), []
+        if opened:
+            hierarchy.opened(tx, opened, now)
+
+
+_BY_PHASE: Final = """
+    SELECT t.id, t.job IS NOT NULL, t.phase = 'running'
+    FROM json_each(?) AS wanted CROSS JOIN taskcore_task AS t ON t.id = wanted.value
+    WHERE t.finished_at IS NULL ORDER BY t.id"""
+_CANCEL: Final = """
+    UPDATE taskcore_task SET phase = 'cancelled', finished_at = :now, greenfield = NULL, label = NULL,
+        cancel_requested_at = :now, last_error = ifnull(:reason, last_error)
+    WHERE id IN (SELECT value FROM json_each(:ids))"""
+_REQUEST: Final = """
+    UPDATE taskcore_task SET cancel_requested_at = ifnull(cancel_requested_at, :now),
+        last_error = ifnull(:reason, last_error)
+    WHERE id IN (SELECT value FROM json_each(:ids))"""
+
+_ENDED: Final = """
+    SELECT count(*) FROM json_each(?) AS asked CROSS JOIN taskcore_task AS t ON t.id = asked.value
+    WHERE t.finished_at IS NOT NULL"""
+
+
+def cancel(tx: Transaction, tasks: Collection[int], now: float, reason: str | None) -> int:
+    """End what does not run; ask what runs to stop. A job ends when nothing below it runs any more. → how many ended
+    at once."""
+    rows = tx.execute(_BY_PHASE, (json.dumps(list(tasks)),)).fetchall()
+    idle = [task for task, job, running in rows if not (job or running)]
+    asked = [task for task, job, running in rows if job or running]
+    tx.execute(_CANCEL, {"now": now, "reason": reason, "ids": json.dumps(idle)})
+    if tx.known.has_joins:
+        suspension.forget(tx, idle)
+    tx.execute(_REQUEST, {"now": now, "reason": reason, "ids": json.dumps(asked)})
+    tx.ended.extend(idle)
+    tx.fresh.extend(idle)
+    tx.requested.extend(task for task, _, running in rows if running)
+    jobs = [task for task, job, _ in rows if job]
+    tx.opened.extend(jobs)
+    moved(tx, idle, now)
+    return len(idle) + (tx.execute(_ENDED, (json.dumps(jobs),)).fetchall()[0][0] if jobs else 0)

@@ -1,0 +1,388 @@
+"""Submitting: rows come into the file, one by one or a thousand a statement, with edges, tags and keys, or not at
+all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from taskcore.core import lifecycle
+from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
+from taskcore.store import capacity, dependencies, hierarchy, operations, serial, settle, suspension
+from taskcore.store.cache import Kind
+from taskcore.store.connection import File, Transaction
+
+R = TypeVar("R")
+
+FLUSH_AT: Final = 2000
+"""Rows that a user's transaction gathers before they are written."""
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Order:
+    """A task as somebody wants it: everything checked that can be checked without the file."""
+
+    name: str
+    kind_options: str
+    """The options that make a kind, as canonical JSON text."""
+    args: str
+    submitted_at: float
+    links: str | None = None
+    """JSON `[[task_id, path], …]`: where in the arguments results of other tasks belong."""
+    priority: int = 0
+    greenfield: float | None = None
+    key: str | None = None
+    key_forever: bool = True
+    after: Sequence[tuple[int, str, str]] = ()
+    """(upstream id, on, otherwise), each upstream once."""
+    before: Sequence[int] = ()
+    parent: int | None = None
+    job: str | None = None
+    """Of a job: what failures of its children do, "fail" or "ignore"."""
+    serial: str | None = None
+    tags: Sequence[str] = ()
+    hidden: bool = False
+
+
+_INSERT: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, held, hidden, parent, job, gated,
+        behind, submitted_at, waiting_for, key, serial, args, links)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_PLAIN: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
+_INSERT_ALONE: Final = """
+    INSERT OR IGNORE INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
+    SELECT ?, ?, 'ready', ?, ?, ? FROM taskcore_meta WHERE key = 'last_id' AND ? > CAST(value AS INTEGER)"""
+_INSERT_CHILD: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_CLAIMED: Final = """
+    INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
+        started_at, first_started_at)
+    VALUES (?, ?, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
+
+
+def kind_of(tx: Transaction, name: str, options: str) -> int:
+    """The id of this name with these options; a new row the first time. `UnknownStatus`; `ValueError` for a capacity
+    that there is not."""
+    found = tx.known.kind_ids.get((name, options))
+    if found is not None:
+        capacity.refuse_the_impossible(tx, tx.known.kinds[found])
+        return found
+    values = json.loads(options)
+    label = values.get("failed_status")
+    if label is not None and label != lifecycle.FAILED and tx.known.statuses.get(label) != lifecycle.FAILED:
+        fitting = [own for own, phase in tx.known.statuses.items() if phase == lifecycle.FAILED]
+        raise UnknownStatus(label, fitting, "of failed")
+    attempts, lapses = values.get("max_attempts"), values["max_lapses"]
+    capacity.refuse_the_impossible(tx, Kind(0, name, attempts, lapses, values, options))
+    kind_id = tx.execute(
+        "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id",
+        (name, attempts, lapses, options),
+    ).fetchall()[0][0]
+    tx.known.add(Kind(kind_id, name, attempts, lapses, values, options))
+    return int(kind_id)
+
+
+class Births:
+    """The rows that one transaction brings, until they are written."""
+
+    def __init__(self, tx: Transaction, now: float) -> None:
+        self._tx = tx
+        self._now = now
+        self._plain: list[tuple[Any, ...]] = []
+        self._rows: list[tuple[Any, ...]] = []
+        self._first = tx.known.last_id + 1  # of those not yet written
+        self._seen: set[int] = set()  # tasks that are known to be there; nothing is deleted before the next flush
+        self._edges: list[tuple[int, int, str, str, int]] = []
+        self._linked: list[int] = []
+        self._tags: list[tuple[int, int, str]] = []
+        self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
+        self._parents: dict[int, tuple[bool, bool]] = {}  # what a child of each is born into
+        self._jobs: dict[int, dict[int, str | None]] = {}  # those that a child of each is a part of
+        self._needed: dict[int, bool] = {}  # whether anything in the file depends on one of those
+        self._upstreams: set[int] = set()  # of the edges that are not yet written
+        self._children: dict[int, list[int]] = {}
+        self._queued: list[tuple[str, int, int]] = []
+        self._queues: set[str] = set()  # serial values that have an unfinished task
+
+    def add_plain(self, name: str, kind_options: str, priority: int, now: float, args: str) -> int:
+        """A task of which nothing else is said. → its id."""
+        known = self._tx.known
+        kind = known.plain_ids.get((name, kind_options)) or kind_of(self._tx, name, kind_options)
+        known.last_id = task_id = known.last_id + 1
+        self._plain.append((task_id, kind, priority, now, args))
+        if len(self._plain) >= FLUSH_AT:
+            self.flush()
+        return task_id
+
+    def add_children(
+        self, name: str, kind_options: str, priority: int, now: float, parent: int, texts: Sequence[str]
+    ) -> list[int]:
+        """Tasks of one name, with these arguments, of which nothing else is said but who their parent is. → their
+        ids."""
+        tx = self._tx
+        self.flush()
+        kind = tx.known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
+        held, gated = self._born_into(parent)
+        phase = lifecycle.PAUSED if held else lifecycle.WAITING if gated else lifecycle.READY
+        first = tx.known.last_id + 1
+        tx.known.last_id += len(texts)
+        ids = list(range(first, first + len(texts)))
+        tx.executemany(
+            _INSERT_CHILD,
+            [
+                (task_id, kind, phase, priority, held, gated, gated, parent, now, text)
+                for task_id, text in zip(ids, texts, strict=True)
+            ],
+        )
+        tx.freed = True
+        self._children[parent] = ids
+        self._count_children()
+        self.forget()
+        settle.settle(tx, self._now)
+        return ids
+
+    def add(self, order: Order, kind: int | None = None) -> tuple[int, bool]:
+        """→ the task's id, and whether it is new. Refused, nothing of it is stored, whatever else the transaction
+        brings. With its `kind` given, it is not asked whether there is as much as it uses."""
+        tx = self._tx
+        named = order.name, order.kind_options
+        kind = kind or tx.known.plain_ids.get(named) or kind_of(tx, *named)
+        if not order.before:
+            return self._add(order, kind)
+        self.flush()
+        last = tx.known.last_id
+        tx.execute("SAVEPOINT birth")
+        try:
+            task_id, new = self._add(order, kind)
+            self.flush()
+            if new:
+                dependencies.depend(tx, order.before, task_id, lifecycle.SUCCEEDED, "skip", self._now)
+                if tx.known.has_jobs and hierarchy.waits(tx, [task_id], order.before):
+                    raise DependencyCycle([order.before[0], task_id, order.before[0]])
+                serial.needed(tx, task_id, self._now)
+                settle.settle(tx, self._now)
+        except BaseException:
+            tx.fresh.clear()
+            tx.opened.clear()
+            tx.known.last_id = last
+            self.forget()
+            tx.execute("ROLLBACK TO birth")
+            raise
+        finally:
+            tx.execute("RELEASE birth")
+        return task_id, new
+
+    def _add(self, order: Order, kind: int) -> tuple[int, bool]:
+        tx = self._tx
+        if order.key is not None:
+            existing = self._keyed(order, order.key)
+            if existing is not None:
+                return existing, False
+        held, gated = (False, False) if order.parent is None else self._born_into(order.parent)
+        watched = [dependencies.watch(tx.known, wants) for _, wants, _ in order.after] if order.after else []
+        if order.parent is not None and (order.after or order.serial is not None) and tx.known.has_jobs:
+            self._refuse_own_job(order.parent, order.after, order.serial)
+            held, gated = self._born_into(order.parent)  # anew, if others were written meanwhile
+        for task_id in (*order.before, *(upstream for upstream, _, _ in order.after)):
+            self._must_exist(task_id)
+        tx.known.last_id = task_id = tx.known.last_id + 1
+        behind = order.serial is not None and self._stands_behind(order.serial, task_id)
+        phase, greenfield, blockers = lifecycle.READY, order.greenfield, len(order.after) + gated + behind
+        if order.after:
+            self._linked.append(task_id)
+            for (upstream, wants, otherwise), how in zip(order.after, watched, strict=True):
+                self._edges.append((upstream, task_id, wants, otherwise, how))
+                self._upstreams.add(upstream)
+        if held:
+            phase = lifecycle.PAUSED
+        elif blockers:
+            phase = lifecycle.WAITING
+        elif greenfield is not None:
+            phase = lifecycle.SCHEDULED
+        elif order.job is not None:
+            phase = lifecycle.SUSPENDED
+            tx.opened.append(task_id)
+        if order.job is not None:
+            tx.building.add(task_id)  # until its block ends
+        row = (
+            task_id, kind, phase, order.priority, greenfield, blockers, held, order.hidden, order.parent, order.job,
+            gated, behind, order.submitted_at, None if greenfield is None else "delay", order.key, order.serial,
+            order.args, order.links,
+        )  # fmt: skip
+        if order.parent is not None:
+            self._children.setdefault(order.parent, []).append(task_id)
+        if order.tags:
+            self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
+        if order.key is not None:
+            self._keys[order.name, order.key] = (task_id, order.args, order.links)
+        self._rows.append(row)
+        if len(self._rows) >= FLUSH_AT:
+            self.flush()
+        return task_id, True
+
+    def flush(self) -> None:
+        """Write what was gathered, and what follows from it."""
+        tx = self._tx
+        if self._plain:
+            tx.executemany(_INSERT_PLAIN, self._plain)
+            self._plain.clear()
+            tx.freed = True
+        if self._rows:
+            self._flush_rows()
+        self.forget()
+
+    def _flush_rows(self) -> None:
+        tx = self._tx
+        if len(self._rows) == 1:
+            tx.execute(_INSERT, self._rows[0])
+        else:
+            tx.executemany(_INSERT, self._rows)
+        tx.freed = True
+        if self._keys:
+            tx.executemany(
+                "INSERT OR REPLACE INTO taskcore_key (name, key, task) VALUES (?, ?, ?)",
+                [(name, key, task_id) for (name, key), (task_id, _, _) in self._keys.items()],
+            )
+        if self._tags:
+            tx.executemany("INSERT INTO taskcore_tag (task, position, tag) VALUES (?, ?, ?)", self._tags)
+            tx.known.has_tags = True
+        if self._queued:
+            serial.enqueue(tx, self._queued)
+        if self._edges:
+            dependencies.add(tx, self._edges)
+        if self._children:
+            self._count_children()
+        if self._linked:
+            dependencies.link(tx, self._linked, self._now)
+        if self._queued and self._children and tx.known.has_edges and tx.known.has_jobs:
+            children = {child for born in self._children.values() for child in born}
+            serial.give_way(tx, [task for _, _, task in self._queued if task in children], self._now)
+        settle.settle(tx, self._now)
+
+    def _count_children(self) -> None:
+        """For their parents. First of all: what follows may end them again."""
+        tx = self._tx
+        tx.known.has_families = True
+        more = {parent: len(children) for parent, children in self._children.items()}
+        reopened = hierarchy.unfinish(tx, more, born=True)
+        if reopened:
+            operations.reopen(tx, reopened, self._now)
+        for parent, children in self._children.items():
+            suspension.born(tx, parent, children)
+
+    def forget(self) -> None:
+        """What was gathered is not to be written, or is."""
+        for gathered in (
+            self._rows, self._edges, self._linked, self._tags, self._keys, self._parents, self._children, self._queued,
+            self._queues, self._plain, self._seen, self._jobs, self._needed, self._upstreams,
+        ):  # fmt: skip
+            gathered.clear()
+        self._first = self._tx.known.last_id + 1
+
+    def _born_into(self, parent: int) -> tuple[bool, bool]:
+        """(held, gated) of a child of this one. `TaskNotFound`."""
+        if self._first <= parent <= self._tx.known.last_id:
+            self.flush()  # a job of this transaction, say
+        found = self._parents.get(parent)
+        if found is None:
+            found = hierarchy.above(self._tx, parent)
+            if found is None:
+                raise TaskNotFound(parent)
+            self._parents[parent] = found
+        return found
+
+    def _refuse_own_job(self, parent: int, after: Sequence[tuple[int, str, str]], value: str | None) -> None:
+        """`DependencyCycle` if a child of this parent is to wait for a job that it is a part of, by an edge or in the
+        queue of a serial value."""
+        jobs = self._jobs.get(parent)
+        if jobs is None:
+            jobs = self._jobs[parent] = hierarchy.jobs_above(self._tx, parent)
+        needed = {upstream for upstream, _, _ in after}
+        for job, its in jobs.items():
+            if job in needed or (its is not None and its == value):
+                raise DependencyCycle([job, parent, job] if job != parent else [parent, parent])
+        if needed and jobs and self._waited_for(parent, jobs):
+            self.flush()  # what waits may not be written yet
+            if hierarchy.waits(self._tx, needed, jobs, begin=False):
+                raise DependencyCycle([parent, *sorted(needed)[:1], parent])
+
+    def _waited_for(self, parent: int, jobs: Collection[int]) -> bool:
+        """Whether anything depends on one of these jobs, which are those above a child of this parent."""
+        if parent not in self._needed:
+            self._needed[parent] = dependencies.lead_on(self._tx, jobs)
+        return self._needed[parent] or not self._upstreams.isdisjoint(jobs)
+
+    def _stands_behind(self, value: str, task_id: int) -> bool:
+        """Whether a task of this serial value is there already; from now on one is."""
+        behind = value in self._queues or serial.occupied(self._tx, value)
+        self._queues.add(value)
+        self._queued.append((value, task_id, task_id))
+        return behind
+
+    def _must_exist(self, task_id: int) -> None:
+        if self._first <= task_id <= self._tx.known.last_id or task_id in self._seen:
+            return  # of this transaction, not yet written; or just looked at
+        if not self._tx.execute("SELECT 1 FROM taskcore_task WHERE id = ?", (task_id,)).fetchone():
+            raise TaskNotFound(task_id)
+        self._seen.add(task_id)
+
+    def _keyed(self, order: Order, key: str) -> int | None:
+        """The task that has this name and key, if it stands in the way of a new one."""
+        fresh = self._keys.get((order.name, key))
+        if fresh is not None and not order.key_forever:
+            self.flush()  # one that nothing could meet has ended already
+            fresh = None
+        if fresh is not None:
+            task_id, args, links, ended = (*fresh, False)
+        else:
+            row = self._tx.execute(
+                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL FROM taskcore_key AS k
+                   CROSS JOIN taskcore_task AS t ON t.id = k.task WHERE k.name = ? AND k.key = ?""",
+                (order.name, key),
+            ).fetchone()
+            if row is None:
+                return None
+            task_id, args, links, ended = row
+        if ended and not order.key_forever:
+            return None
+        if (args, links) != (order.args, order.links):
+            raise KeyConflict(order.name, key, task_id)
+        return task_id
+
+
+def submit(tx: Transaction, order: Order, now: float) -> tuple[int, bool]:
+    """Store this task. → its id, and whether it is new."""
+    births = Births(tx, now)
+    made = births.add(order)
+    births.flush()
+    return made
+
+
+def submit_alone(
+    file: File, name: str, kind_options: str, priority: int, now: float, args: str, made: Callable[[int], R]
+) -> R | None:
+    """Store a task of which nothing else is said, in one statement. → what `made` makes of its id; `None` where it
+    takes a transaction."""
+    return file.bear(_INSERT_ALONE, (name, kind_options), (priority, now, args), made)
+
+
+def submit_plain(
+    tx: Transaction, name: str, kind_options: str, priority: int, now: float, args: str, claim: tuple[int, float] | None
+) -> tuple[int, int]:
+    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not. → its id, its kind.
+
+    The fewest statements and objects there can be: this is what a submit costs.
+    """
+    known = tx.known
+    kind = known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
+    known.last_id = task_id = known.last_id + 1
+    if claim is None:
+        tx.execute(_INSERT_PLAIN, (task_id, kind, priority, now, args))
+        tx.freed = True
+    else:
+        tx.execute(_INSERT_CLAIMED, (task_id, kind, priority, now, args, *claim, now, now))
+    return task_id, kind

@@ -1,0 +1,132 @@
+"""Sleeping bodies: who gave its thread back, what it waits for, and the one wake of each suspension."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from taskcore.store import dependencies
+from taskcore.store.connection import Transaction
+from taskcore.store.steps import Step, put
+
+
+class Suspension(NamedTuple):
+    """How a body ends that is to go on later. What it waits for: all of `upstreams`, or a signal, or the time `until`,
+    whichever comes first."""
+
+    id: int
+    token: int
+    waiting_for: str
+    upstreams: Sequence[int] = ()
+    signal: str | None = None
+    until: float | None = None
+    steps: Sequence[Step] = ()
+    """To be kept in the same commit."""
+
+
+_SUSPEND: Final = """
+    UPDATE taskcore_task SET phase = 'suspended', greenfield = :until, waiting_for = :why, worker = NULL, label = NULL,
+        attempts = attempts - 1
+    WHERE id = :id"""
+_JOIN: Final = """
+    INSERT OR IGNORE INTO taskcore_join (upstream, task)
+    SELECT u.id, :id FROM json_each(:upstreams) AS wanted CROSS JOIN taskcore_task AS u ON u.id = wanted.value
+    WHERE u.finished_at IS NULL"""
+
+
+def suspend(tx: Transaction, end: Suspension, now: float) -> None:
+    """Put a running task to sleep whose claim is known to be held; or not, if what it waits for is there already."""
+    tx.execute(_SUSPEND, {"id": end.id, "until": end.until, "why": end.waiting_for})
+    for step in end.steps:
+        put(tx, end.id, step)
+    there = end.until is not None and end.until <= now
+    if end.upstreams:
+        joined = tx.execute(_JOIN, {"id": end.id, "upstreams": json.dumps(list(end.upstreams))}).rowcount
+        tx.known.has_joins = tx.known.has_joins or joined > 0
+        there = there or not joined
+    if end.signal is not None:
+        there = there or _signalled(tx, end.id, end.signal)
+    tx.freed = True  # a time may have come nearer
+    if there:
+        wake(tx, [end.id], now)
+
+
+_ASLEEP: Final = """
+    SELECT json_group_array(t.id) FROM json_each(?) AS sleeper CROSS JOIN taskcore_task AS t ON t.id = sleeper.value
+    WHERE +t.phase = 'suspended' AND t.job IS NULL"""
+_WAKE: Final = """
+    UPDATE taskcore_task SET phase = 'waiting', greenfield = NULL, waiting_for = NULL
+    WHERE id IN (SELECT value FROM json_each(?))"""
+_FORGET: Final = "DELETE FROM taskcore_join WHERE task IN (SELECT value FROM json_each(?))"
+
+
+def wake(tx: Transaction, tasks: Collection[int], now: float) -> list[int]:
+    """Let those of them go on that sleep. → their ids."""
+    ids = tx.execute(_ASLEEP, (json.dumps(list(tasks)),)).fetchall()[0][0]
+    woken: list[int] = json.loads(ids)
+    if woken:
+        tx.execute(_WAKE, (ids,))
+        if tx.known.has_joins:
+            tx.execute(_FORGET, (ids,))
+        dependencies.release(tx, woken, now)
+        dependencies.propagate(tx, woken, now)
+    return woken
+
+
+_WAITERS: Final = """
+    SELECT json_group_array(DISTINCT j.task) FROM json_each(?) AS ended
+    CROSS JOIN taskcore_join AS j ON j.upstream = ended.value"""
+_MET: Final = "DELETE FROM taskcore_join WHERE upstream IN (SELECT value FROM json_each(?))"
+_FREE: Final = """
+    SELECT value FROM json_each(?) AS waiter
+    WHERE NOT EXISTS (SELECT 1 FROM taskcore_join AS j WHERE j.task = waiter.value)"""
+
+
+def ended(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """These ended, in whatever way: wake whom nothing else keeps asleep."""
+    ids = json.dumps(list(tasks))
+    waiters = tx.execute(_WAITERS, (ids,)).fetchall()[0][0]
+    if waiters != "[]":
+        tx.execute(_MET, (ids,))
+        wake(tx, [task for (task,) in tx.execute(_FREE, (waiters,)).fetchall()], now)
+
+
+def forget(tx: Transaction, tasks: Collection[int]) -> None:
+    """These wait for nothing any more: they were cancelled asleep."""
+    tx.execute(_FORGET, (json.dumps(list(tasks)),))
+
+
+def born(tx: Transaction, parent: int, children: Collection[int]) -> None:
+    """If this parent is a body that waits for its children, it waits for these too."""
+    waits = tx.execute(
+        "SELECT 1 FROM taskcore_task WHERE id = ? AND phase = 'suspended' AND waiting_for = 'children' AND job IS NULL",
+        (parent,),
+    ).fetchone()
+    if waits:
+        tx.execute(_JOIN, {"id": parent, "upstreams": json.dumps(list(children))})
+
+
+# -- signals -------------------------------------------------------------------------------------------------------
+
+
+def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:
+    """Store a signal to a task that has not ended, and wake it if it sleeps for that. → whether it was stored."""
+    row = tx.execute("SELECT finished_at, phase, waiting_for FROM taskcore_task WHERE id = ?", (task,)).fetchone()
+    if row is None or row[0] is not None:
+        return False
+    tx.execute(
+        "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
+    )
+    if row[1:] == ("suspended", waiting_for(name)):
+        wake(tx, [task], now)
+    return True
+
+
+def waiting_for(name: str) -> str:
+    """What the row of a task says that waits for this signal."""
+    return f"signal {name}"
+
+
+def _signalled(tx: Transaction, task: int, name: str) -> bool:
+    return tx.execute("SELECT 1 FROM taskcore_signal WHERE task = ? AND name = ?", (task, name)).fetchone() is not None

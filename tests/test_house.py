@@ -1,0 +1,177 @@
+"""The house: which room may import from which, and who may touch SQL, threads, the clock and code."""
+
+import ast
+import functools
+import graphlib
+from pathlib import Path
+
+import taskcore
+
+PACKAGE = Path(taskcore.__file__).parent
+ROOMS = ["core", "codec", "store", "body", "runtime", "api", "view", "cli"]
+"""From the bottom up. A module imports from rooms below its own, and within its room in no circle."""
+TOP = {"__init__", "__main__", "testing"}
+"""What lies beside the rooms: it may import from all of them."""
+STILL_CIRCULAR = {"api", "body"}
+
+THREADED = {
+    "store.connection", "store.process_locks", "body.command", "body.replay", "runtime.latch", "runtime.inbox",
+    "runtime.pools", "runtime.notes", "runtime.loop", "runtime.pacing", "api.future", "api.futures", "api.engine",
+    "api.settings", "api.shutdown", "core.id_ranges", "testing",
+}  # fmt: skip
+
+
+@functools.cache
+def modules():
+    found = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        found.append((name, ast.parse(file.read_text(encoding="utf-8"))))
+    return found
+
+
+def imported(tree):
+    """The modules that are imported when this one is, or later, or only for a type checker."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            assert node.module is not None
+            package = PACKAGE.parent.joinpath(*node.module.split("."))
+            if node.module == "concurrent" or package.is_dir():
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def neighbours(tree):
+    """The modules of the package that this one imports."""
+    return {name.removeprefix("taskcore.") for name in imported(tree) if name.split(".")[0] == "taskcore"}
+
+
+def test_a_module_imports_only_from_rooms_below_its_own():
+    for module, tree in modules():
+        room = module.split(".")[0]
+        assert module in TOP or room in ROOMS, f"{module} stands in no room"
+        if module in TOP:
+            continue
+        for name in neighbours(tree):
+            below = name.split(".")[0]
+            assert below in ROOMS, f"{module} imports {name}, which is above every room"
+            assert ROOMS.index(below) <= ROOMS.index(room), f"{module} imports {name} from a room above"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Also not by imports that only a type checker sees."""
+    order = graphlib.TopologicalSorter(
+        {
+            module: {name for name in neighbours(tree) if name.split(".")[0] not in STILL_CIRCULAR}
+            for module, tree in modules()
+        }
+    )
+    order.prepare()  # a `CycleError` names the circle
+
+
+def test_each_room_says_what_lives_in_it():
+    for room in ROOMS:
+        if (PACKAGE / room).is_dir():
+            text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8")))
+            assert text and "import" in text.lower() and "thread" in text, room
+
+
+def test_sqlite_is_the_stores_own():
+    for module, tree in modules():
+        if "sqlite3" in set(imported(tree)):
+            assert module == "__init__" or module.startswith("store."), module
+    use = [ast.unparse(node) for node in ast.walk(dict(modules())["__init__"]) if isinstance(node, ast.Attribute)]
+    assert set(use) == {"_sqlite3.sqlite_version", "_sqlite3.sqlite_version_info"}
+
+
+def test_threads_live_where_the_scheduler_and_the_future_do():
+    for module, tree in modules():
+        names = {name for name in imported(tree) if name.split(".")[0] in ("threading", "concurrent", "_thread")}
+        assert not names or module in THREADED, (module, names)
+
+
+def test_the_wall_clock_is_read_by_the_clock_alone():
+    calls = {"now", "utcnow", "today", "time", "time_ns", "localtime", "gmtime", "monotonic", "perf_counter"}
+    for module, tree in modules():
+        assert module == "core.clock" or "time" not in set(imported(tree)), module
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in calls:
+                assert ast.unparse(node.value).split(".")[-1] not in ("datetime", "date", "_datetime"), module
+
+
+def test_nothing_that_is_stored_can_become_code():
+    for module, tree in modules():
+        modules_of_code = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "code", "runpy"}
+        assert not modules_of_code & {name.split(".")[0] for name in imported(tree)}, module
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec", "compile", "__import__"), module
+
+
+def test_transactions_are_begun_by_name():
+    """`with connection` begins none, and `executescript` commits what is open: where nothing is, it may be used."""
+    begins = []
+    for module, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.With, ast.AsyncWith)):
+                for item in node.items:
+                    said = ast.unparse(item.context_expr).split(".")[-1].strip("_")
+                    assert said not in ("connection", "conn", "db", "connect"), module
+            if isinstance(node, ast.Attribute):
+                assert node.attr != "executescript" or module == "store.retention", module
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("BEGIN "):
+                begins.append(module)
+    assert set(begins) == {"store.connection", "store.opening"}
+
+
+SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", " WHERE ", " WITH ", " CASE ")
+
+WRITTEN_INTO_SQL = {
+    "store.dependencies": {"edges"},  # one of two constants
+    "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
+}
+"""The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
+
+
+def unfixed(node):
+    """The names in an expression whose value is not fixed when its module is written; how often a text is repeated does
+    not count."""
+    match node:
+        case ast.Constant():
+            return set()
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return set() if name.isupper() else {ast.unparse(node)}
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            return set().union(*map(unfixed, parts))
+        case ast.IfExp(body=one, orelse=other):
+            return unfixed(one) | unfixed(other)
+        case ast.BinOp(op=ast.Mult(), left=text):
+            return unfixed(text)
+        case ast.Call(func=ast.Attribute(value=text, attr="join" | "replace"), args=parts):
+            return unfixed(text).union(*map(unfixed, parts))
+        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted"), args=parts):
+            return set().union(*map(unfixed, parts))
+    return {ast.unparse(node)}
+
+
+def test_no_value_is_ever_written_into_sql():
+    for module, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(part.value if isinstance(part, ast.Constant) else "?" for part in node.values)
+                if any(word in f" {' '.join(text.split())} " for word in SQL_WORDS):
+                    assert module.startswith("store."), f"{module} has SQL: {text}"
+                    found = set().union(
+                        *(unfixed(part.value) for part in node.values if isinstance(part, ast.FormattedValue))
+                    )
+                    assert found <= WRITTEN_INTO_SQL.get(module, set()), f"{module}: {found} in {text}"
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr in ("execute", "executemany", "execute_fetchall") and node.args:
+                    text = node.args[0]
+                    built = isinstance(text, ast.BinOp)
+                    built |= isinstance(text, ast.Call) and isinstance(text.func, ast.Attribute)
+                    assert not built, f"{module}: {ast.unparse(text)}"
