@@ -383,7 +383,7 @@ def test_what_ignores_sigterm_is_dead_after_the_stop_and_all_its_children_are(gu
         monkeypatch.setattr(command, "GRACE", 0.3)
     stopper = Stopper(lines=4)
     took = stopper.run(STUBBORN)
-    assert subprocess.GRACE <= took < subprocess.GRACE + 1
+    assert command.GRACE <= took < command.GRACE + 1
     dead_soon(*map(int, stopper.lines))
 
 
