@@ -267,6 +267,8 @@ class Scheduler:
                 self._next_due = 0.0
         if real >= self._identity_at:
             self.file.check_identity()
+            if self.lanes is not None and self.worker is not None:
+                self.lanes.hold()
             self._identity_at = real + POLL_IDLE
         self._look_at = real + (POLL_BUSY if self.held or self.traffic.waiting else POLL_IDLE)
 

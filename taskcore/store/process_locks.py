@@ -1,23 +1,31 @@
-"""Who is alive: a lock that the kernel drops at death is proof, a process number or a silence is not.
+"""How one process knows that another lives: a lock that the kernel drops at death is proof, a process number or a
+silence is not.
 
-Beside the database lies one small file. Every engine that runs tasks holds the lock of one byte in it, its *lane*, for
-as long as it lives, and whoever can take a lane's lock knows its holder to be dead. A lane also has a page in which the
-engine's threads note each task that they begin, through shared memory and so without a system call; the page outlives
-the process, and tells the next one which of the claimed tasks had begun.
+Beside the database lies one small file, the *side file*. Every engine that runs tasks holds the lock of one byte in it,
+its *lane*, for as long as it lives, and whoever can take a lane's lock knows its holder to be dead. A lane also has a
+page in which the engine's threads note each task that they begin, through shared memory and so without a system call.
+The page outlives the process, and tells the next one which of the claimed tasks had begun.
 
-POSIX drops all of a process's locks on a file when the process closes *any* descriptor of it. So there is one
-descriptor a side file in a process, kept here and never closed while one of its engines holds a lane.
+Where the kernel has locks of open file descriptions (Linux), a lane is held by one of those: it ends with the last
+descriptor of that description and nothing else. Elsewhere the process loses all its locks on a file when it closes
+*any* descriptor of it, as a program does that copies or checks the file; so locks are taken again at every beat. In
+both cases one descriptor a side file is kept here, and never closed while one of its engines holds a lane.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import mmap
 import os
+import stat
 import struct
 import sys
 import threading
+import zlib
 from typing import Final
+
+from taskcore.core.errors import BadFile
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -27,22 +35,29 @@ else:
 _PAGE: Final = max(131072, mmap.ALLOCATIONGRANULARITY)
 _LOCKS_AT: Final = 1 << 30  # far beyond the pages: where locks are mandatory, they must not stop a reader
 _WORD: Final = struct.Struct("=q")
-RING: Final = _PAGE // _WORD.size - 1
+_HEAD: Final = 2  # words before the ring: the worker, and the boot of the machine in which it began
+RING: Final = _PAGE // _WORD.size - _HEAD
+_FLOCK: Final = struct.Struct("hhqqi4x")  # `struct flock` of 64-bit Linux: type, whence, start, length, process
+_DESCRIPTION_LOCKS: Final = sys.platform == "linux" and sys.maxsize > 1 << 32
+_BUSY: Final = (errno.EAGAIN, errno.EACCES)
 
 _open_files: dict[str, Lanes] = {}
 _registry: Final = threading.Lock()  # held while a side file is opened or closed; nobody waits for anything inside
 
 
 class Lanes:
-    """The lanes of one side file, as this process sees them."""
+    """The lanes of one side file, as this process sees them. Every method may be called from any thread."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        self._descriptor = _open_side_file(path)
         self._own: set[int] = set()
-        self._pages: dict[int, mmap.mmap] = {}
+        self._marks: dict[int, Marks] = {}
         self._users = 0
+        self._by_description = _DESCRIPTION_LOCKS
         self._lock = threading.Lock()  # over lock, test and unlock: a process's own lock never stops itself
+        self.trouble: str | None = None
+        """Why the engines of this process are less safe than they should be, or `None`."""
 
     def take(self, lane: int) -> bool:
         """Hold this lane from now on; False if somebody has it."""
@@ -53,64 +68,178 @@ class Lanes:
             return True
 
     def give_up(self, lane: int) -> None:
+        """Let go of this lane, if this process holds it."""
         with self._lock:
             if lane in self._own:
                 self._own.discard(lane)
+                self._marks.pop(lane, None)
                 self._unlock(lane)
 
     def is_dead(self, lane: int) -> bool:
-        """Whether nobody holds this lane."""
+        """Whether nobody holds this lane. Never true of anything while the side file is not the one at its path."""
         with self._lock:
-            if lane in self._own or not self._try(lane):
+            if lane in self._own or not self._is_at_its_path() or not self._try(lane):
                 return False
             self._unlock(lane)
             return True
 
-    def page(self, lane: int, worker: int) -> Marks:
-        """The page of a lane that this process holds, made blank for this worker."""
+    def hold(self) -> None:
+        """Make sure that the lanes of this process are held, whatever was done to the side file: called at every beat,
+        and before anybody else is taken for dead.
+
+        A side file that was deleted or replaced is made or opened anew, and the lanes are taken in that one. What
+        cannot be mended is said in `trouble`.
+        """
         with self._lock:
-            page = self._pages.get(lane)
-            if page is None:
-                if os.fstat(self._descriptor).st_size < (lane + 1) * _PAGE:
-                    os.ftruncate(self._descriptor, (lane + 1) * _PAGE)
-                # Never closed before the descriptor is: mmap holds a duplicate, and closing that drops our locks.
-                page = self._pages[lane] = mmap.mmap(self._descriptor, _PAGE, offset=lane * _PAGE)
-        page[:] = bytes(_PAGE)
-        _WORD.pack_into(page, 0, worker)
-        return Marks(page)
+            if self._descriptor < 0:
+                return
+            try:
+                if not self._is_at_its_path():
+                    self._reopen()
+                lost = [lane for lane in sorted(self._own) if not self._try(lane)]
+            except (OSError, BadFile) as error:
+                self.trouble = f"the file that proves this process alive cannot be used: {error}"
+                return
+            self.trouble = None
+            if lost:
+                self.trouble = "another process holds the lock that proves this one alive, and may take its tasks"
+            for lane, marks in self._marks.items():
+                if marks.there and os.fstat(self._descriptor).st_size < (lane + 1) * _PAGE:
+                    self._cut_short(lane, marks)
+                elif not marks.there:
+                    self.trouble = NO_ROOM
+
+    def _cut_short(self, lane: int, marks: Marks) -> None:
+        """Somebody made the file shorter: give it back its length before a thread writes where there is none."""
+        self.trouble = "the file that notes which tasks have begun was cut short"
+        try:
+            self._blank(lane)
+        except OSError:
+            marks.page = bytearray(_PAGE)
+
+    def page(self, lane: int, worker: int) -> Marks:
+        """The page of a lane that this process holds, made blank for this worker.
+
+        Its space is written before it is mapped: a page that the file system has no room for would kill the process
+        at the first note. Without room the marks note nothing, `trouble` says so, and after a crash whatever this
+        engine has claimed counts as begun.
+        """
+        with self._lock:
+            marks = Marks()
+            try:
+                self._map(lane, worker, marks)
+            except OSError as error:
+                self.trouble = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"no marks: {error}"
+            self._marks[lane] = marks
+            return marks
 
     def begun(self, lane: int, worker: int) -> set[int] | None:
         """The tasks a dead worker's threads had begun of late; `None` if its page does not tell."""
-        data = self._read(lane)
-        words = [word for (word,) in _WORD.iter_unpack(data[: len(data) // _WORD.size * _WORD.size])]
-        if not words or words[0] != worker:
+        words = self._words(lane)
+        if len(words) <= _HEAD or words[0] != worker:
             return None
-        return {word for word in words[1:] if word}
+        return {word for word in words[_HEAD:] if word}
 
-    def _read(self, lane: int) -> bytes:
+    def since_boot(self, lane: int) -> bool:
+        """Whether the page of this lane was begun since the machine was started. An older one may lack marks that a
+        power cut took, while the claims are in the database."""
+        words = self._words(lane)
+        return len(words) > _HEAD and words[1] == _boot() != 0
+
+    # -- the side file -----------------------------------------------------------------------------------------------
+
+    def _is_at_its_path(self) -> bool:
+        if self._descriptor < 0:
+            return False
+        try:
+            own, there = os.fstat(self._descriptor), os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return False
+        return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)
+
+    def _reopen(self) -> None:
+        """Open what is at the path now, and keep the marks of the lanes of this process in that."""
+        before, self._descriptor = self._descriptor, _open_side_file(self._path)
+        os.close(before)
+        for lane, marks in self._marks.items():
+            self._map(lane, 0, marks)  # of no worker: what had begun before is not known here
+
+    def _map(self, lane: int, worker: int, marks: Marks) -> None:
+        self._blank(lane)
+        page = mmap.mmap(self._descriptor, _PAGE, offset=lane * _PAGE)
+        _WORD.pack_into(page, _WORD.size, _boot())
+        _WORD.pack_into(page, 0, worker)
+        marks.page = page  # the one before is closed when the last thread that writes to it has let go of it
+
+    def _blank(self, lane: int) -> None:
+        """Write a page of zeros, so that the file system gives it its space."""
+        blank, at = bytes(_PAGE), lane * _PAGE
+        if sys.platform == "win32":  # pragma: no cover
+            os.lseek(self._descriptor, at, os.SEEK_SET)
+            os.write(self._descriptor, blank)
+            return
+        done = 0
+        while done < _PAGE:
+            done += os.pwrite(self._descriptor, blank[done:], at + done)
+
+    def _words(self, lane: int) -> list[int]:
         if sys.platform == "win32":  # pragma: no cover
             with self._lock:
                 os.lseek(self._descriptor, lane * _PAGE, os.SEEK_SET)
-                return os.read(self._descriptor, _PAGE)
-        return os.pread(self._descriptor, _PAGE, lane * _PAGE)
+                data = os.read(self._descriptor, _PAGE)
+        else:
+            data = os.pread(self._descriptor, _PAGE, lane * _PAGE)
+        return [word for (word,) in _WORD.iter_unpack(data[: len(data) // _WORD.size * _WORD.size])]
 
     def _try(self, lane: int) -> bool:
+        """Take the lock of a lane; also one that this process has already. → whether it has it now."""
+        at = _LOCKS_AT + lane
         try:
             if sys.platform == "win32":  # pragma: no cover
-                os.lseek(self._descriptor, _LOCKS_AT + lane, os.SEEK_SET)
+                if lane in self._own:
+                    return True
+                os.lseek(self._descriptor, at, os.SEEK_SET)
                 msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
             else:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LOCKS_AT + lane)
-        except (BlockingIOError, PermissionError):
-            return False
+                self._set_lock(fcntl.F_WRLCK, at)
+        except OSError as error:
+            if error.errno in _BUSY:
+                return False
+            raise
         return True
 
     def _unlock(self, lane: int) -> None:
+        at = _LOCKS_AT + lane
         if sys.platform == "win32":  # pragma: no cover
-            os.lseek(self._descriptor, _LOCKS_AT + lane, os.SEEK_SET)
+            os.lseek(self._descriptor, at, os.SEEK_SET)
             msvcrt.locking(self._descriptor, msvcrt.LK_UNLCK, 1)
         else:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _LOCKS_AT + lane)
+            self._set_lock(fcntl.F_UNLCK, at)
+
+    if sys.platform != "win32":
+
+        def _set_lock(self, kind: int, at: int) -> None:
+            if self._by_description:
+                try:
+                    fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
+                    return
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    self._by_description = False  # a kernel or file system without them
+            how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+            fcntl.lockf(self._descriptor, how, 1, at)
+
+    def _close(self) -> None:
+        for marks in self._marks.values():
+            marks.close()
+        self._marks.clear()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+NO_ROOM: Final = "the disk is full: after a crash every task that is claimed here will count as begun"
 
 
 class Marks:
@@ -120,20 +249,87 @@ class Marks:
     end is not in the file yet is in it, whether its body was running or had returned.
     """
 
-    __slots__ = ("_next", "_page")
+    __slots__ = ("_next", "page")
 
-    def __init__(self, page: mmap.mmap) -> None:
-        self._page = page
+    def __init__(self) -> None:
+        self.page: mmap.mmap | bytearray = bytearray(_PAGE)
+        """Where it is noted: memory of this process alone where the file system has no room for more."""
         self._next = itertools.count().__next__  # one step for the interpreter: threads share it without a lock
+
+    @property
+    def there(self) -> bool:
+        """Whether what is noted outlives the process."""
+        return isinstance(self.page, mmap.mmap)
 
     def begin(self, task_id: int) -> None:
         """This task's body is about to begin. From any thread; costs no system call."""
-        _WORD.pack_into(self._page, (1 + self._next() % RING) * _WORD.size, task_id)
+        _WORD.pack_into(self.page, (_HEAD + self._next() % RING) * _WORD.size, task_id)
+
+    def close(self) -> None:
+        page, self.page = self.page, bytearray(_PAGE)
+        if isinstance(page, mmap.mmap):
+            page.close()
+
+
+def _open_side_file(path: str) -> int:
+    """Open or make the side file, for its owner alone. `BadFile` if anything else is at its path: nothing of that is
+    followed, waited for or changed."""
+    wanted = os.O_RDWR | os.O_CREAT
+    for flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+        wanted |= getattr(os, flag, 0)
+    try:
+        descriptor = os.open(path, wanted, 0o600)
+    except OSError as error:
+        reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise BadFile(path, f"the file beside the database cannot be used: {reason}") from error
+    try:
+        found = os.fstat(descriptor)
+        reason = _objection(path, found)
+        if reason is not None:
+            raise BadFile(path, f"the file beside the database cannot be used: {reason}")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _objection(path: str, found: os.stat_result) -> str | None:
+    """What makes an open file none of ours, in words."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no regular file"
+    if found.st_nlink > 1:
+        return "it has another name, and may be somebody's file"
+    if hasattr(os, "geteuid"):
+        try:
+            owner = os.stat(path.removesuffix(_SUFFIX)).st_uid
+        except OSError:
+            owner = found.st_uid
+        if found.st_uid not in (os.geteuid(), owner):
+            return "it belongs to another user"
+    return None
+
+
+_booted: int | None = None
+
+
+def _boot() -> int:
+    """A number that stays the same until the machine is started again; 0 where that cannot be known."""
+    global _booted
+    if _booted is None:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+                _booted = zlib.crc32(file.read()) or 1
+        except OSError:
+            _booted = 0
+    return _booted
+
+
+_SUFFIX: Final = "-taskcore"
 
 
 def lanes_of(database: str) -> Lanes:
-    """The lanes beside this database file; give them back with `leave`."""
-    path = os.path.realpath(database) + "-taskcore"
+    """The lanes beside this database file; give them back with `leave`. `BadFile`."""
+    path = os.path.realpath(database) + _SUFFIX
     with _registry:
         lanes = _open_files.get(path)
         if lanes is None:
@@ -148,15 +344,18 @@ def leave(lanes: Lanes) -> None:
         lanes._users -= 1
         if lanes._users == 0 and not lanes._own:
             _open_files.pop(lanes._path, None)
-            for page in lanes._pages.values():
-                page.close()
-            os.close(lanes._descriptor)
+            lanes._close()
 
 
 def _forked() -> None:
-    """In a child: the locks are the parent's, and so are its lanes. Nothing is closed: the descriptors are shared."""
+    """In a child: the locks are the parent's, and must end with it. A description that a child still has open would
+    keep them; the parent's own descriptor is untouched by this."""
     global _registry
     _registry = threading.Lock()  # type: ignore[misc]
+    for lanes in _open_files.values():
+        lanes._lock = threading.Lock()
+        lanes._own.clear()
+        lanes._close()
     _open_files.clear()
 
 

@@ -135,14 +135,15 @@ def asked(connection: sqlite3.Connection, tasks: Collection[int]) -> list[tuple[
 def bury(tx: Transaction, lanes: Lanes, now: float) -> int:
     """Take back the tasks of every engine whose process is gone. → how many engines.
 
-    What had begun has lapsed. What was only claimed ahead is given back as if it had never been claimed, but for tasks
-    that may run at most once: those count as begun, since a power cut may take a mark and leave the claim.
+    What had begun has lapsed. What was only claimed ahead is given back as if it had never been claimed. After a power
+    cut, which may take a mark and leave the claim, tasks that may run at most once count as begun all the same.
     """
+    lanes.hold()
     dead = [(worker, lane) for worker, lane in tx.execute(_ALIVE).fetchall() if lanes.is_dead(lane)]
     for worker, lane in dead:
-        begun = lanes.begun(lane, worker)
+        begun, certain = lanes.begun(lane, worker), lanes.since_boot(lane)
         rows = tx.execute(_OF_WORKER, (worker,)).fetchall()
-        lapsed = [task for task, _, once in rows if begun is None or once or task in begun]
+        lapsed = [task for task, _, once in rows if begun is None or task in begun or (once and not certain)]
         gone = set(lapsed)
         moves.give_back(tx, [(task, token) for task, token, _ in rows if task not in gone], now)
         if lapsed:
