@@ -89,7 +89,7 @@ from taskcore.store import process_locks
 lanes = process_locks.lanes_of(sys.argv[1].removesuffix("-taskcore"))
 lanes.take(0); lanes.page(0, 1)
 if not (child := os.fork()):
-    sys.stdout.close(); time.sleep(60); os._exit(0)
+    os.close(1); time.sleep(60); os._exit(0)
 print(child, flush=True); os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", code, side], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
