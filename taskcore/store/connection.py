@@ -24,7 +24,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FORKED: Final = "this engine belongs to the process that forked; open one of your own here"
-_GONE: Final = (-1, -1)
+_REPLACED: Final = "the file was deleted or replaced while it was open"
+_LOG_GONE: Final = (
+    "its log, the file that ends in -wal, was deleted or replaced while it was open; "
+    "what is not confirmed is not stored"
+)
 _files: Final[weakref.WeakSet[File]] = weakref.WeakSet()
 
 
@@ -87,6 +91,9 @@ class File:
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._log_path = "" if self.in_memory else os.path.realpath(path) + "-wal"
+        self._log: tuple[int, int] | None = None  # its identity, known from the first commit on
+        self._gone: str | None = None  # why commits of this connection go nowhere
         self._checked_until = 0.0  # monotonic; when to look next whether the path still leads to the open file
         self._polled: int | None = None
         self._open(statuses)
@@ -114,17 +121,8 @@ class File:
         self._birth = Transaction(connection, self.known)
         self._birth.freed = True
         """What is told of each task that `bear` stored: always the same."""
-        self._identity = self._stat()
+        self._identity = None if self.in_memory else _identity(self.path)
         self._checked_until = clock.monotonic() + 0.5
-
-    def _stat(self) -> tuple[int, int] | None:
-        if self.in_memory:
-            return None
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
 
     # -- using ------------------------------------------------------------------------------------------------------
 
@@ -144,6 +142,9 @@ class File:
                     result = work(tx, *args, **kwargs)
                     committing = True
                     patiently(connection.execute, "COMMIT")
+                    if self._log_path and not self._log_stands():
+                        committing = False
+                        self.check_identity()
                 except (sqlite3.DatabaseError, MemoryError) as error:
                     self.known.forget()
                     committing = False
@@ -173,7 +174,10 @@ class File:
             self.check_identity()
         with self._lock:
             tx = self.current
-            return self._once(self._ready().execute if tx is None else tx.execute, sql, values)
+            changed = self._once(self._ready().execute if tx is None else tx.execute, sql, values)
+            if tx is None and self._log_path and not self._log_stands():
+                self.check_identity()
+            return changed
 
     def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[Any]) -> int:
         try:
@@ -207,6 +211,8 @@ class File:
                     if not self._once(connection.execute, sql, (task_id, kind_id, *values, task_id)):
                         committing = False
                         return None
+                    if self._log_path and not self._log_stands():
+                        self.check_identity()
                     known.last_id = task_id
                 except (sqlite3.Error, BadFile, MemoryError):
                     committing = False
@@ -261,7 +267,9 @@ class File:
             if commit:
                 try:
                     patiently(connection.execute, "COMMIT")
-                except (sqlite3.Error, MemoryError):
+                    if self._log_path and not self._log_stands():
+                        self.check_identity()
+                except (sqlite3.Error, MemoryError, BadFile):
                     commit = False
                     raise
         finally:
@@ -312,13 +320,30 @@ class File:
             self._lock.release()
 
     def check_identity(self) -> None:
-        """Refuse to go on when the path no longer leads to the file that is open: commits would go nowhere."""
-        if self._stat() != self._identity:
-            self._identity = _GONE
-        if self._identity is _GONE:
+        """Refuse to go on when the path no longer leads to the files that are open: commits would go nowhere."""
+        if self._gone is None and not self.in_memory:
+            if _identity(self.path) != self._identity:
+                self._gone = _REPLACED
+            elif self._log is not None:
+                self._log_stands()
+        if self._gone is not None:
             self._checked_until = 0.0
-            raise BadFile(self.path, "the file was deleted or replaced while it was open")
+            raise BadFile(self.path, self._gone)
         self._checked_until = clock.monotonic() + 0.5
+
+    def _log_stands(self) -> bool:
+        """Whether the log that was just written to is the one that others read. Asked after each commit, before anybody
+        is told of it.
+
+        A program that opens and closes the database file itself drops SQLite's locks on POSIX. Another process may
+        then take itself for the last one, and delete the log under this connection.
+        """
+        found = _identity(self._log_path)
+        if self._log is None and found is not None:
+            self._log = found
+        if found is None or found != self._log:
+            self._gone = _LOG_GONE
+        return self._gone is None
 
     def close(self) -> None:
         with self._lock:
@@ -333,14 +358,14 @@ class File:
         if self._connection is not None and self._usable:
             if self._transaction is None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
-            if self._identity is _GONE:
+            if self._gone is not None:
                 self.check_identity()
             return self._connection
         if self._closed:
             raise EngineClosed(self.path)
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
-        self._connection = opening.connect(self.path, full=self._full)
+        self._connection, self._log = opening.connect(self.path, full=self._full), None
         self.known.forget()
         return self._connection
 
@@ -402,6 +427,15 @@ class File:
         self.known.forget()
         self.known.learn(connection, version)
         self.known.last_id = max(last_id, self.known.last_id)  # a handle of what never was must be no other task's
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file the path leads to, if there is one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _before_fork() -> None:

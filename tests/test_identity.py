@@ -1,0 +1,105 @@
+"""What was acknowledged is in the file: an engine whose file or log is taken away under it confirms nothing more."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from taskcore import BadFile, Engine
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "tasks.db"
+
+
+def by_submit(engine):
+    engine.submit("a")
+
+
+def by_submit_with_a_key(engine):
+    engine.task("b").options(key="k").submit()
+
+
+def by_transaction(engine):
+    with engine.transaction():
+        engine.submit("c")
+
+
+def by_job(engine):
+    with engine.job("d"):
+        pass
+
+
+def by_claim(engine):
+    engine.claim("a")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("write", [by_submit, by_submit_with_a_key, by_transaction, by_job, by_claim])
+def test_nothing_is_confirmed_once_the_log_was_deleted(path, write):
+    engine = Engine(path, workers=0)
+    engine.submit("a")
+    os.unlink(f"{path}-wal")  # a "clean-up" of odd files
+    with pytest.raises(BadFile, match="-wal, was deleted or replaced"):
+        write(engine)
+    assert engine.health.startswith("stopped: its log")
+    with pytest.raises(BadFile):
+        engine.tasks.counts()
+    engine.close()
+
+
+def test_whoever_waits_for_a_result_is_told_that_the_log_is_gone(path):
+    engine, running, go = Engine(path, workers=1), threading.Event(), threading.Event()
+
+    @engine.task
+    def slow():
+        running.set()
+        assert go.wait(PATIENCE)
+        return "never stored"
+
+    future = slow.submit()
+    assert running.wait(PATIENCE)
+    os.unlink(f"{path}-wal")
+    go.set()
+    with pytest.raises(BadFile, match="-wal"):
+        future.result(PATIENCE)
+    engine.close()
+
+
+def test_a_program_that_reads_its_own_file_and_another_that_closes_it_lose_nothing_that_was_confirmed(path):
+    """Reading drops SQLite's locks, so the other process takes itself for the last one and deletes the log."""
+    engine = Engine(path, workers=0)
+    confirmed = [engine.submit("a").id]
+    path.read_bytes()
+    close = "import sys, taskcore; taskcore.Engine(sys.argv[1], workers=0).close()"
+    subprocess.run([sys.executable, "-c", close, path], check=True, timeout=PATIENCE)
+    with pytest.raises(BadFile):
+        for _ in range(3):
+            confirmed.append(engine.submit("a").id)
+    engine.close()
+    with Engine(path, workers=0) as again:
+        assert {task.id for task in again.tasks} >= set(confirmed)
+
+
+def test_the_log_may_go_while_nobody_has_the_file_open_and_comes_back(path):
+    with Engine(path, workers=0) as engine:
+        engine.submit("a")
+    assert not os.path.exists(f"{path}-wal")
+    with Engine(path, workers=0) as engine:
+        engine.submit("a")
+        assert engine.tasks.counts() == {"ready": 2}
+
+
+def test_two_engines_of_one_process_on_one_file_go_on_when_one_of_them_closes(path):
+    first, second = Engine(path, workers=0), Engine(path, workers=0)
+    first.submit("a")
+    second.submit("a")
+    first.close()
+    second.submit("a")
+    assert second.tasks.counts() == {"ready": 3}
+    second.close()
