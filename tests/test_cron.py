@@ -790,3 +790,10 @@ def test_a_period_is_finite_and_more_than_nothing(every):
 def test_a_period_of_another_type_is_a_type_error(every):
     with pytest.raises(TypeError, match=r"a period is a number of seconds or text such as '5m', not "):
         period(every)
+
+
+@pytest.mark.parametrize("text", ["1w" + " " * 100_000 + "x", "1" * 100_000, "1." * 50_000, "1d" * 50_000])
+def test_a_long_text_that_is_no_period_is_refused_at_once(text):
+    """No pattern backtracks: this took minutes once."""
+    with pytest.raises(ValueError, match="is not a period"):
+        period(text)

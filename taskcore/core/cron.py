@@ -49,7 +49,8 @@ _WORDS: Final = {
 
 _ITEM: Final = re.compile(r"(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)(?:/([0-9]+))?")
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
-_PERIOD: Final = re.compile(r"\s*".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _UNITS))
+# No part ever gives back what it took (`++`): a text that is no period is refused in one pass, however long it is.
+_PERIOD: Final = re.compile("".join(rf"(?:([0-9]++(?:\.[0-9]++)?+){unit}\s*+)?" for unit in _UNITS))
 
 _LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MONTHS_ENOUGH: Final = 41 * 12

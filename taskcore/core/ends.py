@@ -10,9 +10,20 @@ def seconds(value: object, what: str) -> float:
     """A duration in seconds as a float; `TypeError` or `ValueError` naming `what` where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} is a number of seconds, not {value!r}")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{what} is a finite number of seconds from 0 on, not {value!r}")
-    return float(value)
+    try:
+        length = float(value)
+    except OverflowError:
+        length = math.inf
+    if not 0 <= length < math.inf:
+        raise ValueError(f"{what} is a finite number of seconds from 0 on, not {_shown(value)}")
+    return length
+
+
+def _shown(value: float) -> str:
+    """A number as it was said; of one with very many digits, how many."""
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return f"a whole number of {len(str(min(abs(value), 10**4000)))} digits or more"
+    return repr(value)
 
 
 class Done:

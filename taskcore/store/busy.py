@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 import sqlite3
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
 from taskcore.core import clock
+from taskcore.core.errors import EngineClosed
+from taskcore.core.logger import tell
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,16 +34,55 @@ def data_version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def patiently(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call until no other process is in the way.
+class Patience:
+    """How the threads of one engine wait until no other process is in the way.
 
     SQLite's own waiting sleeps up to 100 ms at a time and lets a busy writer starve the others; short random naps
-    share the file evenly. It has no deadline: a locked file is never the outcome of a task.
+    share the file evenly. There is no deadline but that of a close: a locked file is never the outcome of a task.
     """
-    while True:
+
+    __slots__ = ("ends_at", "path", "since")
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self.since: float | None = None
+        """Since when somebody waits now, by the machine's clock for durations; `None` if nobody does. One thread at a
+        time waits: it holds the lock over the connection."""
+        self.ends_at = math.inf
+        """From when on nobody waits any more, by the same clock: the engine is being closed."""
+
+    def __call__(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call until no other process is in the way. `EngineClosed` from `ends_at` on."""
         try:
             return work(*args, **kwargs)
         except sqlite3.OperationalError as error:
             if code(error) not in BUSY:
                 raise
-        clock.pause(random.uniform(0.0002, 0.002))
+        self.since = began = clock.monotonic()
+        told = False
+        try:
+            while True:
+                waited = clock.monotonic() - began
+                if clock.monotonic() >= self.ends_at:
+                    why = f"another program has kept the file locked for {waited:.1f} s"
+                    raise EngineClosed(self.path, why)
+                if waited > WORTH_TELLING and not told:
+                    told = True
+                    tell(logging.WARNING, "%s: another program has kept it locked for %.0f s", self.path, waited)
+                clock.pause(random.uniform(0.0002, 0.002))
+                try:
+                    return work(*args, **kwargs)
+                except sqlite3.OperationalError as error:
+                    if code(error) not in BUSY:
+                        raise
+        finally:
+            self.since = None
+
+
+WORTH_TELLING: Final = 3.0
+"""Seconds of waiting for another program after which a sentence says so."""
+
+
+def patiently(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The same for what belongs to no open file: the opening itself, in any number of threads."""
+    return Patience()(work, *args, **kwargs)

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.store import opening, schema
-from taskcore.store.busy import BROKEN, BUSY, code, data_version, patiently
+from taskcore.store.busy import BROKEN, BUSY, Patience, code, data_version
 from taskcore.store.cache import Known
 
 P = ParamSpec("P")
@@ -96,6 +96,7 @@ class File:
         self._gone: str | None = None  # why commits of this connection go nowhere
         self._checked_until = 0.0  # monotonic; when to look next whether the path still leads to the open file
         self._polled: int | None = None
+        self._patiently = Patience(path)
         self._open(statuses)
         _files.add(self)
 
@@ -110,8 +111,8 @@ class File:
             connection = opening.connect(self.path, full=self._full)
             try:
                 opening.prepare(connection, self.path, in_memory=self.in_memory, statuses=statuses)
-                self._polled = patiently(data_version, connection)
-                patiently(self.known.learn, connection, self._polled)
+                self._polled = self._patiently(data_version, connection)
+                self._patiently(self.known.learn, connection, self._polled)
             except BaseException:
                 connection.close()
                 raise
@@ -141,7 +142,7 @@ class File:
                     tx = self._begin(connection)
                     result = work(tx, *args, **kwargs)
                     committing = True
-                    patiently(connection.execute, "COMMIT")
+                    self._patiently(connection.execute, "COMMIT")
                     if self._log_path and not self._log_stands():
                         committing = False
                         self.check_identity()
@@ -187,7 +188,7 @@ class File:
                 raise BadFile(self.path, opening.reason(error)) from error
             if code(error) not in BUSY:
                 raise
-        return patiently(execute, sql, values).rowcount
+        return self._patiently(execute, sql, values).rowcount
 
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
         """A task that is ready at once, as a transaction of its own, at half the price of `write`.
@@ -234,7 +235,7 @@ class File:
         with self._lock:
             connection = self._ready()
             try:
-                return patiently(work, connection, *args, **kwargs)
+                return self._patiently(work, connection, *args, **kwargs)
             except sqlite3.DatabaseError as error:
                 if code(error) in BROKEN:
                     raise BadFile(self.path, opening.reason(error)) from error
@@ -266,7 +267,7 @@ class File:
                 raise RuntimeError("a statement inside made SQLite roll the transaction back: nothing of it is stored")
             if commit:
                 try:
-                    patiently(connection.execute, "COMMIT")
+                    self._patiently(connection.execute, "COMMIT")
                     if self._log_path and not self._log_stands():
                         self.check_identity()
                 except (sqlite3.Error, MemoryError, BadFile):
@@ -289,6 +290,8 @@ class File:
         finally:
             if self._transaction is not None:
                 self._transaction, self._owner = None, None
+                if self._closed:
+                    self._close()
                 release()
 
     @property
@@ -300,7 +303,7 @@ class File:
         if tx is not None and connection is not None and not connection.in_transaction:
             # `OR ROLLBACK`, a trigger or a full disk. What follows would commit by itself: `leave` will take it back.
             tx.doomed = True
-            patiently(connection.execute, "BEGIN IMMEDIATE")
+            self._patiently(connection.execute, "BEGIN IMMEDIATE")
         return tx
 
     def changed(self) -> bool:
@@ -309,12 +312,12 @@ class File:
             return False
         try:
             connection = self._ready()
-            version = patiently(data_version, connection)
+            version = self._patiently(data_version, connection)
             if version == self._polled:
                 return False
             self._polled = version
             if self._transaction is None:
-                patiently(self.known.learn, connection, version)
+                self._patiently(self.known.learn, connection, version)
             return True
         finally:
             self._lock.release()
@@ -345,24 +348,52 @@ class File:
             self._gone = _LOG_GONE
         return self._gone is None
 
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            _files.discard(self)
-            if self._connection is not None and self._usable:
-                self._connection.close()
-            self._connection = None
+    @property
+    def locked_since(self) -> float | None:
+        """Since when a thread of this engine waits for another program to let go of the file, by the machine's clock
+        for durations; `None` if none does."""
+        return self._patiently.since
+
+    def stop_waiting(self, at: float) -> None:
+        """From then on, by the machine's clock for durations, nobody waits for another program: `EngineClosed`."""
+        self._patiently.ends_at = at
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the calling thread is inside a call of this file: a signal handler that interrupted it. What the
+        interrupted call holds is not let go of before the handler returns."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined] # as `threading.Condition` asks
+        return owned
+
+    def close(self, timeout: float = -1.0) -> bool:
+        """Close the connection. → whether that was possible within `timeout` s (-1: however long it takes); if not,
+        the thread that is inside a call closes it at the end of that."""
+        self._closed = True
+        _files.discard(self)
+        if self.interrupted or not self._lock.acquire(timeout=timeout):
+            return False
+        try:
+            self._close()
+        finally:
+            self._lock.release()
+        return True
+
+    def _close(self) -> None:
+        if self._connection is not None and self._usable:
+            self._connection.close()
+        self._connection = None
 
     def _ready(self) -> sqlite3.Connection:
         """The connection, made anew if a fork closed it."""
+        if self._closed and self._transaction is None:
+            self._close()
+            raise EngineClosed(self.path)
         if self._connection is not None and self._usable:
             if self._transaction is None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
             if self._gone is not None:
                 self.check_identity()
             return self._connection
-        if self._closed:
-            raise EngineClosed(self.path)
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
         self._connection, self._log = opening.connect(self.path, full=self._full), None
@@ -380,7 +411,7 @@ class File:
         except sqlite3.OperationalError as error:
             if code(error) not in BUSY:
                 raise
-            patiently(connection.execute, "BEGIN IMMEDIATE")
+            self._patiently(connection.execute, "BEGIN IMMEDIATE")
         version = data_version(connection)
         if version != self.known.version:
             self.known.learn(connection, version)
