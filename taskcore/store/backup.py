@@ -1,0 +1,78 @@
+"""A whole copy of the file, made while it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Final
+
+from taskcore.core.errors import BadFile
+from taskcore.store.busy import patiently
+
+PAGES: Final = 2000
+"""Pages that are copied at a time, about 8 MB."""
+
+
+def write(source: sqlite3.Connection, path: str, progress: Callable[[int, int], object] | None = None) -> None:
+    """Copy what this connection reads to the path: readable by the owner alone, and there as a whole or not at all.
+
+    The connection belongs to the caller alone; it reads one moment of the file, and nobody waits for that. An earlier
+    backup at the path is replaced in one step. `progress(copied, pages)` is called now and then. `FileExistsError`
+    for anything at the path that is no plain file, or has a log beside it and so is in use.
+    """
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+        raise FileExistsError(f"{path} is no plain file that a backup may replace")
+    own = source.execute("PRAGMA database_list").fetchone()[2]
+    if own and os.path.exists(path) and os.path.samefile(own, path):
+        raise FileExistsError(f"{path} is the file itself")
+    if os.path.exists(f"{path}-wal"):
+        raise FileExistsError(f"{path} is a database in use, with a log beside it: a backup does not replace that")
+    part = f"{path}.{os.getpid()}-{os.urandom(3).hex()}.part"
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _copy(source, part, progress)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _copy(source: sqlite3.Connection, part: str, progress: Callable[[int, int], object] | None) -> None:
+    def tell(_: int, remaining: int, total: int) -> None:
+        if progress is not None:
+            progress(total - remaining, total)
+
+    target = sqlite3.connect(part, isolation_level=None)
+    try:
+        begun = not source.in_transaction
+        if begun:
+            source.execute("BEGIN")
+        try:
+            patiently(lambda: source.execute("SELECT count(*) FROM sqlite_master").fetchall())  # the moment begins here
+            source.backup(target, pages=PAGES, progress=tell)
+        finally:
+            if begun and source.in_transaction:
+                source.execute("ROLLBACK")
+        # In one file, without a log beside it: what is handed over must not depend on a second file.
+        target.execute("PRAGMA journal_mode = DELETE").fetchall()
+        (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise BadFile(part, f"the copy is damaged, as the file is: {found}")
+    finally:
+        target.close()
+
+
+def _sync_folder(path: str) -> None:
+    """Make the new name last, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
