@@ -193,9 +193,9 @@ def asleep(engine, task, **why):
     def work(tx):
         from taskcore.store import moves
 
-        assert moves.report(tx, Suspension(claim.task.id, token, **why), engine._now())
+        assert moves.report(tx, Suspension(claim.task.id, token, **why), engine._context.now())
 
-    engine._write(work)
+    engine._context.write(work)
 
 
 def test_a_sleeper_that_nobody_wakes_is_found_and_cancel_and_rerun_mend_it(engine, spoil):

@@ -384,7 +384,7 @@ def end(engine, clock, future, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_child_that_ends_in_any_way_wakes_its_parent_once(inline, clock, way):
     """Before it waits, while it sleeps, or while it is on its way from the one to the other."""
-    house, runs, children = inline._stage.house, [], []
+    house, runs, children = inline._context.stage.house, [], []
     robot = inline.task("robot", max_lapses=0)
 
     def body(when):

@@ -326,7 +326,7 @@ def test_a_task_that_runs_again_says_what_went_wrong_before(engine, clock):
 
 def test_what_only_a_process_can_know_is_told_too(engine):
     task = engine.task("f").options(avoid_failed_worker=True).submit()
-    facts, _, now = outlook.of(engine, task.id)
+    facts, _, now = outlook.of(engine._context, task.id)
     busy = outlook.Here(full=True, alone=True)
     assert explain.sentence(facts, busy, now) == "ready: it is next, when a thread is free, and runs alone"
     assert explain.sentence(facts, outlook.Here(registered=False, others=2), now) == (
@@ -335,7 +335,7 @@ def test_what_only_a_process_can_know_is_told_too(engine):
     avoided = explain.sentence(dataclasses.replace(facts, avoids=True), outlook.Here(), now)
     assert avoided == "ready, but it failed on this worker, which it is to avoid"
     claim(engine, "f")
-    facts, _, now = outlook.of(engine, task.id)
+    facts, _, now = outlook.of(engine._context, task.id)
     gone = dataclasses.replace(facts, own=facts.own._replace(lane=0))
     assert explain.sentence(gone, outlook.Here(dead=True), now) == (
         "running for 0 s on 'robot'; its process is gone, and the next engine that looks takes it back"
@@ -604,7 +604,7 @@ def test_every_read_of_it_is_by_an_index(engine):
     for name, statement in text.items():
         values = dict.fromkeys(("kinds", "priority", "ahead", "id")) if ":kinds" in statement else None
         values = values or [1] * statement.count("?")
-        plan = engine._read(lambda c, s=statement, v=values: c.execute(f"EXPLAIN QUERY PLAN {s}", v).fetchall())
+        plan = engine._context.read(lambda c, s=statement, v=values: c.execute(f"EXPLAIN QUERY PLAN {s}", v).fetchall())
         for step in (row[3] for row in plan):
             scanned = step.removeprefix("SCAN ").split()[0] if step.startswith("SCAN ") else None
             assert scanned in (None, "named", "k", "above", "(subquery-1)") or "USING" in step, (name, step)

@@ -240,7 +240,7 @@ class Walk:
         return "nothing"
 
     def fetch(self, sql):
-        return self.engine._read(lambda connection: connection.execute(sql).fetchall())
+        return self.engine._context.read(lambda connection: connection.execute(sql).fetchall())
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -409,7 +409,7 @@ class Walk:
             options["until"] = self.clock.now() + r.choice([0, 10, 60])
         why = suspension.waiting_for("go") if kind == "signal" else kind
         end = Suspension(task, row.token, why, **options)
-        assert self.engine._write(moves.report, end, self.clock.now())
+        assert self.engine._context.write(moves.report, end, self.clock.now())
         self.check("suspend")
         return f"#{task} waits for {why} {options}"
 

@@ -435,7 +435,7 @@ def forks_inside_a_block(path):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
         db.execute("INSERT INTO mine VALUES (3)")
     assert first.result(20) == 1
-    say(*(n for (n,) in engine._read(lambda c: c.execute("SELECT n FROM mine ORDER BY n").fetchall())))
+    say(*(n for (n,) in engine._context.read(lambda c: c.execute("SELECT n FROM mine ORDER BY n").fetchall())))
     engine.shutdown()
 
 

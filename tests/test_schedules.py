@@ -855,14 +855,14 @@ def test_a_schedule_that_is_defined_while_the_engine_idles_is_heard_of(opened, c
     engine = opened()
     engine.start()
     turns(engine)
-    write = engine._write
+    write = engine._context.write
 
     def write_and_turn(*args):
         found = write(*args)
         engine._scheduler.turn()
         return found
 
-    monkeypatch.setattr(engine, "_write", write_and_turn)
+    monkeypatch.setattr(engine._context, "write", write_and_turn)
     ticks(engine, 60)
     clock.advance(60)
     engine._scheduler.turn()

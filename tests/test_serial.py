@@ -481,6 +481,6 @@ def test_two_of_one_value_never_run_at_a_time_whatever_is_done_to_them(engine, c
 
 
 def value_of(engine, task_id):
-    return engine._read(
+    return engine._context.read(
         lambda connection: connection.execute("SELECT serial FROM taskcore_task WHERE id = ?", (task_id,)).fetchall()
     )

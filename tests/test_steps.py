@@ -504,7 +504,7 @@ def test_an_older_count_of_items_on_its_way_into_the_file_never_replaces_a_newer
                     on_its_way.append(pending)
                 run.step("s", int)
             if n == 4:
-                inline._write(write_notes, on_its_way[0], 0.0)
+                inline._context.write(write_notes, on_its_way[0], 0.0)
                 stumble()
 
     task(inline, body).submit().result()

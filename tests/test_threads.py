@@ -211,7 +211,7 @@ def test_threads_may_call_everything_at_once(path, threads):
             with contextlib.suppress(*EXPECTED):
                 future.result(PATIENCE)
         stray = "SELECT count(*) FROM mine WHERE task > (SELECT max(id) FROM taskcore_task)"
-        assert engine._read(lambda c: c.execute(stray).fetchone()) == (0,)
+        assert engine._context.read(lambda c: c.execute(stray).fetchone()) == (0,)
         assert_the_pool_is_whole(engine, 3)
     assert wrongs(path) == [], seed
 

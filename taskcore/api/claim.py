@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from taskcore.api.context import Context
 from taskcore.api.settings import lease_of
 from taskcore.body import outcome
 from taskcore.core.ends import Done, seconds
@@ -16,9 +17,6 @@ from taskcore.store.connection import Transaction
 from taskcore.store.moves import Failure, Success
 from taskcore.store.process_locks import Lanes
 
-if TYPE_CHECKING:
-    from taskcore.api.desk import Desk
-
 
 class Claim:
     """Made by `engine.claim`. Its lease ends by time only: report, or `extend`, before `expires_at`.
@@ -26,11 +24,11 @@ class Claim:
     Every verb on a claim that is no longer held raises `LeaseLost` and changes nothing.
     """
 
-    def __init__(self, engine: Desk, task: Task, about: outcome.Claim) -> None:
+    def __init__(self, context: Context, task: Task, about: outcome.Claim) -> None:
         self.task = task
         """As claimed, with the values of its arguments."""
         self.expires_at: float = task.greenfield or 0.0
-        self._engine = engine
+        self._context = context
         self._about = about
 
     @property
@@ -40,9 +38,9 @@ class Claim:
 
     def extend(self, seconds_: float) -> float:
         """Hold it for that many seconds from now, and never for less than before. → the new `expires_at`."""
-        now, about = self._engine._now(), self._about
+        now, about = self._context.now(), self._about
         until = now + seconds(seconds_, "the extension")
-        end: float | None = self._engine._write(_swept, now, moves.extend, about.id, about.token, until)
+        end: float | None = self._context.write(_swept, now, moves.extend, about.id, about.token, until)
         if end is None:
             raise LeaseLost(about.id, about.token)
         self.expires_at = end
@@ -51,8 +49,8 @@ class Claim:
     def succeed(self, result: Any = None, status: str | None = None) -> None:
         """It is done. `status`: a label of yours, of phase succeeded or failed. `TypeError` if the result can't be
         stored."""
-        engine = self._engine
-        self._report(outcome.returned(self._about, Done(result, status), engine._statuses(), engine._codec.encode))
+        context = self._context
+        self._report(outcome.returned(self._about, Done(result, status), context.statuses, context.codec.encode))
 
     def fail(self, error: str | BaseException, retry: bool = True) -> None:
         """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception."""
@@ -77,8 +75,8 @@ class Claim:
         self._report(Failure(self._about.id, self._about.token, "give back"))
 
     def _report(self, end: Success | Failure) -> None:
-        now = self._engine._now()
-        if not self._engine._write(_swept, now, _end, end, now):
+        now = self._context.now()
+        if not self._context.write(_swept, now, _end, end, now):
             raise LeaseLost(self._about.id, self._about.token)
 
     def __repr__(self) -> str:
@@ -103,16 +101,16 @@ def _swept(tx: Transaction, now: float, work: Any, *args: Any) -> Any:
 # -- making them ----------------------------------------------------------------------------------------------------
 
 
-def take(engine: Desk, names: tuple[str, ...], n: int, lease: float | None, worker: str | None) -> list[Claim]:
+def take(context: Context, names: tuple[str, ...], n: int, lease: float | None, worker: str | None) -> list[Claim]:
     """`Engine.claim`."""
     for name in names:
         text("a name", name)
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"n is a whole number from 1 on, not {n!r}")
-    length = engine._lease if lease is None else lease_of(lease)
-    who = engine.name if worker is None else text("worker", worker)
-    found = engine._write(_take, engine._lanes, names, n, engine._now(), length, who)
-    return [_made(engine, row, claimed) for row, claimed in found]
+    length = context.lease if lease is None else lease_of(lease)
+    who = context.name if worker is None else text("worker", worker)
+    found = context.write(_take, context.lanes, names, n, context.now(), length, who)
+    return [_made(context, row, claimed) for row, claimed in found]
 
 
 def _take(
@@ -134,16 +132,16 @@ def _take(
     return [(rows[task_id], task) for task_id, task in claimed.items()]
 
 
-def find(engine: Desk, token: str) -> Claim:
+def find(context: Context, token: str) -> Claim:
     """`Engine.claimed`."""
     task_id, _, number = token.partition(".") if isinstance(token, str) else ("", "", "")
     if not (task_id.isdecimal() and number.isdecimal()):
         raise ValueError(f"{token!r} is no claim's token")
-    now = engine._now()
-    found = engine._write(_swept, now, _holding, int(task_id), int(number))
+    now = context.now()
+    found = context.write(_swept, now, _holding, int(task_id), int(number))
     if found is None:
         raise LeaseLost(int(task_id), int(number))
-    return _made(engine, *found)
+    return _made(context, *found)
 
 
 def _holding(tx: Transaction, task_id: int, token: int) -> tuple[queries.Row, moves.Claimed] | None:
@@ -151,11 +149,11 @@ def _holding(tx: Transaction, task_id: int, token: int) -> tuple[queries.Row, mo
     return None if claimed is None else (queries.rows(tx, [task_id])[0], claimed)
 
 
-def _made(engine: Desk, row: queries.Row, claimed: moves.Claimed) -> Claim:
-    kind = engine._file.known.kinds[claimed.kind]
-    newest = engine._definitions.get(kind.name) or engine._elsewhere.get(kind.name) or elsewhere(kind.name, Options())
+def _made(context: Context, row: queries.Row, claimed: moves.Claimed) -> Claim:
+    kind = context.file.known.kinds[claimed.kind]
+    newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
     about = outcome.Claim(
-        claimed.id, claimed.token, claimed.failures, kind, engine._scheduler.definition(kind, newest)
+        claimed.id, claimed.token, claimed.failures, kind, context.scheduler.definition(kind, newest)
     )
-    args, kwargs = engine._stage.arguments(claimed)
-    return Claim(engine, replace(queries.task_of(row, engine._codec), args=args, kwargs=kwargs), about)
+    args, kwargs = context.stage.arguments(claimed)
+    return Claim(context, replace(queries.task_of(row, context.codec), args=args, kwargs=kwargs), about)

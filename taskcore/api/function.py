@@ -1,31 +1,31 @@
-"""`TaskFunction`: a function that can be called as ever, or submitted."""
+"""`TaskFunction`: a function that can be called as ever, or submitted; and what `engine.task` makes of one."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from taskcore.core.options import OF_THE_KIND, Options
+from taskcore.api.context import Context
+from taskcore.api.future import TaskFuture
+from taskcore.api.submission import Submissions, Submittable
+from taskcore.core.options import OF_THE_KIND, OF_THE_NAME, Definition, Options, elsewhere
+from taskcore.core.options import text as checked_text
+from taskcore.store import capacity
 
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
-    from taskcore.api.future import TaskFuture
 
-
-class TaskFunction:
+class TaskFunction(Submittable):
     """What `engine.task` makes of a function. `f(…)` still calls it; `f.submit(…)` stores a task that will.
 
     Made from a name alone (`engine.task("heat furnace")`) it stands for a task that is run elsewhere: it can be
     submitted with options, and has nothing to call.
     """
 
-    def __init__(self, engine: Engine, name: str, fn: Callable[..., Any] | None, options: Options) -> None:
-        self._engine = engine
-        self._fn = fn
-        self._options = options
-        self._kind = options.kind()
-        self._name = name
+    def __init__(
+        self, submissions: Submissions, name: str, fn: Callable[..., Any] | None, options: Options
+    ) -> None:
+        super().__init__(name, fn, options)
+        self._submissions = submissions
         if fn is not None:
             functools.update_wrapper(self, fn)
 
@@ -45,11 +45,11 @@ class TaskFunction:
         In the file when this returns (inside `transaction()`: with its commit). `TypeError` naming the argument that
         cannot be stored, `KeyConflict`, `UnknownStatus`, `TaskNotFound`; nothing is stored then.
         """
-        return self._engine._submit(self, args, kwargs)
+        return self._submissions.submit(self, args, kwargs)
 
     def map(self, *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1) -> Iterator[Any]:
         """As `Executor.map`: one task for each tuple of arguments, results in order."""
-        return self._engine.map(self, *iterables, timeout=timeout, chunksize=chunksize)
+        return self._submissions.map(self, iterables, timeout, chunksize)
 
     def options(self, **options: Any) -> TaskFunction:
         """A copy with these options set; this one stays as it is. `TypeError` or `ValueError` for a bad one."""
@@ -63,3 +63,59 @@ class TaskFunction:
     def __repr__(self) -> str:
         return f"<TaskFunction {self._name!r}>"
 
+
+# -- defining -------------------------------------------------------------------------------------------------------
+
+
+def define(context: Context, submissions: Submissions, fn: Any, name: str | None, options: dict[str, Any]) -> Any:
+    """`Engine.task`: a `TaskFunction`, or without a function what makes one of it. The options are looked at first."""
+    named = {option: check(option, options[option]) for option, check in OF_THE_NAME.items() if option in options}
+    chosen = Options().replaced({option: value for option, value in options.items() if option not in named})
+    if fn is None:
+        return functools.partial(_decorate, context, submissions, name, options)
+    chosen.own_behaviour = False
+    if isinstance(fn, str):
+        context.elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
+        limits = {f"name:{fn}": named["limit"]} if "limit" in named else {}
+        give(context, limits, {fn: named["rate"]} if "rate" in named else {})  # the rest is said where it runs
+        return TaskFunction(submissions, fn, None, chosen)
+    if isinstance(fn, TaskFunction):
+        if fn._fn is None:
+            raise TypeError(f"{fn!r} has no function of its own")
+        name, fn = fn.name if name is None else name, fn._fn
+    if not callable(fn):
+        raise TypeError(f"a task is a function, not {fn!r}")
+    name = getattr(fn, "__name__", None) if name is None else name
+    if name is None:
+        raise TypeError(f"{fn!r} has no name: say which with name=")
+    function = register(context, submissions, checked_text("name", name), fn, chosen)
+    give(context, {f"name:{name}": named.get("limit")}, {name: named.get("rate")})
+    return function
+
+
+def _decorate(
+    context: Context, submissions: Submissions, name: str | None, options: dict[str, Any], fn: Callable[..., Any]
+) -> TaskFunction:
+    made: TaskFunction = define(context, submissions, fn, name, options)
+    return made
+
+
+def register(
+    context: Context, submissions: Submissions, name: str, fn: Callable[..., Any], options: Options
+) -> TaskFunction:
+    """This engine runs it from now on."""
+    context.define(Definition(name, fn, options))
+    return TaskFunction(submissions, name, fn, options)
+
+
+def give(
+    context: Context, limits: Mapping[str, int | None], rates: Mapping[str, tuple[int, float] | None]
+) -> None:
+    """What code says of names and capacities, if it is news."""
+    known = context.file.known
+    news = {name: value for name, value in limits.items() if known.given.get(name) != value}
+    if news:
+        context.write(capacity.give_limits, news)
+    for name, rate in rates.items():
+        if known.rates.get(name) != rate:
+            context.write(capacity.give_rate, name, rate)

@@ -6,18 +6,19 @@ import logging
 import threading
 from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from taskcore.api.context import Context, Handle
+from taskcore.api.selection import Selection
+from taskcore.api.transaction import Scope
 from taskcore.body.context import Run
 from taskcore.body.runner import current_work
 from taskcore.core import lifecycle
+from taskcore.core.errors import InvalidTransition
 from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
+from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import operations, queries, steps
-
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
-    from taskcore.api.transaction import Scope
 
 log = logging.getLogger("taskcore")
 
@@ -30,7 +31,7 @@ async def _given(value: Any) -> Any:
     return value
 
 
-class TaskFuture(Future[Any]):
+class TaskFuture(Future[Any], Handle):
     """The handle of a stored task. All of it may be called from any thread.
 
     Made in tens of thousands and mostly never asked, it has nothing of a `Future`'s insides (a condition alone costs as
@@ -42,22 +43,22 @@ class TaskFuture(Future[Any]):
     _exception: BaseException | None = None
     _text: str | None = None
 
-    def __init__(self, engine: Engine, task_id: int, origin: Scope | None = None) -> None:
-        self._engine = engine
+    def __init__(self, context: Context, task_id: int, origin: Scope | None = None) -> None:
+        self._context = context
         self.id = task_id
         self._origin = origin
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         condition: threading.Condition | None = self.__dict__.get("_made_condition")
-        return condition if condition is not None else self._engine._futures.join(self)
+        return condition if condition is not None else self._context.futures.join(self)
 
     @property
     def _resolved(self) -> bool:
         return self._state is not _PENDING
 
     @property
-    def _lost(self) -> bool:
+    def _lost(self) -> bool:  # type: ignore[override]
         """Whether the transaction it was submitted in was rolled back: its id may be another task's by now."""
         return self._origin is not None and self._origin.rolled_back
 
@@ -77,7 +78,7 @@ class TaskFuture(Future[Any]):
             finally:
                 del error, self
         if self._text is not None:
-            self._result, self._text = self._engine._codec.decode(self._text), None
+            self._result, self._text = self._context.codec.decode(self._text), None
         return self._result
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -87,7 +88,7 @@ class TaskFuture(Future[Any]):
             if run is not None:
                 run.wait(self, return_exceptions=True)
             else:
-                self._engine._futures.wait(self, timeout)
+                self._context.futures.wait(self, timeout)
         if self._state is _CANCELLED:
             raise CancelledError(f"task #{self.id} was cancelled")
         return self._exception
@@ -95,11 +96,11 @@ class TaskFuture(Future[Any]):
     def _waiting_body(self) -> Run | None:
         """The body that asks, if it is one of this engine's: it must not hold its thread."""
         found = current_work()
-        return None if found is None or found[0] is not self._engine._stage else Run(*found)
+        return None if found is None or found[0] is not self._context.stage else Run(*found)
 
     def done(self) -> bool:
         if self._state is _PENDING:
-            self._engine._futures.refresh(self)
+            self._context.futures.refresh(self)
         return self._state is not _PENDING
 
     def running(self) -> bool:
@@ -113,7 +114,7 @@ class TaskFuture(Future[Any]):
         False; of a job too, while something below it runs."""
         if self._lost:
             return True
-        self._engine.tasks.where(id=self).cancel(reason)
+        Selection(self._context).where(id=self).cancel(reason)
         return self._state is _CANCELLED or self.snapshot().phase == lifecycle.CANCELLED
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -131,46 +132,46 @@ class TaskFuture(Future[Any]):
 
     def snapshot(self) -> Task:
         """The row, read now."""
-        return self._engine._task(self._engine._id_of(self))
+        return self._context.task(self._context.id_of(self))
 
     def explain(self) -> str:
         """Why it is where it is, in a sentence or two: one line that any terminal may show."""
         from taskcore.api import explain, outlook  # slow to import, for those who ask
 
-        return explain.sentence(*outlook.of(self._engine, self._engine._id_of(self)))
+        return explain.sentence(*outlook.of(self._context, self._context.id_of(self)))
 
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""
         self.snapshot()
-        return self._engine._read(queries.history, self.id)
+        return self._context.read(queries.history, self.id)
 
     def dependencies(self) -> list[Dependency]:
         """Its edges, by upstream."""
         self.snapshot()
-        return self._engine._read(queries.dependencies, self.id)
+        return self._context.read(queries.dependencies, self.id)
 
     def steps(self) -> list[Step]:
         """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
         self.snapshot()
-        decode = self._engine._codec.decode
+        decode = self._context.codec.decode
         return [
             Step(name, None if result is None else decode(result), started_at, finished_at)
-            for name, result, started_at, finished_at in self._engine._read(steps.shown, self.id)
+            for name, result, started_at, finished_at in self._context.read(steps.shown, self.id)
         ]
 
     def log(self) -> list[LogLine]:
         """What its body logged and its commands printed: the newest 200 lines, oldest first."""
         self.snapshot()
-        return self._engine._read(steps.log, self.id)
+        return self._context.read(steps.log, self.id)
 
     def signal(self, name: str, payload: Any = None) -> bool:
         """Tell it something that its body waits for with `wait_for`, or will. → False if it has ended.
 
         `TypeError` if the payload can't be stored.
         """
-        engine = self._engine
-        text = engine._codec.encode(payload)
-        if engine._write(operations.signal, engine._id_of(self), checked_text("name", name), text, engine._now()):
+        context = self._context
+        text = context.codec.encode(payload)
+        if context.write(operations.signal, context.id_of(self), checked_text("name", name), text, context.now()):
             return True
         self.snapshot()  # `TaskNotFound`
         return False
@@ -178,14 +179,21 @@ class TaskFuture(Future[Any]):
     def rerun(self, downstream: bool = False) -> TaskFuture:
         """Run again what ended, with a new handle; this one keeps its outcome. `InvalidTransition` if it has not
         ended."""
-        return self._engine._rerun(self, downstream)
+        context, task_id = self._context, self._context.id_of(self)
+        if not self._resolved and context.file.current is None:
+            context.futures.settle(self)
+        phase = context.task(task_id).phase
+        if not context.write(operations.rerun, [task_id], context.now(), downstream=downstream):
+            raise InvalidTransition(task_id, phase, "rerun")
+        again: TaskFuture = context.futures.handle(task_id)
+        return again
 
     def pause(self) -> bool:
         """Hold it; a running one as soon as it comes back. → whether that changed anything."""
-        return self._moved(self._engine.tasks.where(id=self).pause())
+        return self._moved(Selection(self._context).where(id=self).pause())
 
     def resume(self) -> bool:
-        return self._moved(self._engine.tasks.where(id=self).resume())
+        return self._moved(Selection(self._context).where(id=self).resume())
 
     def _moved(self, count: int) -> bool:
         """Whether a verb moved it; `TaskNotFound` if it did not because there is none."""
@@ -198,7 +206,12 @@ class TaskFuture(Future[Any]):
 
         `DependencyCycle`, or `InvalidTransition` if this task has begun; nothing is changed then.
         """
-        self._engine._depend(self, other, on, otherwise)
+        context = self._context
+        checked = Options().replaced({"on": on, "otherwise": otherwise})
+        upstream = context.id_of(other)
+        context.write(
+            operations.depend, context.id_of(self), upstream, checked.on, checked.otherwise, context.now()
+        )
 
     # -- its end ----------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,11 @@ import threading
 import weakref
 from collections.abc import Collection, Sequence
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
+from taskcore.api.transaction import Scope
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
@@ -19,16 +21,12 @@ from taskcore.runtime.turn import Ended
 from taskcore.store import queries
 from taskcore.store.busy import Trouble
 
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
-    from taskcore.api.transaction import Scope
-
 
 class Register:
     """The futures that somebody touched and whose tasks have not ended: strong references, dropped at the end."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock = threading.Lock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -46,7 +44,7 @@ class Register:
             found = self._alive(task_id)
             if found is not None and not found._resolved and not found._lost:
                 return found
-        future = TaskFuture(self._engine, task_id, origin)
+        future = TaskFuture(self._context, task_id, origin)
         self._handles[task_id] = weakref.ref(future)
         if len(self._handles) > self._tidy_at:
             self._tidy()
@@ -88,8 +86,8 @@ class Register:
             if not self._runs(future.id):  # else its end is yet to come, and will find the future here
                 self._look([future.id])
             self._watch()
-            if self._engine._loop.stopped and self._engine._loop.error is not None:
-                self.give_up(self._engine._loop.error)
+            if self._context.loop.stopped and self._context.loop.error is not None:
+                self.give_up(self._context.loop.error)
         return condition
 
     def settle(self, future: TaskFuture) -> bool:
@@ -99,7 +97,7 @@ class Register:
         elif not self._runs(future.id):
             self._read_ahead(future.id)
             if not future._resolved:
-                for task_id, row in self._engine._outcomes([future.id]).items():
+                for task_id, row in self._context.outcomes([future.id]).items():
                     text, error = self._outcome(task_id, row)
                     future._resolve(text=text, error=error)
         return future._resolved
@@ -108,12 +106,12 @@ class Register:
         """`settle` for many: a read for each thousand."""
         first = {future.id: future for future in futures if not future._resolved}
         if first and max(first) - min(first) < 2 * len(first):  # children of one gather; most of them succeeded
-            for task_id, text in self._engine._read(queries.short_results, min(first), max(first)):
+            for task_id, text in self._context.read(queries.short_results, min(first), max(first)):
                 if task_id in first:
                     first[task_id]._resolve(text=text)
         ids = [task_id for task_id, future in first.items() if not future._resolved]
         for start in range(0, len(ids), 1000):
-            for task_id, row in self._engine._outcomes(ids[start : start + 1000]).items():
+            for task_id, row in self._context.outcomes(ids[start : start + 1000]).items():
                 result, error = self._outcome(task_id, row)
                 first[task_id]._resolve(text=result, error=error)
         for future in futures:  # two handles of one task
@@ -134,46 +132,46 @@ class Register:
 
     def wait(self, future: TaskFuture, timeout: float | None) -> None:
         """Until the future is resolved. `TimeoutError`; `RuntimeError` where it never would be."""
-        engine = self._engine
-        if engine._file.current is not None:
+        context = self._context
+        if context.file.current is not None:
             raise RuntimeError("inside transaction() no result comes: the task is in the file only after the block")
         deadline = None if timeout is None else monotonic() + timeout
         if self.settle(future):
             return
         self.join(future)
-        with engine._scheduler.traffic.somebody_waits():
-            if engine._loop.helps:
+        with context.scheduler.traffic.somebody_waits():
+            if context.loop.helps:
                 bell, left = Bell(), 1.0
                 future._waiters.append(bell)  # type: ignore[arg-type] # it quacks
                 while not future._resolved and left > 0:
                     left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
                     bell.wait(max(0.0, left))
                     if left == 1.0 and not future._resolved:
-                        engine._loop.rouse()
+                        context.loop.rouse()
                         self.settle(future)  # a Ctrl-C may have hit whoever was to tell
                 with contextlib.suppress(ValueError):
                     future._waiters.remove(bell)  # type: ignore[arg-type]
             else:
-                engine._loop.wait(lambda: future._resolved, deadline, hurry=True)
+                context.loop.wait(lambda: future._resolved, deadline, hurry=True)
         if not future._resolved:
-            if engine._loop.stopped and engine._loop.error is not None:
-                raise engine._loop.error
+            if context.loop.stopped and context.loop.error is not None:
+                raise context.loop.error
             raise TimeoutError(f"task #{future.id} has not ended")
 
     def _runs(self, task_id: int) -> bool:
         """Whether this engine has the task in hand, its end not yet in the file."""
-        return task_id in self._engine._scheduler.held and self._engine._loop.alive
+        return task_id in self._context.scheduler.held and self._context.loop.alive
 
     def _watch(self) -> None:
         """Somebody waits for an end: it must be noticed, also if this engine runs nothing."""
-        if not self._engine._closed:
-            self._engine._loop.start()
-            if not self._engine._scheduler.claiming:
-                self._engine._scheduler.look_again()
+        if not self._context.closed:
+            self._context.loop.start()
+            if not self._context.scheduler.claiming:
+                self._context.scheduler.look_again()
 
     def _read_ahead(self, first: int) -> None:
         """Results are mostly asked for in the order of submission: one look for the next hundred."""
-        for task_id, text in self._engine._read(queries.short_results, first, first + 99):
+        for task_id, text in self._context.read(queries.short_results, first, first + 99):
             future = self._alive(task_id)
             if future is not None and task_id not in self._waiting and not future._lost:
                 future._resolve(text=text)
@@ -182,7 +180,7 @@ class Register:
         """Before an answer to `done()`: where no loop runs that would tell, the row does."""
         if "_made_condition" not in future.__dict__:
             self.join(future)
-        elif not self._engine._loop.alive:
+        elif not self._context.loop.alive:
             self._look([future.id])
 
     def settled(self, ends: list[Ended]) -> None:
@@ -202,7 +200,7 @@ class Register:
     def failed(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
         for expected in list(self.expecting.values()):  # bodies go to sleep meanwhile
-            errors = self._engine._scheduler.errors
+            errors = self._context.scheduler.errors
             self._raised.update((task_id, errors[task_id]) for task_id in expected.intersection(task_ids, errors))
         for task_id in task_ids:
             future = self._alive(task_id)
@@ -279,17 +277,17 @@ class Register:
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 why = f"the engine was closed before task #{task_id} ended"
-                future._resolve(error=EngineClosed(self._engine.path, why))
+                future._resolve(error=EngineClosed(self._context.path, why))
 
     def _leave(self, task_id: int) -> list[TaskFuture]:
         with self._lock:
             return self._waiting.pop(task_id, [])
 
     def _look(self, task_ids: list[int]) -> None:
-        if self._engine._file.current is not None:  # what the open transaction did may yet be undone
+        if self._context.file.current is not None:  # what the open transaction did may yet be undone
             self._after_transaction.extend(task_ids)
             return
-        for task_id, row in self._engine._outcomes(task_ids).items():
+        for task_id, row in self._context.outcomes(task_ids).items():
             text, error = self._outcome(task_id, row)
             for future in self._leave(task_id):
                 future._resolve(text=text, error=error)
@@ -300,13 +298,13 @@ class Register:
             case None:
                 return None, TaskNotFound(task_id)
             case lifecycle.SUCCEEDED:
-                return result if job is None else self._engine._codec.encode(json.loads(result)), None
+                return result if job is None else self._context.codec.encode(json.loads(result)), None
             case lifecycle.CANCELLED:
                 return None, CancelledError()
             case lifecycle.SKIPPED:
                 return None, TaskSkipped(task_id, last_error)
-        raised = self._engine._scheduler.errors.get(task_id) or self._raised.get(task_id)
+        raised = self._context.scheduler.errors.get(task_id) or self._raised.get(task_id)
         if raised is not None:
             return None, raised
-        value = queries.decoded(self._engine._codec, result, job)
+        value = queries.decoded(self._context.codec, result, job)
         return None, TaskFailed(task_id, error_type, message or last_error, traceback, attempts, status, value)

@@ -1,12 +1,14 @@
-"""`with engine.job("night 12") as job:` — a task without a body that ends when its children end."""
+"""`with context.job("night 12") as job:` — a task without a body that ends when its children end."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from taskcore.api import submission
+from taskcore.api import arguments
+from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
+from taskcore.api.submission import Submissions
 from taskcore.api.transaction import TransactionScope
 from taskcore.core.errors import KeyConflict
 from taskcore.core.options import OF_THE_KIND, Options
@@ -14,9 +16,6 @@ from taskcore.core.options import text as checked_text
 from taskcore.store import hierarchy, settle
 from taskcore.store.connection import Transaction
 from taskcore.store.queries import NO_ARGUMENTS
-
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
 
 FAILURES: Final = ("fail", "ignore")
 _NOT_OF_A_JOB: Final = OF_THE_KIND - {"serial_failure"}
@@ -26,13 +25,16 @@ class JobScope:
     """The block. What is submitted in it is the job's child; job and children are stored together when it ends, or, if
     it raises, not at all. It is a transaction: every other writer waits meanwhile, and no result can be waited for."""
 
-    def __init__(self, engine: Engine, name: str, failures: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, context: Context, submissions: Submissions, name: str, failures: str, options: dict[str, Any]
+    ) -> None:
         if failures not in FAILURES:
             raise ValueError(f"failures is one of {', '.join(map(repr, FAILURES))}, not {failures!r}")
         unfit = sorted(_NOT_OF_A_JOB.intersection(options))
         if unfit:
             raise TypeError(f"a job has no body, and so no {unfit[0]}")
-        self._engine = engine
+        self._context = context
+        self._submissions = submissions
         self._name = checked_text("name", name)
         self._options = Options().replaced(options)
         self._failures = failures
@@ -43,15 +45,15 @@ class JobScope:
     def __enter__(self) -> TaskFuture:
         if self._tx is not None:
             raise RuntimeError("a job() is entered once")
-        engine = self._engine
-        engine._may_submit()
-        if engine._file.current is None:
-            self._transaction = engine.transaction()
+        context = self._context
+        context.may_submit()
+        if context.file.current is None:
+            self._transaction = TransactionScope(context.file, context.clock, self._submissions.after_block)
             self._transaction.__enter__()
         else:
-            engine._file.mark()
+            context.file.mark()
         try:
-            tx = engine._file.current
+            tx = context.file.current
             assert tx is not None
             job = self._stored()
             tx.building.add(job.id)
@@ -67,23 +69,23 @@ class JobScope:
             raise
 
     def _stored(self) -> TaskFuture:
-        engine, options = self._engine, self._options
-        spawn = engine._intake._spawn(self._name)
+        context, options = self._context, self._options
+        spawn = self._submissions.spawn(self._name)
         if spawn is not None and spawn.there is not None:
-            return engine._futures.handle(spawn.there)
+            return self._submissions.futures.handle(spawn.there)
         kind = options.kind(job=self._failures)
-        order = submission.order(
-            self._name, kind, options, NO_ARGUMENTS, [], engine._clock.now(), engine._id_of, engine._codec
+        order = arguments.order(
+            self._name, kind, options, NO_ARGUMENTS, [], context.clock.now(), context.id_of, context.codec
         )
         order.job = self._failures
-        return engine._intake.take(order, spawn)
+        return self._submissions.take(order, spawn)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         tx = self._tx
         assert tx is not None
-        if self._engine._file.current is not tx:
+        if self._context.file.current is not tx:
             raise RuntimeError("a job() ends inside the transaction it began in")
         try:
             tx.scope.jobs.pop()
@@ -92,7 +94,7 @@ class JobScope:
             if error is None:
                 tx.births.flush()
                 tx.opened.append(self._job)
-                settle.settle(tx, self._engine._clock.now())
+                settle.settle(tx, self._context.clock.now())
         except BaseException as broken:
             self._leave(broken)
             raise
@@ -102,4 +104,4 @@ class JobScope:
         if self._transaction is not None:
             self._transaction.__exit__(None if error is None else type(error), error, None)
         else:
-            self._engine._file.unmark(keep=error is None)
+            self._context.file.unmark(keep=error is None)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
+from taskcore.api.context import Context
 from taskcore.core.options import limit as checked
 from taskcore.core.options import text
 from taskcore.store import capacity
-
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
 
 
 class Limits(Mapping[str, int]):
@@ -19,8 +16,8 @@ class Limits(Mapping[str, int]):
     Setting one takes effect at once, everywhere, and stays until code gives a new value. What runs is not touched.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def __getitem__(self, name: str) -> int:
         return self._now()[name]
@@ -29,13 +26,13 @@ class Limits(Mapping[str, int]):
         whole = checked(f"limits[{name!r}]", value)
         if whole is None:
             raise TypeError(f"limits[{name!r}] is a whole number, not None; `del` takes it away")
-        self._engine._write(capacity.set_limit, text("the name of a limit", name), whole)
+        self._context.write(capacity.set_limit, text("the name of a limit", name), whole)
 
     def __delitem__(self, name: str) -> None:
         """Let as many run as will; of a capacity, nobody can use it any more."""
         if name not in self._now():
             raise KeyError(name)
-        self._engine._write(capacity.set_limit, name, None)
+        self._context.write(capacity.set_limit, name, None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._now())
@@ -47,4 +44,4 @@ class Limits(Mapping[str, int]):
         return f"<Limits {self._now()}>"
 
     def _now(self) -> dict[str, int]:
-        return self._engine._read(capacity.limits)
+        return self._context.read(capacity.limits)

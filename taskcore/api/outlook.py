@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from taskcore.api.context import Context
 from taskcore.core import lifecycle
 from taskcore.core.errors import TaskNotFound
 from taskcore.runtime.scheduler import ALONE_AFTER
 from taskcore.store import diagnosis
 from taskcore.store.diagnosis import Facts
-
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
 
 
 class Here(NamedTuple):
@@ -33,22 +31,22 @@ class Here(NamedTuple):
     """Whether the process that has the task is gone."""
 
 
-def of(engine: Engine, task_id: int) -> tuple[Facts, Here, float]:
+def of(context: Context, task_id: int) -> tuple[Facts, Here, float]:
     """What there is to know of a task, in the file and here, and when. `TaskNotFound`."""
-    scheduler, known, now = engine._scheduler, engine._file.known, engine._now()
+    scheduler, known, now = context.scheduler, context.file.known, context.now()
     kinds = scheduler.kinds() or [kind for kind in list(known.kinds.values()) if kind.job is None]
     open_ = [kind.id for kind in kinds if not known.closed(kind)]
-    facts = engine._read(diagnosis.facts, task_id, now, engine.name, open_)
+    facts = context.read(diagnosis.facts, task_id, now, context.name, open_)
     if facts is None:
         raise TaskNotFound(task_id)
-    lanes, own = engine._lanes, facts.own
+    lanes, own = context.lanes, facts.own
     alive = [lane for _, lane in facts.engines if lanes is not None and not lanes.is_dead(lane)]
     here = Here(
-        runs=engine._workers > 0,
+        runs=context.workers > 0,
         started=scheduler.claiming,
-        registered=own.name in engine._definitions,
-        elsewhere=own.name in engine._elsewhere,
-        full=len(scheduler.held) >= engine._workers,
+        registered=own.name in context.definitions,
+        elsewhere=own.name in context.elsewhere,
+        full=len(scheduler.held) >= context.workers,
         others=len(alive) - (scheduler.worker is not None and scheduler.lane in alive),
         alone=own.lapses >= ALONE_AFTER,
         dead=own.phase == lifecycle.RUNNING and own.lane is not None and lanes is not None and lanes.is_dead(own.lane),

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
-from taskcore.api.function import TaskFunction
+from taskcore.api.context import Context
+from taskcore.api.function import TaskFunction, define
 from taskcore.api.future import TaskFuture
+from taskcore.api.job import JobScope
+from taskcore.api.selection import Selection
+from taskcore.api.submission import Submissions
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.options import text as checked_text
 from taskcore.store import dependencies
-
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
 
 
 class Pipeline:
     """Made by `engine.pipeline(name)`. Its tasks are named "pipeline.task" in the file, their key is the subject, their
     parent the subject's job."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
+    def __init__(self, context: Context, submissions: Submissions, name: str) -> None:
+        self._context = context
+        self._submissions = submissions
         self.name = name
         self._tasks: dict[str, tuple[TaskFunction, dict[str, str]]] = {}
 
@@ -56,14 +58,14 @@ class Pipeline:
             if called in self._tasks and called in self._in_order([step]):
                 raise ValueError(f"{called!r} needs {step!r}, which needs {called!r}")
             try:
-                dependencies.watch(self._engine._file.known, status)
+                dependencies.watch(self._context.file.known, status)
             except UnknownStatus as error:
                 error.add_note(f"{called!r} of pipeline {self.name!r} needs {step!r} to be that")
                 raise
         for option in ("key", "after", "parent"):
             if option in options:
                 raise TypeError(f"a pipeline gives its tasks their {option}: say it with needs, or not at all")
-        function = self._engine.task(fn, name=f"{self.name}.{called}", **options)
+        function: TaskFunction = define(self._context, self._submissions, fn, f"{self.name}.{called}", options)
         self._tasks[called] = function, wanted
         return function
 
@@ -74,7 +76,7 @@ class Pipeline:
         """
         checked_text("subject", subject)
         made: dict[str, TaskFuture] = {}
-        with self._engine.job(self.name, key=subject) as job:
+        with JobScope(self._context, self._submissions, self.name, "fail", {"key": subject}) as job:
             for name in self._in_order(self._tasks):
                 function, needs = self._tasks[name]
                 after = {made[step]: status for step, status in needs.items()}
@@ -98,7 +100,7 @@ class Pipeline:
         """Step → status, of the steps that this subject has; empty for one that was never started."""
         found = {
             task.name: task.status
-            for task in self._engine.tasks.where(
+            for task in Selection(self._context).where(
                 name=[f"{self.name}.{name}" for name in self._tasks], key=checked_text("subject", subject)
             )
         }

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from taskcore.api import definitions, submission
-from taskcore.api.function import TaskFunction
+from taskcore.api import arguments
+from taskcore.api.context import Context
+from taskcore.api.function import TaskFunction, register
+from taskcore.api.function import define as define_task
 from taskcore.api.future import TaskFuture
+from taskcore.api.submission import Submissions
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import schedules
 from taskcore.store.queries import NO_ARGUMENTS
-
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
 
 CATCH_UP: Final = ("once", "skip", "all")
 _NOT_OF_A_SCHEDULE: Final = ("delay", "at", "after", "before", "key", "key_scope", "parent")
@@ -24,8 +24,9 @@ _NOTHING_SAID: Final = Options()
 class Schedule:
     """One schedule, as its row was read. Times are seconds since the epoch, UTC."""
 
-    def __init__(self, engine: Engine, row: schedules.Row) -> None:
-        self._engine = engine
+    def __init__(self, context: Context, submissions: Submissions, row: schedules.Row) -> None:
+        self._context = context
+        self._submissions = submissions
         self._row = row
         self.name = row.name
         self.every = row.every
@@ -39,10 +40,10 @@ class Schedule:
 
     def enable(self) -> None:
         """Fire from its next due time on; what was due meanwhile is not caught up on."""
-        self._write(schedules.enable, True, self._engine._now())
+        self._write(schedules.enable, True, self._context.now())
 
     def disable(self) -> None:
-        self._write(schedules.enable, False, self._engine._now())
+        self._write(schedules.enable, False, self._context.now())
 
     def set_every(self, seconds: float | str) -> None:
         """Another period, until code says something new. `ValueError` for a schedule that goes by the wall clock."""
@@ -50,14 +51,14 @@ class Schedule:
 
         if self.cron is not None:
             raise ValueError(f"schedule {self.name!r} goes by {self.cron!r}, not by a period")
-        self._write(schedules.set_every, period(seconds), self._engine._now())
+        self._write(schedules.set_every, period(seconds), self._context.now())
 
     def trigger(self) -> TaskFuture:
         """Submit its task now, beside its due times, enabled or not."""
-        return self._engine._stored(self._row.order(self._engine._now()))
+        return self._submissions.store(self._row.order(self._context.now()))
 
     def _write(self, verb: Callable[..., None], *args: Any) -> None:
-        self._engine._write(verb, self.name, *args)
+        self._context.write(verb, self.name, *args)
 
     def __repr__(self) -> str:
         when = self.cron if self.every is None else f"every {self.every:g} s"
@@ -67,20 +68,21 @@ class Schedule:
 class Schedules(Mapping[str, Schedule]):
     """Name → schedule, of all in the file, whoever defined them; each is read anew."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, context: Context, submissions: Submissions) -> None:
+        self._context = context
+        self._submissions = submissions
 
     def __getitem__(self, name: str) -> Schedule:
-        row = self._engine._read(schedules.one, name) if isinstance(name, str) else None
+        row = self._context.read(schedules.one, name) if isinstance(name, str) else None
         if row is None:
             raise KeyError(name)
-        return Schedule(self._engine, row)
+        return Schedule(self._context, self._submissions, row)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._engine._read(schedules.names))
+        return iter(self._context.read(schedules.names))
 
     def __len__(self) -> int:
-        return len(self._engine._read(schedules.names))
+        return len(self._context.read(schedules.names))
 
 
 def _says(function: TaskFunction, option: str) -> bool:
@@ -88,8 +90,8 @@ def _says(function: TaskFunction, option: str) -> bool:
 
 
 def define(
-    engine: Engine, fn: Any, when: dict[str, Any], name: str | None, enabled: bool, catch_up: str, overlap: bool,
-    options: dict[str, Any],
+    context: Context, submissions: Submissions, fn: Any, when: dict[str, Any], name: str | None, enabled: bool,
+    catch_up: str, overlap: bool, options: dict[str, Any],
 ) -> TaskFunction:  # fmt: skip
     """Make this function a task that is submitted when it is due."""
     if catch_up not in CATCH_UP:
@@ -104,11 +106,11 @@ def define(
         raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
     function: TaskFunction
     if not isinstance(fn, TaskFunction):
-        function = engine.task(fn, name=name, **options)
+        function = define_task(context, submissions, fn, name, options)
     else:  # what is said of it goes for the schedule too
         function = fn
         if name is not None and fn._fn is not None:
-            function = definitions.register(engine, checked_text("name", name), fn._fn, fn._options)
+            function = register(context, submissions, checked_text("name", name), fn._fn, fn._options)
         if options:
             function = function.options(**options)
     chosen = function._options
@@ -116,11 +118,11 @@ def define(
         chosen = chosen.replaced({"serial": f"schedule {function.name}", "serial_failure": "continue"})
     kind = chosen.kind()
     if chosen.own_behaviour:
-        engine._behaviours[function.name, kind] = chosen
-    order = submission.order(
-        function.name, kind, chosen, NO_ARGUMENTS, [], engine._now(), engine._id_of, engine._codec
+        context.behaviours[function.name, kind] = chosen
+    order = arguments.order(
+        function.name, kind, chosen, NO_ARGUMENTS, [], context.now(), context.id_of, context.codec
     )
     plan = schedules.Plan(order, catch_up, overlap)
-    engine._write(schedules.give, function.name, plan, {**when, "enabled": enabled}, engine._now())
-    engine._scheduler.plan(function.name, plan)
+    context.write(schedules.give, function.name, plan, {**when, "enabled": enabled}, context.now())
+    context.scheduler.plan(function.name, plan)
     return function

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from taskcore.api.context import Context
 from taskcore.body.outcome import storable
 from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
 from taskcore.store import operations, queries
-
-if TYPE_CHECKING:
-    from taskcore.api.desk import Desk
 
 PAGE: Final = 500
 """Rows a read while iterating."""
@@ -27,8 +25,8 @@ class Selection:
     Its verbs move those whose phase allows it, in one transaction, and return how many they moved.
     """
 
-    def __init__(self, engine: Desk, filters: tuple[tuple[str, tuple[Any, ...] | None], ...] = ()) -> None:
-        self._engine = engine
+    def __init__(self, context: Context, filters: tuple[tuple[str, tuple[Any, ...] | None], ...] = ()) -> None:
+        self._context = context
         self._filters = filters
         self._where = queries.where(self._filters)
 
@@ -41,7 +39,7 @@ class Selection:
         `ValueError` for an unknown phase.
         """
         more = tuple((name, self._accepted(name, value)) for name, value in filters.items())
-        return Selection(self._engine, self._filters + more)
+        return Selection(self._context, self._filters + more)
 
     def _accepted(self, name: str, value: Any) -> tuple[Any, ...] | None:
         if name not in queries.FILTERS:
@@ -54,7 +52,7 @@ class Selection:
             several = value if name == "ids" else [value]
             if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
                 raise TypeError(f"{name} is a list of handles or ids, not {value!r}")
-            return tuple(self._engine._id_of(task) for task in several)
+            return tuple(self._context.id_of(task) for task in several)
         if name == "hidden":
             if not isinstance(value, bool):
                 raise TypeError(f"hidden is True or False, not {value!r}")
@@ -71,33 +69,40 @@ class Selection:
 
     def __iter__(self) -> Iterator[Task]:
         """In id order, a page of rows a read: what changes meanwhile is seen as it is when its page is read."""
-        engine, (_, _, indexed) = self._engine, self._where
+        context, (_, _, indexed) = self._context, self._where
         if indexed:
-            ids = engine._read(queries.ids, self._where)
+            ids = context.read(queries.ids, self._where)
             for start in range(0, len(ids), PAGE):
-                for row in engine._read(queries.rows, ids[start : start + PAGE]):
-                    yield queries.task_of(row, engine._codec)
+                for row in context.read(queries.rows, ids[start : start + PAGE]):
+                    yield queries.task_of(row, context.codec)
             return
         beyond = -1
-        while rows := engine._read(queries.page, self._where, beyond, PAGE):
+        while rows := context.read(queries.page, self._where, beyond, PAGE):
             for row in rows:
-                yield queries.task_of(row, engine._codec)
+                yield queries.task_of(row, context.codec)
             beyond = rows[-1][0][0]
 
     def __len__(self) -> int:
-        return self._engine._read(queries.count, self._where)
+        return self._context.read(queries.count, self._where)
 
     def __bool__(self) -> bool:
         return self.first() is not None
 
     def first(self) -> Task | None:
         """The one with the lowest id."""
-        rows = self._engine._read(queries.page, self._where, -1, 1)
-        return queries.task_of(rows[0], self._engine._codec) if rows else None
+        rows = self._context.read(queries.page, self._where, -1, 1)
+        return queries.task_of(rows[0], self._context.codec) if rows else None
+
+    def some(self, most: int, *, newest: bool = False) -> list[Task]:
+        """At most so many of them (0: all), those with the lowest ids or, the newest first, those with the highest."""
+        context = self._context
+        ids = context.read(queries.some_ids, self._where, most, newest)
+        tasks = [queries.task_of(row, context.codec) for row in context.read(queries.rows, ids)]
+        return tasks[::-1] if newest else tasks
 
     def counts(self) -> dict[str, int]:
         """Status → number, of the statuses that occur."""
-        return self._engine._read(queries.counts, self._where)
+        return self._context.read(queries.counts, self._where)
 
     def __repr__(self) -> str:
         return f"<Selection {', '.join(name for name, _ in self._filters) or 'of all tasks'}>"
@@ -110,30 +115,30 @@ class Selection:
             if not isinstance(reason, str):
                 raise TypeError(f"reason is a text, not {reason!r}")
             reason = storable(reason)
-        return self._engine._operate(self._where, operations.cancel, self._engine._now(), reason)
+        return self._context.operate(self._where, operations.cancel, self._context.now(), reason)
 
     def pause(self) -> int:
         """Hold them until `resume`; running ones as soon as they come back."""
-        return self._engine._operate(self._where, operations.pause, self._engine._now())
+        return self._context.operate(self._where, operations.pause, self._context.now())
 
     def resume(self) -> int:
-        return self._engine._operate(self._where, operations.resume, self._engine._now())
+        return self._context.operate(self._where, operations.resume, self._context.now())
 
     def rerun(self, downstream: bool = False) -> int:
         """Run again what ended, with failures and lapses at 0. `downstream`: every ended task below, too."""
-        return self._engine._operate(self._where, operations.rerun, self._engine._now(), downstream=downstream)
+        return self._context.operate(self._where, operations.rerun, self._context.now(), downstream=downstream)
 
     def set_priority(self, priority: int) -> int:
         """Of tasks that have not ended: −1000…1000, higher first."""
-        return self._engine._operate(self._where, operations.set_priority, checked_priority("priority", priority))
+        return self._context.operate(self._where, operations.set_priority, checked_priority("priority", priority))
 
     def hide(self, hidden: bool = True) -> int:
         """Leave them out of pictures and the command line, or show them again."""
-        return self._engine._operate(self._where, operations.hide, bool(hidden))
+        return self._context.operate(self._where, operations.hide, bool(hidden))
 
     def delete(self) -> int:
         """Remove ended ones, but those that something unfinished depends on. Their ids are not given again."""
-        return self._engine._operate(self._where, operations.delete)
+        return self._context.operate(self._where, operations.delete)
 
 
 def _moment(name: str, value: Any) -> float:

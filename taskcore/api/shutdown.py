@@ -8,18 +8,26 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
+from taskcore.core.logger import tell
 
-log = logging.getLogger("taskcore")
 
-_engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+class Ending(Protocol):
+    """An engine, as far as it is to be ended."""
+
+    process: int
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None: ...
+    def close(self, timeout: float | None) -> None: ...
+    def forked(self) -> None: ...
+
+
+_engines: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _registered = False
 
 
-def watch(engine: Engine, executor: Any) -> None:
+def watch(engine: Ending, executor: Any) -> None:
     """See to it that this engine ends before the interpreter does.
 
     Before the hook of `concurrent.futures` too, after which an executor takes nothing more: such hooks run in the
@@ -39,13 +47,13 @@ def watch(engine: Engine, executor: Any) -> None:
         return
 
 
-def forget(engine: Engine) -> None:
+def forget(engine: Ending) -> None:
     _engines.discard(engine)
 
 
 def _forked() -> None:
     for engine in list(_engines):
-        engine._forked()
+        engine.forked()
 
 
 if hasattr(os, "register_at_fork"):
@@ -54,28 +62,28 @@ if hasattr(os, "register_at_fork"):
 
 def _end() -> None:
     for engine in list(_engines):
-        if engine._pid == os.getpid():
+        if engine.process == os.getpid():
             _leave(engine, wait=not _by_an_error())
 
 
 def _close_what_is_left() -> None:
     """Last of all: engines made in exit handlers, or left by a Ctrl-C that hit the first steps of `_end`."""
     for engine in list(_engines):
-        if engine._pid == os.getpid():
+        if engine.process == os.getpid():
             _leave(engine, wait=False)
 
 
-def _leave(engine: Engine, wait: bool) -> None:
+def _leave(engine: Ending, wait: bool) -> None:
     try:
         try:
             if wait:
-                engine.shutdown(wait=True)
+                engine.shutdown(True, False)
         finally:  # also if a Ctrl-C ended the waiting
-            engine.close()
+            engine.close(None)
     except KeyboardInterrupt:  # what runs was given back, and continues at the next start
         return
     except Exception:
-        log.exception("%r did not end in good order", engine)
+        tell(logging.ERROR, "%r did not end in good order", engine, exc_info=True)
 
 
 def _by_an_error() -> bool:

@@ -1,170 +1,256 @@
-"""From a call's arguments to an `Order`: what is stored, what it depends on, and a clear refusal where it can't be."""
+"""The way in: every submit, alone or one of many, in a transaction or in a body, is stored here."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from taskcore.api import arguments
+from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
-from taskcore.codec.json import JSON, Codec
-from taskcore.core.model import Task
-from taskcore.core.options import Options, text
-from taskcore.store.queries import NO_ARGUMENTS
-from taskcore.store.submit import Order
-
-IdOf = Callable[[Any], int]
-Link = tuple[int, list[int]]
-"""A task's id, and the place of its result in [args, kwargs]: positions, of a dict's items too."""
-
-_CONTAINERS: Final = (list, tuple, dict)
-_SCALARS: Final = frozenset((int, str, float, bool, type(None)))
-
-
-def encode(
-    codec: Codec, name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any], id_of: IdOf
-) -> tuple[str, list[Link]]:
-    """(arguments as text, links). `TypeError` that names the argument that cannot be stored."""
-    if not args and not kwargs:
-        return NO_ARGUMENTS, []
-    if codec is JSON and not kwargs and all(type(value) in _SCALARS for value in args):
-        return _scalars(name, fn, args), []
-    links: list[Link] = []
-    whole: Any = [list(args), kwargs]
-    for value in args:
-        if type(value) is TaskFuture or isinstance(value, _CONTAINERS):
-            whole = _without_handles(whole, [], links, id_of)
-            break
-    else:
-        if kwargs:
-            whole = _without_handles(whole, [], links, id_of)
-    try:
-        return codec.encode(whole), links
-    except (TypeError, ValueError, RecursionError) as error:
-        raise _named(codec, name, fn, whole, error) from error
+from taskcore.api.futures import Register
+from taskcore.api.transaction import Scope, TransactionScope
+from taskcore.body.children import Spawn
+from taskcore.body.context import Run
+from taskcore.body.runner import current_work
+from taskcore.core.clock import monotonic
+from taskcore.core.ends import seconds
+from taskcore.core.errors import KeyConflict
+from taskcore.core.options import Definition, Options
+from taskcore.core.options import text as checked_text
+from taskcore.store import moves, queries
+from taskcore.store.connection import Transaction
+from taskcore.store.submit import Births, Order, submit, submit_alone, submit_plain
 
 
-def _scalars(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...]) -> str:
-    """The same text, put together: most arguments are numbers and short texts, and a walk costs more than they do."""
-    try:
-        return f"[[{','.join(map(JSON.encode, args))}],{{}}]"
-    except (TypeError, ValueError) as error:
-        raise _named(JSON, name, fn, [list(args), {}], error) from error
+class Submittable:
+    """A name to submit: what it calls here, and its options."""
+
+    def __init__(self, name: str, fn: Callable[..., Any] | None, options: Options) -> None:
+        self._name = name
+        self._fn = fn
+        self._options = options
+        self._kind = options.kind()
 
 
-def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf) -> Any:
-    """The value with `None` for each handle; the same object where there is none below."""
-    if isinstance(value, TaskFuture):
-        links.append((id_of(value), path))
-        return None
-    kind = type(value)
-    if kind not in _CONTAINERS or not value or len(path) > 200:
-        return value  # as deep as that nothing is stored anyway, and the codec says so
-    old = list(value.values()) if kind is dict else value
-    new = [
-        _without_handles(item, [*path, place], links, id_of)
-        if isinstance(item, (*_CONTAINERS, TaskFuture))
-        else item
-        for place, item in enumerate(old)
-    ]
-    if all(a is b for a, b in zip(old, new, strict=True)):
-        return value
-    if kind is dict:
-        return dict(zip(value, new, strict=True))
-    return tuple(new) if kind is tuple else new
+class Submissions:
+    """One engine's way in: every submit, alone or one of many, in a transaction or a body, is stored here."""
 
+    def __init__(self, context: Context, futures: Register) -> None:
+        self._context = context
+        self._file = context.file
+        self._codec = context.codec
+        self._clock = context.clock
+        self.futures = futures
+        self._functions: dict[Callable[..., Any], Submittable] = {}  # plain ones, registered by module and name
 
-def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, error: Exception) -> TypeError:
-    """Find the argument that the codec refused."""
-    import inspect  # slow to import, and needed for a refusal alone
+    def named(self, fn: Any) -> Submittable:
+        """What a function, or the name of a task, stands for."""
+        if isinstance(fn, Submittable):
+            return fn
+        if isinstance(fn, str):
+            known = self._context.definitions.get(fn) or self._context.elsewhere.get(fn)
+            if known is not None:
+                return Submittable(fn, known.fn, known.options)
+            return Submittable(checked_text("name", fn), None, Options())
+        if not callable(fn):
+            raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
+        function = self._functions.get(fn)
+        if function is None:
+            function = self._functions[fn] = Submittable(arguments.name_of(fn), fn, Options())
+            self._context.define(Definition(function._name, fn, function._options))
+        return function
 
-    args, kwargs = whole
-    try:
-        names = list(inspect.signature(fn).parameters) if fn is not None else []
-    except (TypeError, ValueError):
-        names = []
-    for place, value in [*enumerate(args), *kwargs.items()]:
+    def submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+        """Store one call; it is in the file when this returns, or with the transaction that is open. Starts the
+        engine."""
+        context = self._context
+        if context.refusing:
+            context.may_submit()
+        future = self._submit(function, args, kwargs)
+        context.spans.add(future.id)
+        if context.workers and self._file.current is None:
+            context.start()
+        return future
+
+    def store(self, order: Order) -> TaskFuture:
+        """Store what is no call: a job, or a schedule's task. It runs from now on."""
+        context = self._context
+        context.may_submit()
+        future, tx = self.take(order, None), self._file.current
+        context.spans.add(future.id)
+        if tx is not None:
+            tx.scope.submitted = True
+        elif context.workers:
+            context.start()
+        return future
+
+    def _submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+        name, options = function._name, function._options
+        if options.own_behaviour:  # functions among the options are not stored: this process keeps them
+            self._context.behaviours[name, function._kind] = options
+        spawn = self.spawn(name)
+        if spawn is not None and spawn.there is not None:
+            return self.futures.handle(spawn.there)
+        text, links = arguments.encode(self._codec, name, function._fn, args, kwargs, self._context.id_of)
+        now, tx = self._clock.now(), self._file.current
+        if options.plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
+            if tx is None:
+                future = self._store(function, now, text)
+            else:
+                task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
+                future = self.futures.handle(task_id, tx.scope, new=True)
+        else:
+            order = arguments.order(name, function._kind, options, text, links, now, self._context.id_of, self._codec)
+            future = self.take(order, spawn)
+        if tx is not None:
+            tx.scope.submitted = True
+        return future
+
+    def spawn(self, name: str) -> Spawn | None:
+        """The call as a step of the body that makes it, if it is made in a body of this file's."""
+        found = current_work()
+        return None if found is None or found[0].file is not self._file else Spawn(Run(*found), "submit", name)
+
+    def take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
+        """Store a task that is more than a name, arguments and a priority."""
+        tx = self._file.current
+        if order.parent is None:
+            order.parent = tx.scope.jobs[-1] if tx is not None and tx.scope.jobs else spawn.parent if spawn else None
         try:
-            codec.encode(value)
-        except (TypeError, ValueError, RecursionError) as reason:
-            if isinstance(place, int):
-                called = f" ({names[place]})" if place < len(names) else ""
-                return TypeError(f"argument {place + 1}{called} of {name!r} cannot be stored: {reason}")
-            return TypeError(f"argument {place!r} of {name!r} cannot be stored: {reason}")
-    return TypeError(f"the arguments of {name!r} cannot be stored: {error}")
+            if tx is not None:
+                return self._add(tx, order, spawn)
+            return self._file.write(self._bear, order, order.submitted_at, spawn)
+        except KeyConflict as conflict:
+            future = self.futures.handle(self._equal_or_raise(conflict, order))
+            if spawn is not None:
+                self._file.write(spawn.keep, future.id)
+            return future
+
+    def _store(self, function: Submittable, now: float, text: str) -> TaskFuture:
+        """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
+        claim = self._context.scheduler.free_at_once(function._name, now) if self._context.loop.alive else None
+        if claim is None:
+            name, kind, priority = function._name, function._kind, function._options.priority
+            future = submit_alone(self._file, name, kind, priority, now, text, self._handle)
+            if future is not None:
+                return future
+        return self._file.write(self._bear_plain, function, now, text, claim)
+
+    # The handle is made before anything here can claim the task: it may end in the next moment, and is told how then.
+
+    def _handle(self, task_id: int) -> TaskFuture:
+        return self.futures.handle(task_id, new=True)
+
+    def _bear_plain(
+        self, tx: Transaction, function: Submittable, now: float, text: str, claim: tuple[int, float] | None
+    ) -> TaskFuture:
+        if tx.known.rationed:
+            claim = None  # another process has said so since it was asked whether a thread is free
+        task_id, kind = submit_plain(
+            tx, function._name, function._kind, function._options.priority, now, text, claim
+        )
+        if claim is not None:
+            tx.born = moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1)
+        return self.futures.handle(task_id, new=True)
+
+    def _bear(self, tx: Transaction, order: Order, now: float, spawn: Spawn | None) -> TaskFuture:
+        task_id, new = submit(tx, order, now)
+        if spawn is not None:
+            spawn.keep(tx, task_id)
+        return self.futures.handle(task_id, new=new)
+
+    def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:
+        task_id, new = tx.births.add(order)
+        if spawn is not None:
+            spawn.keep(tx, task_id)
+        return self.futures.handle(task_id, tx.scope if new else None, new=new)
+
+    def after_block(self, scope: Scope) -> None:
+        """A `transaction()` or a job's block has ended."""
+        if scope.rolled_back:
+            self.futures.rolled_back(scope)
+        elif self._context.workers and scope.submitted and not self._context.refusing:
+            self._context.start()
+        self.futures.transaction_ended()
+
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
+        """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again. → they,
+        and whether they were made now."""
+        context, function = self._context, self.named(fn)
+        spawn = Spawn(run, "gather", function._name)
+        new = not spawn.all_there
+        if new:
+            spawn.children = [None] * len(calls)
+        ids: list[Any] = spawn.children
+        if new or None in ids:
+            calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
+            name, fn, now = function._name, function._fn, self._clock.now()
+            encoded = [arguments.encode(self._codec, name, fn, args, {}, context.id_of) for args in calls]
+            if function._options.plain and not any(links for _, links in encoded):
+                ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
+            else:
+                ids = context.write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)
+            for task_id in ids:
+                context.spans.add(task_id)
+        return [self.futures.handle(task_id) for task_id in ids], new
+
+    def _orders(
+        self, function: Submittable, encoded: list[tuple[str, list[arguments.Link]]], now: float, parent: int
+    ) -> list[Order]:
+        orders = []
+        for text, links in encoded:
+            order = arguments.order(
+                function._name, function._kind, function._options, text, links, now, self._context.id_of, self._codec
+            )
+            order.parent = parent if order.parent is None else order.parent
+            orders.append(order)
+        return orders
+
+    def _equal_or_raise(self, conflict: KeyConflict, order: Order) -> int:
+        """The texts of the arguments differ; whether the arguments do, the codec says."""
+        text, links = self._context.read(queries.stored_arguments, conflict.task_id)
+        canonical = arguments.canonical
+        if links == order.links and canonical(self._codec, text) == canonical(self._codec, order.args):
+            return conflict.task_id
+        raise conflict
+
+    def map(
+        self, fn: Any, iterables: tuple[Iterable[Any], ...], timeout: float | None, chunksize: int
+    ) -> Iterator[Any]:
+        """As `Executor.map`: results in order, `TimeoutError` after `timeout` s from now."""
+        function = self.named(fn)
+        if chunksize < 1:
+            raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
+        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
+        futures: list[TaskFuture] = []
+        calls = zip(*iterables, strict=False)
+        inside = self._file.current is not None
+        while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
+            if inside:
+                futures.extend(self.submit(function, args, {}) for args in chunk)
+            else:
+                with TransactionScope(self._file, self._clock, self.after_block):
+                    futures.extend(self.submit(function, args, {}) for args in chunk)
+        if self._context.workers and not inside:
+            self._context.start()
+        return _results(futures, deadline)
 
 
-def order(
-    name: str, kind: str, options: Options, arguments: str, links: list[Link], now: float, id_of: IdOf, codec: Codec
-) -> Order:
-    """All that is stored of a submit."""
-    made = Order(name, kind, arguments, now, priority=options.priority)
-    if links:
-        made.links = json.dumps(links)
-    if options.at is not None:
-        made.greenfield = options.at if options.at > now else None
-    elif options.delay:
-        made.greenfield = now + options.delay
-    if options.after not in ((), None) or links:
-        after = _edges(options, id_of)
-        for task_id, _ in links:
-            after.setdefault(task_id, (options.on, options.otherwise))
-        made.after = [(upstream, on, otherwise) for upstream, (on, otherwise) in after.items()]
-    if options.before not in ((), None):
-        made.before = [id_of(task) for task in _several(options.before)]
-    if options.key is not None:
-        made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
-        made.key_forever = options.key_scope is None
-    made.serial = options.serial
-    if options.parent is not None:
-        made.parent = id_of(options.parent)
-    made.tags, made.hidden = options.tags, options.hidden
-    return made
+def _bear_children(tx: Transaction, function: Submittable, texts: list[str], now: float, spawn: Spawn) -> list[int]:
+    family, priority = Births(tx, now), function._options.priority
+    return spawn.keep_all(tx, family.add_children(function._name, function._kind, priority, now, spawn.parent, texts))
 
 
-def digest(codec: Codec, arguments: str, links: str | None) -> str:
-    """`key=True`: equal arguments give the same key, in whatever order their dicts were made."""
-    import hashlib  # slow to import, and needed for `key=True` alone
-
-    return hashlib.sha256(f"{canonical(codec, arguments)}\n{links or ''}".encode()).hexdigest()[:32]
-
-
-def canonical(codec: Codec, arguments: str) -> str:
-    """One text for all that are equal, where the codec can tell."""
-    method: Callable[[Any], str] | None = getattr(codec, "canonical", None)
-    return arguments if method is None else method(codec.decode(arguments))
+def _bear_all(tx: Transaction, orders: list[Order], now: float, spawn: Spawn) -> list[int]:
+    family = Births(tx, now)
+    ids = [family.add(order)[0] for order in orders]
+    family.flush()
+    return spawn.keep_all(tx, ids)
 
 
-def _several(value: Any) -> list[Any]:
-    if isinstance(value, (TaskFuture, Task, int)):
-        return [value]
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"tasks are given by handle or id, or a list of them, not {value!r}")
-    return list(value)
-
-
-def _edges(options: Options, id_of: IdOf) -> dict[int, tuple[str, str]]:
-    """upstream → (on, otherwise) as `after` says."""
-    if not isinstance(options.after, Mapping):
-        return {id_of(task): (options.on, options.otherwise) for task in _several(options.after)}
-    edges = {}
-    for task, wanted in options.after.items():
-        on, otherwise = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted, options.otherwise)
-        changed = options.replaced({"on": on, "otherwise": otherwise})
-        edges[id_of(task)] = (changed.on, changed.otherwise)
-    return edges
-
-
-def name_of(fn: Callable[..., Any]) -> str:
-    """Module and qualified name of a function that can be found by them in another process."""
-    module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    found: Any = sys.modules.get(module or "")
-    if isinstance(qualname, str) and found is not None:
-        for part in qualname.split("."):
-            found = getattr(found, part, None)
-        if found is fn:
-            return text("the name of a function", f"{module}.{qualname}")
-    raise TypeError(
-        f"{fn!r} is not found by module and name after a restart: give it a name with @engine.task(name=…)"
-    )
+def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
+    """The results in order; each future is let go as soon as its result was given."""
+    futures.reverse()
+    while futures:
+        yield futures.pop().result(None if deadline is None else max(0.0, deadline - monotonic()))

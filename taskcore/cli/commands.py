@@ -22,7 +22,6 @@ from taskcore.codec.json import JSON
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.model import Handle, Task
 from taskcore.core.text import printable
-from taskcore.store import queries
 from taskcore.store.busy import Trouble
 from taskcore.store.existing import refuse_another
 
@@ -211,7 +210,7 @@ def _list(engine: Engine, given: argparse.Namespace) -> int:
     chosen = _selected(engine, given)
     count = len(chosen)
     most = min(given.limit or count, count)
-    tasks = _some(engine, chosen, most, given.newest)
+    tasks = chosen.some(most, newest=given.newest)
     if given.json:
         return _as_json([_fields(task) for task in tasks])
     rows = [_line(task) for task in tasks]
@@ -222,12 +221,6 @@ def _list(engine: Engine, given: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stderr.write(f"{len(rows)} of {count}; --limit 0 shows all\n")
     return 0
-
-
-def _some(engine: Engine, chosen: Selection, most: int, newest: bool) -> list[Task]:
-    ids = engine._read(queries.some_ids, chosen._where, most, newest)
-    tasks = [queries.task_of(row, engine._codec) for row in engine._read(queries.rows, ids)]
-    return tasks[::-1] if newest else tasks
 
 
 def _line(task: Task) -> list[str]:

@@ -119,6 +119,10 @@ class Loop:
                 if not hurried and not done():
                     scheduler.block(min(wait, left))
 
+    def forked(self) -> None:
+        """In a child: the thread is the parent's."""
+        self._thread = None
+
     def rouse(self) -> None:
         """Wake the loop's thread if it sleeps past its time. That should never happen; if it does, nobody waits for
         ever. Called by whoever waits, about once a second."""

@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from taskcore.core.errors import BadFile
+from taskcore.core.model import Finding
 from taskcore.store import dependencies
 
 SHOWN: Final = 10
@@ -249,3 +251,14 @@ LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
     *(functools.partial(_broken, rule) for rule in RULES),
 )
 """Each finds something."""
+
+
+def findings(read: Callable[[Callable[[Any], list[Found]]], list[Found]]) -> list[Finding]:
+    """What is wrong, SQLite's own findings first. Others go on between one rule and the next."""
+    found = []
+    for look in LOOKS:
+        try:
+            found += [Finding(what, mend) for what, mend in read(look)]
+        except BadFile as error:  # what can still be read may be right or wrong
+            found.append(Finding(error.reason, RESTORE))
+    return list(dict.fromkeys(found))

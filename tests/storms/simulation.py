@@ -20,6 +20,8 @@ import threading
 from concurrent.futures import Executor, Future
 
 import taskcore
+from taskcore.api import shutdown
+from taskcore.api.function import TaskFunction
 from taskcore.core import clock as clocks
 from taskcore.core.lifecycle import ENDED
 from taskcore.testing import ManualClock
@@ -140,7 +142,7 @@ class Simulation:
         self.seen = collections.Counter()
         self.engines = {}
         self.acked, self.ended, self.reran = {}, {}, set()
-        self.keys = {}
+        self.claims, self.tokens = [], {}
         self.calm = True
         self.script = []  # what happened, to be read when a seed fails
         self.baton = Baton(self.rng)
@@ -248,7 +250,8 @@ class Simulation:
 
         @engine.task(name="gathers", max_lapses=50)
         def gathers(number):
-            return sum(taskcore.current().gather(plain.options(max_attempts=None, max_lapses=50), range(number % 3 + 1)))
+            child = plain.options(max_attempts=None, max_lapses=50)
+            return sum(taskcore.current().gather(child, range(number % 3 + 1)))
 
         @engine.task(name="once", max_lapses=0)
         def once(number):
@@ -259,16 +262,14 @@ class Simulation:
         engine = self.engines.pop(place)
         file, scheduler = engine._file, engine._scheduler
         connection = file._connection
-        engine._closed = engine._refusing = True
+        engine._context.closed = engine._context.refusing = True
         if connection is not None:
             connection.dead = True
             sqlite3.Connection.close(connection)
         file._connection, file._closed = None, True
         with contextlib.suppress(KeyError):
             self.clock.unsubscribe(scheduler.look_again)
-        from taskcore.api import shutdown
-
-        shutdown.forget(engine)
+        shutdown.forget(engine._lifetime)
         if scheduler.lanes is not None:
             scheduler.lanes.give_up(scheduler.lane)
         self.seen["an engine died"] += 1
@@ -302,9 +303,7 @@ class Simulation:
             options["serial"] = rng.choice("xy")
         number = rng.randint(0, 9)
         try:
-            future = engine.task(name).options(**options).submit(number) if False else self.named(
-                engine, name
-            ).options(**options).submit(number)
+            future = _function(engine, name).options(**options).submit(number)
         except taskcore.KeyConflict:
             self.seen["a key was taken"] += 1
             return
@@ -313,14 +312,11 @@ class Simulation:
         self.acked[future.id] = name
         self.seen["submitted"] += 1
 
-    def named(self, engine, name):
-        return engine._definitions_of(name) if hasattr(engine, "_definitions_of") else _function(engine, name)
-
     def bulk(self, engine):
         ids = []
         with engine.transaction() as db:
             for number in range(self.rng.randint(2, 4)):
-                ids.append(self.named(engine, "plain").submit(number).id)
+                ids.append(_function(engine, "plain").submit(number).id)
             db.execute("SELECT count(*) FROM effect").fetchall()
         self.acked.update(dict.fromkeys(ids, "plain"))
         self.seen["submitted several"] += 1
@@ -329,7 +325,7 @@ class Simulation:
         engine._loop._turn()
 
     def body(self, engine):
-        held = engine._test_executor if hasattr(engine, "_test_executor") else _executor(engine)
+        held = _executor(engine)
         if held.inside:
             held.let_one_run(self.rng)
             self.seen["a body ran"] += 1
@@ -357,8 +353,6 @@ class Simulation:
         """A worker from outside, whose report may come too late."""
         for claim in engine.claim("plain", "once", n=1, lease=self.rng.choice([1, 60])):
             self.claims.append((claim.token, engine))
-
-    claims = []
 
     def report(self, engine):
         if self.claims:
@@ -453,8 +447,6 @@ class Simulation:
             assert row[5] >= tokens.get(task, 0), f"the token of #{task} went back"
             tokens[task] = row[5]
 
-    tokens = {}
-
     def run(self, steps, *, die=0.004, fail=0.01, switch=0.3):
         self.tokens, self.claims = {}, []
         rng = self.rng
@@ -527,7 +519,5 @@ def _executor(engine):
 
 
 def _function(engine, name):
-    from taskcore.api.function import TaskFunction
-
-    found = engine._definitions[name]
-    return TaskFunction(engine, name, found.fn, found.options)
+    found = engine._context.definitions[name]
+    return TaskFunction(engine._submissions, name, found.fn, found.options)

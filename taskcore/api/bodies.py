@@ -1,39 +1,39 @@
-"""What a body gets from its engine: the other side of `run.House`."""
+"""What a body gets from its engine: the other side of `body.context.House`."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
+from taskcore.api.futures import Register
+from taskcore.api.submission import Submissions
+from taskcore.api.transaction import TransactionScope
 from taskcore.store import queries
 
-if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
-    from taskcore.body.context import Run
 
-
-class Home:
+class Bodies:
     """One engine's."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.expecting = engine._futures.expecting
+    def __init__(self, context: Context, futures: Register, submissions: Submissions) -> None:
+        self._context = context
+        self._futures = futures
+        self.expecting = futures.expecting
+        self.gather = submissions.gather
+        self._after_block = submissions.after_block
 
     def transaction(self) -> contextlib.AbstractContextManager[Any]:
-        return self._engine.transaction()
-
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
-        return self._engine._intake.gather(fn, calls, run)
+        return TransactionScope(self._context.file, self._context.clock, self._after_block)
 
     def id_of(self, future: Any) -> int:
         if not isinstance(future, TaskFuture):
             raise TypeError(f"a body waits for handles of tasks, not for {future!r}")
-        return self._engine._id_of(future)
+        return self._context.id_of(future)
 
     def settled(self, futures: Sequence[TaskFuture], parent: int) -> list[int]:
-        register = self._engine._futures
+        register = self._futures
         register.settle_all(futures)
         missing = list(dict.fromkeys(future.id for future in futures if not future._resolved))
         if missing:
@@ -41,10 +41,10 @@ class Home:
         return missing
 
     def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
-        self._engine._futures.expect(parent, futures)
+        self._futures.expect(parent, futures)
 
     def are_children(self, task_ids: Sequence[int], parent: int) -> bool:
-        return self._engine._read(queries.are_children, task_ids, parent)
+        return self._context.read(queries.are_children, task_ids, parent)
 
     def forget(self, task_id: int) -> None:
-        self._engine._futures.forget(task_id)
+        self._futures.forget(task_id)

@@ -1,0 +1,171 @@
+"""From a call's arguments to what is stored of them, what they depend on, and a clear refusal where they can't be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from taskcore.api.future import TaskFuture
+from taskcore.codec.json import JSON, Codec
+from taskcore.core.model import Task
+from taskcore.core.options import Options
+from taskcore.core.options import text as checked_text
+from taskcore.store.queries import NO_ARGUMENTS
+from taskcore.store.submit import Order
+
+IdOf = Callable[[Any], int]
+Link = tuple[int, list[int]]
+"""A task's id, and the place of its result in [args, kwargs]: positions, of a dict's items too."""
+
+_CONTAINERS: Final = (list, tuple, dict)
+_SCALARS: Final = frozenset((int, str, float, bool, type(None)))
+
+
+def encode(
+    codec: Codec, name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any], id_of: IdOf
+) -> tuple[str, list[Link]]:
+    """(arguments as text, links). `TypeError` that names the argument that cannot be stored."""
+    if not args and not kwargs:
+        return NO_ARGUMENTS, []
+    if codec is JSON and not kwargs and all(type(value) in _SCALARS for value in args):
+        return _scalars(name, fn, args), []
+    links: list[Link] = []
+    whole: Any = [list(args), kwargs]
+    for value in args:
+        if type(value) is TaskFuture or isinstance(value, _CONTAINERS):
+            whole = _without_handles(whole, [], links, id_of)
+            break
+    else:
+        if kwargs:
+            whole = _without_handles(whole, [], links, id_of)
+    try:
+        return codec.encode(whole), links
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _named(codec, name, fn, whole, error) from error
+
+
+def _scalars(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...]) -> str:
+    """The same text, put together: most arguments are numbers and short texts, and a walk costs more than they do."""
+    try:
+        return f"[[{','.join(map(JSON.encode, args))}],{{}}]"
+    except (TypeError, ValueError) as error:
+        raise _named(JSON, name, fn, [list(args), {}], error) from error
+
+
+def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf) -> Any:
+    """The value with `None` for each handle; the same object where there is none below."""
+    if isinstance(value, TaskFuture):
+        links.append((id_of(value), path))
+        return None
+    kind = type(value)
+    if kind not in _CONTAINERS or not value or len(path) > 200:
+        return value  # as deep as that nothing is stored anyway, and the codec says so
+    old = list(value.values()) if kind is dict else value
+    new = [
+        _without_handles(item, [*path, place], links, id_of)
+        if isinstance(item, (*_CONTAINERS, TaskFuture))
+        else item
+        for place, item in enumerate(old)
+    ]
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return value
+    if kind is dict:
+        return dict(zip(value, new, strict=True))
+    return tuple(new) if kind is tuple else new
+
+
+def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, error: Exception) -> TypeError:
+    """Find the argument that the codec refused."""
+    import inspect  # slow to import, and needed for a refusal alone
+
+    args, kwargs = whole
+    try:
+        names = list(inspect.signature(fn).parameters) if fn is not None else []
+    except (TypeError, ValueError):
+        names = []
+    for place, value in [*enumerate(args), *kwargs.items()]:
+        try:
+            codec.encode(value)
+        except (TypeError, ValueError, RecursionError) as reason:
+            if isinstance(place, int):
+                called = f" ({names[place]})" if place < len(names) else ""
+                return TypeError(f"argument {place + 1}{called} of {name!r} cannot be stored: {reason}")
+            return TypeError(f"argument {place!r} of {name!r} cannot be stored: {reason}")
+    return TypeError(f"the arguments of {name!r} cannot be stored: {error}")
+
+
+def order(
+    name: str, kind: str, options: Options, arguments: str, links: list[Link], now: float, id_of: IdOf, codec: Codec
+) -> Order:
+    """All that is stored of a submit."""
+    made = Order(name, kind, arguments, now, priority=options.priority)
+    if links:
+        made.links = json.dumps(links)
+    if options.at is not None:
+        made.greenfield = options.at if options.at > now else None
+    elif options.delay:
+        made.greenfield = now + options.delay
+    if options.after not in ((), None) or links:
+        after = _edges(options, id_of)
+        for task_id, _ in links:
+            after.setdefault(task_id, (options.on, options.otherwise))
+        made.after = [(upstream, on, otherwise) for upstream, (on, otherwise) in after.items()]
+    if options.before not in ((), None):
+        made.before = [id_of(task) for task in _several(options.before)]
+    if options.key is not None:
+        made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
+        made.key_forever = options.key_scope is None
+    made.serial = options.serial
+    if options.parent is not None:
+        made.parent = id_of(options.parent)
+    made.tags, made.hidden = options.tags, options.hidden
+    return made
+
+
+def digest(codec: Codec, arguments: str, links: str | None) -> str:
+    """`key=True`: equal arguments give the same key, in whatever order their dicts were made."""
+    import hashlib  # slow to import, and needed for `key=True` alone
+
+    return hashlib.sha256(f"{canonical(codec, arguments)}\n{links or ''}".encode()).hexdigest()[:32]
+
+
+def canonical(codec: Codec, arguments: str) -> str:
+    """One text for all that are equal, where the codec can tell."""
+    method: Callable[[Any], str] | None = getattr(codec, "canonical", None)
+    return arguments if method is None else method(codec.decode(arguments))
+
+
+def _several(value: Any) -> list[Any]:
+    if isinstance(value, (TaskFuture, Task, int)):
+        return [value]
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"tasks are given by handle or id, or a list of them, not {value!r}")
+    return list(value)
+
+
+def _edges(options: Options, id_of: IdOf) -> dict[int, tuple[str, str]]:
+    """upstream → (on, otherwise) as `after` says."""
+    if not isinstance(options.after, Mapping):
+        return {id_of(task): (options.on, options.otherwise) for task in _several(options.after)}
+    edges = {}
+    for task, wanted in options.after.items():
+        on, otherwise = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted, options.otherwise)
+        changed = options.replaced({"on": on, "otherwise": otherwise})
+        edges[id_of(task)] = (changed.on, changed.otherwise)
+    return edges
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """Module and qualified name of a function that can be found by them in another process."""
+    module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    found: Any = sys.modules.get(module or "")
+    if isinstance(qualname, str) and found is not None:
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+        if found is fn:
+            return checked_text("the name of a function", f"{module}.{qualname}")
+    raise TypeError(
+        f"{fn!r} is not found by module and name after a restart: give it a name with @engine.task(name=…)"
+    )

@@ -1,0 +1,149 @@
+"""What the parts of one engine share: its file, its clock, its codec, and the few things that are done with them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from taskcore.body.runner import Stage, current_task
+from taskcore.codec.json import Codec
+from taskcore.core.clock import Clock
+from taskcore.core.errors import EngineClosed, TaskNotFound
+from taskcore.core.id_ranges import Spans
+from taskcore.core.model import Task
+from taskcore.core.options import Definition, Options
+from taskcore.runtime.loop import Loop
+from taskcore.runtime.scheduler import Scheduler
+from taskcore.store import operations, queries
+from taskcore.store.connection import File, Transaction
+from taskcore.store.process_locks import Lanes
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Handle:
+    """What stands for a stored task in this process; `TaskFuture` is the only kind."""
+
+    id: int
+    _context: Context
+    _lost: bool
+    """Whether the transaction it was submitted in was rolled back: its id may be another task's by now."""
+
+
+class Futures(Protocol):
+    """The register of handles, as the handles see it."""
+
+    def join(self, future: Any) -> threading.Condition: ...
+    def wait(self, future: Any, timeout: float | None) -> None: ...
+    def settle(self, future: Any) -> bool: ...
+    def refresh(self, future: Any) -> None: ...
+    def handle(self, task_id: int) -> Any: ...
+
+
+class Context:
+    """One engine's. Made by `Engine`, and handed to whatever it gives out; may be used from any thread."""
+
+    futures: Futures
+    loop: Loop
+    scheduler: Scheduler
+    start: Callable[[], None]
+    """Claim from now on; `EngineClosed`."""
+
+    def __init__(
+        self, path: str, name: str, file: File, codec: Codec, clock: Clock, stage: Stage, lanes: Lanes | None, *,
+        lease: float, workers: int,
+    ) -> None:  # fmt: skip
+        self.path = path
+        self.name = name
+        """The engine's name among the workers of the file."""
+        self.file = file
+        self.codec = codec
+        self.clock = clock
+        self.now = clock.now
+        self.stage = stage
+        self.lanes = lanes
+        self.lease = lease
+        self.workers = workers
+        self.definitions: dict[str, Definition] = {}
+        """What this process runs, by name."""
+        self.elsewhere: dict[str, Definition] = {}
+        """What it says of names that are run elsewhere."""
+        self.behaviours: dict[tuple[str, str], Options] = {}
+        """(name, kind) → the options of submits that had functions of their own among them."""
+        self.spans = Spans()
+        """The ids of the tasks that this engine submitted."""
+        self.closed = self.refusing = False
+        """Whether it has ended; whether it takes no more tasks."""
+
+    @property
+    def statuses(self) -> Mapping[str, str]:
+        """The file's own labels → their phases."""
+        return self.file.known.statuses
+
+    def write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(tx, …)` in one transaction, or as a part of the one that the calling thread has open."""
+        return self.file.write(work, *args, **kwargs)
+
+    def read(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(connection, …)`, which only reads. What running bodies have to show is written first."""
+        if self.file.current is not None:
+            self.file.current.births.flush()
+        elif self.scheduler.display:
+            self.scheduler.display.show()
+        return self.file.read(work, *args, **kwargs)
+
+    def id_of(self, task: Any) -> int:
+        """The id of a task given by handle, row or id. `TypeError`, `ValueError` for another file's, `TaskNotFound`."""
+        if isinstance(task, Handle):
+            if task._context is not self and task._context.path != self.path:
+                raise ValueError(f"{task!r} is a task of {task._context.path}, not of {self.path}")
+            if task._lost:
+                raise TaskNotFound(task.id)
+            return task.id
+        if isinstance(task, Task):
+            return task.id
+        if isinstance(task, bool) or not isinstance(task, int):
+            raise TypeError(f"a task is given by handle or id, not {task!r}")
+        return task
+
+    def task(self, task_id: int) -> Task:
+        """Its row, read now. `TaskNotFound`."""
+        found = self.read(queries.rows, [task_id])
+        if not found:
+            raise TaskNotFound(task_id)
+        return queries.task_of(found[0], self.codec)
+
+    def outcomes(self, task_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
+        """What `queries.outcomes` tells of those that have ended."""
+        return self.read(queries.outcomes, list(task_ids))
+
+    def operate(
+        self, where: queries.Where, verb: Callable[Concatenate[Transaction, Collection[int], P], int],
+        *args: P.args, **kwargs: P.kwargs,
+    ) -> int:  # fmt: skip
+        """A verb for all that match, found and moved in one transaction. → how many it moved."""
+
+        def work(tx: Transaction) -> int:
+            return verb(tx, queries.ids(tx, where), *args, **kwargs)
+
+        moved = self.write(work)
+        if verb is operations.set_priority and moved:
+            self.scheduler.recall()
+        return moved
+
+    def define(self, definition: Definition) -> None:
+        """This engine runs what the definition says; the newest of a name wins."""
+        self.definitions[definition.name] = definition
+        if self.scheduler.claiming:
+            self.scheduler.look_again()
+
+    def running_body(self) -> int | None:
+        """The id of the task whose body calls, if it is one of this engine's."""
+        return current_task(self.file)
+
+    def may_submit(self) -> None:
+        """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+        if self.refusing and (self.closed or self.running_body() is None):
+            raise EngineClosed(self.path, "the engine takes no more tasks")
