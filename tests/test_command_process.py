@@ -15,6 +15,7 @@ from test_crash import PATIENCE, Child, say, until
 
 from taskcore.body import command
 from taskcore.body.command import Stopped, execute
+from taskcore.body.output import _through_a_socket
 
 if not hasattr(os, "fork"):
     pytest.skip("this system has no process groups", allow_module_level=True)
@@ -664,7 +665,7 @@ def test_a_python_that_cannot_guard_is_an_error_that_says_so(tmp_path, monkeypat
 
 def test_a_pipe_can_be_read_through_a_socket_as_on_windows():
     reader, writer = os.pipe()
-    with command._through_a_socket(open(reader, "rb", buffering=0)) as there, open(writer, "wb", buffering=0) as out:
+    with _through_a_socket(open(reader, "rb", buffering=0)) as there, open(writer, "wb", buffering=0) as out:
         out.write(b"one")
         assert there.read(100) == b"one"
         out.close()

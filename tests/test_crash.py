@@ -780,7 +780,7 @@ def storm_worker(path, ledger):
 
     @engine.task(max_lapses=1_000_000)
     def part(graph, n):
-        work = taskcore.body.runner._current.get()[1]
+        work = taskcore.body.work.CURRENT.get()[1]
         os.write(log, f"run {work.claimed.id} {work.claimed.token}\n".encode())
         if n == 0:
             with engine.transaction() as db:
@@ -789,7 +789,7 @@ def storm_worker(path, ledger):
 
     @engine.task(max_lapses=1_000_000)
     def join(graph, parts):
-        work = taskcore.body.runner._current.get()[1]
+        work = taskcore.body.work.CURRENT.get()[1]
         os.write(log, f"run {work.claimed.id} {work.claimed.token}\n".encode())
         return sum(parts)
 

@@ -819,7 +819,7 @@ def test_what_the_loop_is_about_to_write_of_a_body_comes_with_what_the_body_itse
         def body():
             with contextlib.suppress(ZeroDivisionError):
                 current().step("in vain", lambda: 1 / 0)
-            _, work = taskcore.body.runner.current_work()
+            _, work = taskcore.body.work.current_work()
             taken = work.take_notes()
             assert [step.name for step in taken.steps] == ["in vain"]
             current().step("after", int)

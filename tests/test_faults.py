@@ -286,7 +286,7 @@ def test_a_run_with_an_error_at_any_statement_goes_on_to_the_same_end(bench, fau
 
     def run(engine):
         ran = []
-        engine.task(lambda n: ran.append(taskcore.body.runner.current_task(engine._file)) or n, name="work")
+        engine.task(lambda n: ran.append(taskcore.body.work.current_task(engine._file)) or n, name="work")
         engine.run()
         assert len(ran) == len(set(ran)), f"a body ran twice: {ran}"
         assert engine.health == "ok"
@@ -335,7 +335,7 @@ class Cut:
             engine.future(task.id).add_done_callback(lambda future: self.heard.append(future.id))
 
     def body(self, n):
-        self.ran.append(taskcore.body.runner._current.get()[1].claimed[:2])
+        self.ran.append(taskcore.body.work.CURRENT.get()[1].claimed[:2])
         return n
 
     def run(self, calm):

@@ -161,7 +161,7 @@ def test_whoever_is_told_of_an_end_may_look_whatever_bodies_show_meanwhile(inlin
 
     def body():
         taskcore.current().progress(0.5)
-        works.append(taskcore.body.runner.current_work()[1])
+        works.append(taskcore.body.work.current_work()[1])
         raise ValueError
 
     def look(_):

@@ -1,4 +1,4 @@
-"""What a body gets from its engine: the other side of `body.context.House`."""
+"""What a body gets from its engine: the other side of `body.work.House`."""
 
 from __future__ import annotations
 

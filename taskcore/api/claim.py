@@ -13,9 +13,9 @@ from taskcore.core.errors import LeaseLost
 from taskcore.core.model import Task
 from taskcore.core.options import Options, elsewhere, text
 from taskcore.store import moves, queries, sweep
-from taskcore.store.connection import Transaction
 from taskcore.store.moves import Failure, Success
 from taskcore.store.process_locks import Lanes
+from taskcore.store.transaction import Transaction
 
 
 class Claim:

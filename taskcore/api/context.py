@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from taskcore.body.runner import Stage, current_task
+from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
 from taskcore.core.errors import EngineClosed, TaskNotFound
@@ -16,8 +16,9 @@ from taskcore.core.options import Definition, Options
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import operations, queries
-from taskcore.store.connection import File, Transaction
+from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
+from taskcore.store.transaction import Transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -24,7 +24,7 @@ from taskcore.api.selection import Selection
 from taskcore.api.submission import Submissions
 from taskcore.api.transaction import TransactionScope
 from taskcore.body import logs
-from taskcore.body.runner import Stage
+from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock, duration_of
 from taskcore.core.errors import EngineClosed
@@ -35,7 +35,8 @@ from taskcore.runtime.loop import Loop
 from taskcore.runtime.pools import Guests, Threads
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import capacity, process_locks
-from taskcore.store.connection import File, Transaction
+from taskcore.store.connection import File
+from taskcore.store.transaction import Transaction
 
 
 class Engine(Executor):

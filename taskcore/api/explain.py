@@ -2,112 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
+from taskcore.api import phrases as say
 from taskcore.api.outlook import Here
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable, quoted
 from taskcore.store import diagnosis
 from taskcore.store.diagnosis import FEW, MANY, Blocked, Facts, Peer, Ration, Row
 
-LONGEST: Final = 200
-"""Characters of an error, a message or a reason that are shown."""
-
 
 def sentence(facts: Facts, here: Here, now: float) -> str:
     """One line, and nothing in it that a terminal obeys."""
     return _SENTENCES[facts.own.phase](facts, here, now)
-
-
-# -- parts of sentences --------------------------------------------------------------------------------------------
-
-
-def _text(text: str) -> str:
-    return printable(text, LONGEST)
-
-
-def _number(n: int, what: str) -> str:
-    if n > MANY:
-        return f"more than {MANY} {what}s"
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _listed(items: Sequence[str], total: int) -> str:
-    """ "a, b and 3 more", of all there are."""
-    if total <= len(items):
-        return ", ".join(items)
-    shown = items[: FEW - 1] if len(items) >= FEW else items
-    more = "many" if total > MANY else str(total - len(shown))
-    return f"{', '.join(shown)} and {more} more"
-
-
-def _named(task: Peer | Row) -> str:
-    return f"#{task.id} {quoted(task.name)}"
-
-
-def _since(at: float | None, now: float) -> str:
-    return duration(now - (now if at is None else at))
-
-
-def _due(at: float | None, now: float) -> str:
-    return "now" if at is None or at <= now else f"in {duration(at - now)}"
-
-
-def _children(task: Peer | Row) -> str:
-    return f"{task.children - task.open} of {task.children} {'child' if task.children == 1 else 'children'} ended"
-
-
-def _ended(label: str | None, phase: str) -> str:
-    if label is not None:
-        return f"ended as {quoted(label)}"
-    return phase if phase in (lifecycle.SUCCEEDED, lifecycle.FAILED) else f"was {phase}"
-
-
-_COMES_AGAIN: Final = {"backoff": "failed and runs again", "snooze": "snoozed itself and runs again"}
-
-
-def _does(task: Peer, now: float) -> str:
-    """What another task is about: a verb and the rest."""
-    match task.phase:
-        case lifecycle.WAITING:
-            return "is waiting itself"
-        case lifecycle.SCHEDULED:
-            return f"{_COMES_AGAIN.get(task.waiting_for or '', 'begins')} {_due(task.greenfield, now)}"
-        case lifecycle.RUNNING:
-            label = "" if task.label is None else f" as {quoted(task.label)}"
-            return f"is running{label} for {_since(task.started_at, now)}"
-        case lifecycle.SUSPENDED if task.job is not None:
-            return f"is an open job, {_children(task)}"
-        case lifecycle.SUSPENDED:
-            return f"sleeps{_until(task, now)}"
-        case lifecycle.READY | lifecycle.PAUSED:
-            return f"is {task.phase}"
-    unfinished = " but has unfinished children" if task.open else ""
-    return _ended(task.label, task.phase) + unfinished
-
-
-def _until(task: Peer | Row, now: float) -> str:
-    """What wakes a body."""
-    wanted, at = task.waiting_for or "", task.greenfield
-    if wanted.startswith("signal "):
-        over = "" if at is None else f", and gives up {_due(at, now)}"
-        return f" until it gets the signal {quoted(wanted.removeprefix('signal '))}{over}"
-    if at is not None:
-        return f" until it wakes {_due(at, now)}"
-    return " until others have ended"
-
-
-def _past(facts: Facts) -> str:
-    """What went wrong before, in this life."""
-    own = facts.own
-    times = own.failures + own.lapses
-    if not times:
-        return ""
-    what = "failed" if not own.lapses else "lost its process or its lease" if not own.failures else "went wrong"
-    error = "" if facts.trouble is None else f": {_text(facts.trouble)}"
-    once = "once" if times == 1 else f"{times} times"
-    return f"; it {what} {once} before{error}"
 
 
 # -- not begun -----------------------------------------------------------------------------------------------------
@@ -121,17 +29,17 @@ def _reasons(own: Row, blocked: Blocked, now: float) -> list[str]:
         for upstream, wants in blocked.some:
             asked = "" if wants == lifecycle.SUCCEEDED else f" (wanted: {quoted(wants)})"
             stuck = ", and only another run can change that" if upstream.finished_at is not None else ""
-            some.append(f"#{upstream.id} {_does(upstream, now)}{asked}{stuck}")
+            some.append(f"#{upstream.id} {say.does(upstream, now)}{asked}{stuck}")
         total = f" of {blocked.edges}"
         if blocked.edges > MANY:
             total = " tasks" if blocked.unmet > MANY else f" of more than {MANY}"
-        names = f": {_listed(some, blocked.unmet)}" if some else ""
+        names = f": {say.listed(some, blocked.unmet)}" if some else ""
         reasons.append(f"for {blocked.unmet}{total}{names}")
     if blocked.first is not None:
         first = blocked.first
         count = f"more than {MANY}" if blocked.between > MANY else f"{blocked.between} more"
         stand = f", with {count} between them" if blocked.between else ""
-        queue = f"which is first in {quoted(own.serial or '')} and {_does(first, now)}"
+        queue = f"which is first in {quoted(own.serial or '')} and {say.does(first, now)}"
         reasons.append(f"behind #{first.id}, {queue}{stand}")
     return reasons
 
@@ -141,10 +49,10 @@ def _gate(facts: Facts, now: float) -> str | None:
     if facts.job is None or facts.root is None:
         return None
     job, (root, blocked) = facts.job, facts.root
-    who = f"for its job {_named(job)} to begin"
-    whose = "which" if root.id == job.id else f"which waits for the job {_named(root)}, which"
+    who = f"for its job {say.named(job)} to begin"
+    whose = "which" if root.id == job.id else f"which waits for the job {say.named(root)}, which"
     if root.phase == lifecycle.SCHEDULED:
-        return f"{who}, {whose} begins {_due(root.greenfield, now)}"
+        return f"{who}, {whose} begins {say.due(root.greenfield, now)}"
     if root.phase == lifecycle.PAUSED:
         return f"{who}, {whose} is paused"
     reasons = _reasons(root, blocked, now)
@@ -163,35 +71,35 @@ def _waiting(facts: Facts, here: Here, now: float) -> str:
     text = f"waiting {reasons}" if reasons else "waiting to be released"
     if own.greenfield is not None and own.greenfield > now:
         text += f"; and not before {duration(own.greenfield - now)} have passed"
-    return text + _past(facts) + _asked(facts, now)
+    return text + say.past(facts) + _asked(facts, now)
 
 
 def _scheduled(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
-    when = _due(own.greenfield, now)
+    when = say.due(own.greenfield, now)
     if own.waiting_for == "backoff":
-        error = "" if facts.trouble is None else f": {_text(facts.trouble)}"
+        error = "" if facts.trouble is None else f": {say.text(facts.trouble)}"
         of = "" if own.max_attempts is None else f" of {own.max_attempts}"
         return f"runs again {when}, since it failed ({own.failures}{of}){error}"
     if own.waiting_for == "snooze":
-        return f"runs again {when}, since it snoozed itself{_past(facts)}"
-    return f"begins {when}, as was asked for at its submission{_past(facts)}"
+        return f"runs again {when}, since it snoozed itself{say.past(facts)}"
+    return f"begins {when}, as was asked for at its submission{say.past(facts)}"
 
 
 def _paused(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
     if facts.holder is not None:
-        text = f"paused with its job {_named(facts.holder)}, until that is resumed"
+        text = f"paused with its job {say.named(facts.holder)}, until that is resumed"
     else:
         text = "paused until somebody resumes it"
     if own.job is not None and own.children:
-        text += f"; {_children(own)}"
+        text += f"; {say.children(own)}"
     reasons = _waits(facts, now)
     if reasons:
         text += f"; then waiting {reasons}"
     if own.greenfield is not None and own.greenfield > now:
         text += f"; not before {duration(own.greenfield - now)} have passed"
-    return text + _past(facts) + _asked(facts, now)
+    return text + say.past(facts) + _asked(facts, now)
 
 
 # -- ready ---------------------------------------------------------------------------------------------------------
@@ -201,7 +109,7 @@ def _ready(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
     against = _lacks(facts, now)
     name = quoted(own.name)
-    others = "" if not here.others else f" ({_number(here.others, 'other engine')} may take it)"
+    others = "" if not here.others else f" ({say.number(here.others, 'other engine')} may take it)"
     if here.runs and not here.registered and not here.elsewhere:
         against.append(f"nobody here has registered {name}{others}")
     elif here.runs and here.registered and not here.started:
@@ -211,8 +119,8 @@ def _ready(facts: Facts, here: Here, now: float) -> str:
     elif here.runs and facts.avoids:
         against.append(f"it failed on this worker, which it is to avoid{others}")
     if against:
-        return f"ready, but {', and '.join(against)}{_past(facts)}"
-    text = f"ready: {_number(facts.before, 'task')} stand{'s' * (facts.before == 1)} before it"
+        return f"ready, but {', and '.join(against)}{say.past(facts)}"
+    text = f"ready: {say.number(facts.before, 'task')} stand{'s' * (facts.before == 1)} before it"
     if not facts.before:
         text = "ready: it is next"
     if here.elsewhere and not here.registered:
@@ -221,7 +129,7 @@ def _ready(facts: Facts, here: Here, now: float) -> str:
         text += ", when a thread is free"
     if here.alone:
         text += ", and runs alone"
-    return text + _past(facts)
+    return text + say.past(facts)
 
 
 def _lacks(facts: Facts, now: float) -> list[str]:
@@ -232,14 +140,14 @@ def _lacks(facts: Facts, now: float) -> list[str]:
     lacks += [_short(ration, own.name) for ration in facts.rations]
     if facts.rate is not None:
         n, period, at = facts.rate
-        lacks.append(f"{quoted(own.name)} may start {n} in {duration(period)}: next {_due(at, now)}")
+        lacks.append(f"{quoted(own.name)} may start {n} in {duration(period)}: next {say.due(at, now)}")
     return lacks
 
 
 def _short(ration: Ration, name: str) -> str:
     of_the_name = ration.name == f"name:{name}"
     what, there = quoted(name if of_the_name else ration.name), ration.there
-    holders = _listed([f"#{task}" for task in ration.holders[:FEW]], len(ration.holders))
+    holders = say.listed([f"#{task}" for task in ration.holders[:FEW]], len(ration.holders))
     if there is None:
         return f"nobody names the capacity {what} now"
     if there == 0:
@@ -262,20 +170,20 @@ def _asked(facts: Facts, now: float) -> str:
     if own.cancel_requested_at is None:
         return ""
     reason = _reason(facts)
-    return f"; asked to cancel {_since(own.cancel_requested_at, now)} ago{'' if reason is None else f': {reason}'}"
+    return f"; asked to cancel {say.since(own.cancel_requested_at, now)} ago{'' if reason is None else f': {reason}'}"
 
 
 def _reason(facts: Facts) -> str | None:
     """Why somebody cancelled it. What went wrong earlier, or what it was skipped for then, is no such reason."""
     text = facts.own.last_error
-    return None if not text or text == facts.trouble or diagnosis.is_cause(text) else _text(text)
+    return None if not text or text == facts.trouble or diagnosis.is_cause(text) else say.text(text)
 
 
 def _running(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
-    text = f"running for {_since(own.started_at, now)}"
+    text = f"running for {say.since(own.started_at, now)}"
     if own.label is not None:
-        text = f"running as {quoted(own.label)} for {_since(own.started_at, now)}"
+        text = f"running as {quoted(own.label)} for {say.since(own.started_at, now)}"
     if own.worker is not None:
         text += f" on {quoted(own.worker)}"
     if own.attempts > 1 or own.max_attempts != 1:
@@ -286,15 +194,15 @@ def _running(facts: Facts, here: Here, now: float) -> str:
     if own.progress is not None:
         text += f", {int(own.progress * 100)} % done"
     if own.message:
-        text += f": {_text(own.message)}"
+        text += f": {say.text(own.message)}"
     if own.lane is None:
         over = own.greenfield is not None and own.greenfield <= now
-        text += "; its claim is over" if over else f"; its claim ends {_due(own.greenfield, now)}"
+        text += "; its claim is over" if over else f"; its claim ends {say.due(own.greenfield, now)}"
     if here.dead:
         text += "; its process is gone, and the next engine that looks takes it back"
     if own.held:
         text += "; to be paused when it comes back"
-    return text + _asked(facts, now) + _past(facts)
+    return text + _asked(facts, now) + say.past(facts)
 
 
 def _suspended(facts: Facts, here: Here, now: float) -> str:
@@ -302,25 +210,25 @@ def _suspended(facts: Facts, here: Here, now: float) -> str:
     if own.job is not None:
         if not own.children:
             return "an open job without children as yet" + _asked(facts, now)
-        some = [f"#{child.id} {_does(child, now)}" for child in facts.children]
-        names = f": {_listed(some, own.open)}" if some else ""
-        return f"an open job, {_children(own)}{names}" + _asked(facts, now)
+        some = [f"#{child.id} {say.does(child, now)}" for child in facts.children]
+        names = f": {say.listed(some, own.open)}" if some else ""
+        return f"an open job, {say.children(own)}{names}" + _asked(facts, now)
     if facts.sleeps:
-        some = [f"#{task.id} {_does(task, now)}" for task in facts.sleeps_for]
+        some = [f"#{task.id} {say.does(task, now)}" for task in facts.sleeps_for]
         what = "children" if own.waiting_for == "children" else "tasks"
         if what == "children" and facts.sleeps <= own.children:
             count = f"{facts.sleeps if facts.sleeps <= MANY else f'more than {MANY}'} of {own.children} {what}"
         else:
-            count = _number(facts.sleeps, "task")
+            count = say.number(facts.sleeps, "task")
         text = f"suspended as long as {count} {'has' if facts.sleeps == 1 else 'have'} not ended"
-        text += f": {_listed(some, facts.sleeps)}"
+        text += f": {say.listed(some, facts.sleeps)}"
     else:
-        text = f"suspended{_until(own, now)}"
+        text = f"suspended{say.until(own, now)}"
     if own.started_at is not None:
-        text += f"; its body began last {_since(own.started_at, now)} ago"
+        text += f"; its body began last {say.since(own.started_at, now)} ago"
     if own.held:
         text += "; to be paused when it wakes"
-    return text + _past(facts)
+    return text + say.past(facts)
 
 
 # -- ended ---------------------------------------------------------------------------------------------------------
@@ -337,24 +245,24 @@ def _counts(facts: Facts) -> str:
 
 def _succeeded(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
-    text = f"{_as(own)} {_since(own.finished_at, now)} ago"
+    text = f"{_as(own)} {say.since(own.finished_at, now)} ago"
     if own.job is not None:
         return f"{text}: all its children have ended ({_counts(facts)})" if facts.counts else f"{text}: no children"
     if own.started_at is not None and own.finished_at is not None:
         text += f"; it took {duration(own.finished_at - own.started_at)}"
         if own.first_started_at is not None and own.first_started_at < own.started_at:
             text += f", and {duration(own.finished_at - own.first_started_at)} from its first start"
-    return text + _past(facts)
+    return text + say.past(facts)
 
 
 def _failed(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
-    text = f"{_as(own)} {_since(own.finished_at, now)} ago"
-    error = "" if own.last_error is None else f": {_text(own.last_error)}"
+    text = f"{_as(own)} {say.since(own.finished_at, now)} ago"
+    error = "" if own.last_error is None else f": {say.text(own.last_error)}"
     if own.job is not None:
         failed = [f"#{child.id}" + _why(child) for child in facts.children]
         return text + error + (f"; first of them {failed[0]}" if failed else "")
-    text += f" after {_number(own.attempts, 'attempt')}{error or ', as its body returned'}"
+    text += f" after {say.number(own.attempts, 'attempt')}{error or ', as its body returned'}"
     if own.lapses > own.max_lapses:
         return f"{text}; {own.max_lapses} would have been allowed"
     left = None if own.max_attempts is None else own.max_attempts - own.failures
@@ -365,7 +273,7 @@ def _failed(facts: Facts, here: Here, now: float) -> str:
 
 
 def _why(task: Peer) -> str:
-    return "" if not task.last_error else f": {_text(task.last_error)}"
+    return "" if not task.last_error else f": {say.text(task.last_error)}"
 
 
 def _cancelled_with(own: Row, parent: Peer) -> bool:
@@ -375,22 +283,22 @@ def _cancelled_with(own: Row, parent: Peer) -> bool:
 
 def _cancelled(facts: Facts, here: Here, now: float) -> str:
     own, parent = facts.own, facts.parent
-    text = f"{_as(own)} {_since(own.finished_at, now)} ago"
+    text = f"{_as(own)} {say.since(own.finished_at, now)} ago"
     if own.cancel_requested_at is None:
         text += " by its own body"
     elif parent is not None and _cancelled_with(own, parent):
-        text += f" with its parent {_named(parent)}"
+        text += f" with its parent {say.named(parent)}"
     reason = _reason(facts)
     text += "" if reason is None else f": {reason}"
-    return f"{text} ({_counts(facts)})" if facts.counts else text + _past(facts)
+    return f"{text} ({_counts(facts)})" if facts.counts else text + say.past(facts)
 
 
 def _skipped(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
     if not facts.causes:
         if facts.cause_gone:
-            return f"skipped {_since(own.finished_at, now)} ago because of a task that has been deleted since"
-        return f"skipped {_since(own.finished_at, now)} ago"
+            return f"skipped {say.since(own.finished_at, now)} ago because of a task that has been deleted since"
+        return f"skipped {say.since(own.finished_at, now)} ago"
     first, root = facts.causes[0], facts.causes[-1]
     place = ""
     if first.id == own.parent:
@@ -398,13 +306,13 @@ def _skipped(facts: Facts, here: Here, now: float) -> str:
     elif facts.wanted is None and own.serial is not None and first.serial == own.serial:
         place = f", before it in {quoted(own.serial)},"
     if first.finished_at is None:
-        return f"skipped {_since(own.finished_at, now)} ago because of #{first.id}{place} which {_does(first, now)} now"
-    text = f"skipped because #{first.id}{place} {_ended(first.label, first.phase)}"
+        return f"skipped {say.since(own.finished_at, now)} ago because of #{first.id}{place} which {say.does(first, now)} now"
+    text = f"skipped because #{first.id}{place} {say.ended(first.label, first.phase)}"
     if facts.wanted not in (None, lifecycle.SUCCEEDED):
         text += f", not {quoted(facts.wanted or '')}"
     if root is first:
         return text + (_why(first) if first.phase in (lifecycle.FAILED, lifecycle.CANCELLED) else "")
-    cause = f"#{root.id} {_ended(root.label, root.phase) if root.finished_at is not None else _does(root, now)}"
+    cause = f"#{root.id} {say.ended(root.label, root.phase) if root.finished_at is not None else say.does(root, now)}"
     why = _why(root) if root.phase in (lifecycle.FAILED, lifecycle.CANCELLED) else ""
     return f"{text}, and that because {cause}{why}"
 

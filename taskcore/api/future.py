@@ -12,7 +12,7 @@ from taskcore.api.context import Context, Handle
 from taskcore.api.selection import Selection
 from taskcore.api.transaction import Scope
 from taskcore.body.context import Run
-from taskcore.body.runner import current_work
+from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import InvalidTransition
 from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task

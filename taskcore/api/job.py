@@ -14,8 +14,8 @@ from taskcore.core.errors import KeyConflict
 from taskcore.core.options import OF_THE_KIND, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import hierarchy, settle
-from taskcore.store.connection import Transaction
 from taskcore.store.queries import NO_ARGUMENTS
+from taskcore.store.transaction import Transaction
 
 FAILURES: Final = ("fail", "ignore")
 _NOT_OF_A_JOB: Final = OF_THE_KIND - {"serial_failure"}

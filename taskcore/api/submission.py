@@ -12,15 +12,15 @@ from taskcore.api.futures import Register
 from taskcore.api.transaction import Scope, TransactionScope
 from taskcore.body.children import Spawn
 from taskcore.body.context import Run
-from taskcore.body.runner import current_work
+from taskcore.body.work import current_work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import KeyConflict
 from taskcore.core.options import Definition, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import moves, queries
-from taskcore.store.connection import Transaction
 from taskcore.store.submit import Births, Order, submit, submit_alone, submit_plain
+from taskcore.store.transaction import Transaction
 
 
 class Submittable:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore.store.connection import File, Transaction
+from taskcore.store.connection import File
 from taskcore.store.submit import Births
+from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from taskcore.core.clock import Clock

@@ -9,8 +9,8 @@ from typing import Final
 from taskcore.body.context import Run
 from taskcore.body.replay import FAILED, KEPT
 from taskcore.store import operations, steps
-from taskcore.store.connection import Transaction
 from taskcore.store.steps import Step
+from taskcore.store.transaction import Transaction
 
 _NOT_WELL: Final = ("failed", "cancelled", "skipped")
 

@@ -14,30 +14,25 @@ too; children that it leaves when it ends by itself are not found there. A proce
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import io
 import os
-import selectors
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from subprocess import PIPE, STDOUT, CalledProcessError, CompletedProcess, Popen
 from typing import IO, Any, Final
 
+from taskcore.body.output import WIDTH, Output, Reading, pair
 from taskcore.core.clock import monotonic
 
 if sys.platform != "win32":
-    import fcntl
+    pass
 
 GRACE: Final = 2.0  # seconds from SIGTERM to SIGKILL; and how long we wait for what not even SIGKILL ends
 PAUSE: Final = 0.05  # seconds between two looks at `stop`
-WIDTH: Final = 4000  # characters of a line; a longer one is handed on in pieces
-TAIL: Final = 65536  # characters of output that are kept, the newest; and bytes that are read at a time
 _LEFT: Final = 64  # reads after the end, at most: more than a pipe holds; a daemon may write on for ever
 _LINGER: Final = PAUSE if sys.platform == "win32" else 0.0  # seconds that what was written may take to come
 _KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -87,7 +82,7 @@ def execute(
             raise Stopped
         command = _start(words, popen)
         stack.callback(command.close)
-        outputs = [_Output(pipe, on_line) if pipe else None for pipe in command.pipes]
+        outputs = [Output(pipe, on_line) if pipe else None for pipe in command.pipes]
         code = _attend(command, list(filter(None, outputs)), stop)
     stdout, stderr = (output.text() if output else None for output in outputs)
     done = CompletedProcess(list(argv), code, stdout, stderr)
@@ -142,9 +137,9 @@ def _failed(done: CompletedProcess[str]) -> CalledProcessError:
     return error
 
 
-def _attend(command: _Child | _Ward, outputs: list[_Output], stop: Callable[[], bool]) -> int:
+def _attend(command: _Child | _Ward, outputs: list[Output], stop: Callable[[], bool]) -> int:
     """Hand on what it says until it has ended. → its return code."""
-    with contextlib.closing(_Reading(command, outputs)) as reading:
+    with contextlib.closing(Reading(command, outputs)) as reading:
         look, deadline = monotonic() + PAUSE, None
         while (code := command.code(deadline is not None and bool(outputs) and not reading.open)) is None:
             for output, chunk in reading.take(PAUSE):
@@ -216,7 +211,7 @@ class _Ward:
         self._program = os.fsdecode(popen.pop("executable", None) or words[0])
         self._said, self._over = b"", False
         popen["env"] = _guardians_environment(popen.pop("env", None))
-        self.line, theirs = _pair()
+        self.line, theirs = pair()
         _lines.add(self.line)
         try:
             with theirs:
@@ -297,16 +292,6 @@ _lines: Final[weakref.WeakSet[socket.socket]] = weakref.WeakSet()
 """Our ends. Programs that are started meanwhile do not inherit them; a mere fork does, and would hold up the end."""
 
 
-def _pair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    if sys.platform != "win32" and theirs.fileno() < 3:  # we have no stdin, stdout or stderr; the guardian will have
-        with theirs:
-            theirs = socket.socket(fileno=fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
-    ours.setblocking(True)  # whatever `socket.setdefaulttimeout` was told
-    theirs.setblocking(True)
-    return ours, theirs
-
-
 def _forked() -> None:
     for line in list(_lines):
         line.close()
@@ -363,87 +348,3 @@ try:
 finally:
     os._exit(0)
 """
-
-
-class _Output:
-    """One stream of its output: lines as they come, and the newest text."""
-
-    def __init__(self, pipe: IO[bytes], on_line: Callable[[str], None]) -> None:
-        self.pipe: IO[bytes] | socket.SocketIO = _through_a_socket(pipe) if sys.platform == "win32" else pipe
-        self._on_line = on_line
-        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
-        self._kept: list[str] = []
-        self._size, self._begun = 0, ""
-
-    def feed(self, chunk: bytes, end: bool = False) -> None:
-        """Hand on each line that this completes, and at the `end` the one that never will be."""
-        text = self._decoder.decode(chunk, final=end)
-        self._kept.append(text)
-        self._size += len(text)
-        if self._size > 2 * TAIL:
-            self._kept, self._size = [self.text()], TAIL
-        *lines, self._begun = (self._begun + text).split("\n")
-        for line in lines:
-            self._hand(line)
-        while len(self._begun) > WIDTH or (end and self._begun):
-            piece, self._begun = self._begun[:WIDTH], self._begun[WIDTH:]
-            self._hand(piece)
-
-    def _hand(self, line: str) -> None:
-        for start in range(0, len(line) or 1, WIDTH):
-            self._on_line(line[start : start + WIDTH].replace("\0", "\\0"))
-
-    def text(self) -> str:
-        return "".join(self._kept)[-TAIL:]
-
-
-class _Reading:
-    """What can be read now. In the calling thread: late in a program's life there may be no other to be had."""
-
-    def __init__(self, command: _Child | _Ward, outputs: list[_Output]) -> None:
-        self._command = command
-        self._outputs = outputs
-        self.open = len(outputs)
-        # Where there is a choice not by `select`, which knows no descriptor beyond 1023; `epoll` would be one more.
-        self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
-        for output in outputs:
-            self._selector.register(output.pipe, selectors.EVENT_READ, output)
-        if command.line is not None:
-            self._selector.register(command.line, selectors.EVENT_READ)
-
-    def take(self, wait: float) -> list[tuple[_Output, bytes]]:
-        """What has come; if nothing has, what comes first within `wait` s, or nothing if that is the command's end."""
-        if not self._selector.get_map():
-            self._command.hear()
-            return []
-        came = []
-        for key, _ in self._selector.select(wait):
-            if key.data is None:
-                more = self._command.hear()
-            else:
-                came.append((key.data, key.data.pipe.read(TAIL) or b""))
-                more = bool(came[-1][1])
-                self.open -= not more
-            if not more:
-                self._selector.unregister(key.fileobj)
-        return came
-
-    def close(self) -> None:
-        self._selector.close()
-        for output in self._outputs:
-            output.pipe.close()
-
-
-def _through_a_socket(pipe: IO[bytes]) -> socket.SocketIO:
-    """What Windows can wait for."""
-    ours, theirs = _pair()
-
-    def copy() -> None:
-        with theirs, pipe, contextlib.suppress(OSError):
-            while chunk := pipe.read(TAIL):
-                theirs.sendall(chunk)
-
-    threading.Thread(target=copy, name="taskcore-command", daemon=True).start()
-    with ours:
-        return ours.makefile("rb", buffering=0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.body import logs
 from taskcore.body.outcome import storable
-from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, Suspend, course_of, scope_of
-from taskcore.body.runner import Stage, Work, current_work, finished
+from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, course_of, scope_of
+from taskcore.body.runner import finished
+from taskcore.body.work import Stage, Suspend, Work, current_work
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, seconds
@@ -26,24 +26,6 @@ if TYPE_CHECKING:
 
 WORTH_A_COMMIT: Final = 0.002
 """Seconds of work from which on `track` puts into the file at once how far it came."""
-
-
-class House(Protocol):
-    """What a body needs of its engine."""
-
-    expecting: dict[int, Any]
-
-    def forget(self, task_id: int) -> None: ...
-    def transaction(self) -> contextlib.AbstractContextManager[Any]: ...
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[Any], bool]:
-        """The children, and whether they were made just now."""
-
-    def expect(self, parent: int, futures: Sequence[Any]) -> None: ...
-    def settled(self, futures: Sequence[Any], parent: int) -> list[int]:
-        """Resolve what has ended. → the ids of those that have not, which `parent` is going to wait for."""
-
-    def are_children(self, task_ids: Sequence[int], parent: int) -> bool: ...
-    def id_of(self, future: Any) -> int: ...
 
 
 class Run:
@@ -87,7 +69,8 @@ class Run:
 
     @property
     def _course(self) -> Course:
-        return self._work.course or course_of(self._stage, self._work)
+        course = self._work.course
+        return course if type(course) is Course else course_of(self._stage, self._work)
 
     def step(self, name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """`fn(*args, **kwargs)`, run once: its result is in the file when this returns, and whenever the body runs

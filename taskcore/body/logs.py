@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from taskcore.body.outcome import storable
 from taskcore.body.replay import course_of
-from taskcore.body.runner import Stage, Work, current_work
+from taskcore.body.work import Stage, Work, current_work
 from taskcore.store.steps import LINES
 
 LONGEST_LINE: Final = 4000

@@ -11,28 +11,17 @@ from __future__ import annotations
 
 import contextlib
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from taskcore.body.work import Stage, Work
 from taskcore.core.errors import LeaseLost, StepMismatch
 from taskcore.store import steps
 from taskcore.store.steps import Step
-from taskcore.store.suspension import Suspension
-
-if TYPE_CHECKING:
-    from taskcore.body.runner import Stage, Work
 
 NEW: Final = "new"
 KEPT: Final = "kept"
 FAILED: Final = "failed"
 WAITING: Final = "waiting"
-
-
-class Suspend(BaseException):
-    """Raised through a body to give its thread back. Not an `Exception`: an `except Exception` lets it pass."""
-
-    def __init__(self, end: Suspension) -> None:
-        self.end = end
-        super().__init__("the task is suspended; its body must let this pass")
 
 
 class _Scope:
@@ -179,7 +168,7 @@ class Course:
 
 def course_of(stage: Stage, work: Work) -> Course:
     """What the body of this work has behind it, read when it is asked for first."""
-    if work.course is None:
+    if not isinstance(work.course, Course):
         work.course = Course(stage, work)
     return work.course
 

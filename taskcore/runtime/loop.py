@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from taskcore.body.runner import End, Work
+from taskcore.body.work import End, Work
 from taskcore.core.clock import monotonic, pause
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.runtime.latch import Bell

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from taskcore.body.runner import Work
+from taskcore.body.work import Work
 from taskcore.core.clock import Clock, monotonic
 from taskcore.store import settle, steps
-from taskcore.store.connection import File, Transaction
+from taskcore.store.connection import File
 from taskcore.store.steps import Notes
+from taskcore.store.transaction import Transaction
 
 SOON: Final = 0.05
 """Seconds within which all that is to be shown goes into one commit."""

@@ -11,7 +11,8 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from typing import Any, Final, Protocol
 
 from taskcore.body import outcome
-from taskcore.body.runner import End, Stage, Work
+from taskcore.body.runner import perform, raised
+from taskcore.body.work import End, Stage, Work
 from taskcore.core.clock import monotonic
 from taskcore.runtime.latch import Bell
 from taskcore.store.moves import Failure
@@ -122,14 +123,14 @@ class Threads:
     def _serve(self, there: Bell) -> None:
         self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
         there.ring()
-        get, perform, report = self._queue.get, self._stage.perform, self._report
+        get, stage, report = self._queue.get, self._stage, self._report
         while True:
             work = get()
             if work is None:
                 return
             if self._marks is not None:
                 self._marks.begin(work.claimed.id)
-            end = perform(work)
+            end = perform(stage, work)
             if not work.win():
                 self._deaf.discard(work.claimed.id)
                 return  # written off meanwhile, and replaced
@@ -202,7 +203,7 @@ class Guests:
             self._broken(f"the executor broke: {outcome.message_of(error)}")
             end = Failure(claimed.id, claimed.token, "lapse", error=f"its process died ({outcome.message_of(error)})")
         except BaseException as error:
-            end = self._stage.raised(work, error)
+            end = raised(self._stage, work, error)
         work.took = monotonic() - work.since
         self._report(work, end)
 
@@ -240,7 +241,7 @@ class _Body:
         self._work = work
 
     def __call__(self) -> _Verdict:
-        return _Verdict(self._stage.perform(self._work))
+        return _Verdict(perform(self._stage, self._work))
 
     def __reduce__(self) -> tuple[Any, ...]:
         fn = self._work.definition.fn

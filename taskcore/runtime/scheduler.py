@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from taskcore.body import outcome
-from taskcore.body.runner import End, Stage, Work, current_task
+from taskcore.body.work import End, Stage, Work, current_task
 from taskcore.core.clock import Clock, monotonic
 from taskcore.core.options import Definition, Options
 from taskcore.runtime import notes
@@ -22,10 +22,11 @@ from taskcore.runtime.pools import Crew
 from taskcore.runtime.turn import Ended, Turn
 from taskcore.store import moves, process_locks, schedules, sweep
 from taskcore.store.cache import Kind
-from taskcore.store.connection import File, Transaction
+from taskcore.store.connection import File
 from taskcore.store.moves import Claimed, StaleReport, Success
 from taskcore.store.schedules import Plan
 from taskcore.store.suspension import Suspension
+from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from taskcore.runtime.pruner import Pruning

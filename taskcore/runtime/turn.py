@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from taskcore.body.runner import End, Work
-from taskcore.store.connection import Transaction
+from taskcore.body.work import End, Work
 from taskcore.store.moves import Claimed, Failure, Success
 from taskcore.store.steps import Notes
 from taskcore.store.suspension import Suspension
+from taskcore.store.transaction import Transaction
 
 
 @dataclass(eq=False, repr=False, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from taskcore.store.cache import Kind
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 Wanted = tuple[int, int, str | None]
 """(kind, at most so many of it, a worker whose failures are to be avoided)"""

@@ -10,69 +10,21 @@ import contextlib
 import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.store import opening, schema
+from taskcore.store import forks, opening, schema
 from taskcore.store.busy import BROKEN, BUSY, Patience, code, data_version
 from taskcore.store.cache import Known
+from taskcore.store.identity import Identity, NoIdentity
+from taskcore.store.transaction import Transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FORKED: Final = "this engine belongs to the process that forked; open one of your own here"
-_REPLACED: Final = "the file was deleted or replaced while it was open"
-_LOG_GONE: Final = (
-    "its log, the file that ends in -wal, was deleted or replaced while it was open; "
-    "what is not confirmed is not stored"
-)
-_files: Final[weakref.WeakSet[File]] = weakref.WeakSet()
-
-
-class Transaction:
-    """One open write, and what it gathers for those who look after its commit."""
-
-    __slots__ = (
-        "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
-        "known", "left", "of_a_turn", "opened", "requested", "scope", "short", "until",
-    )  # fmt: skip
-
-    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
-        self.execute = connection.execute
-        self.executemany = connection.executemany
-        self.known = known
-        self.ended: list[int] = []
-        """Tasks that ended here and are not the scheduler's own report."""
-        self.fresh: list[int] = []
-        """Tasks that ended here, whatever follows from it for others still to be done (`follow.settle`)."""
-        self.opened: list[int] = []
-        """Likewise: tasks among which may be jobs that now open, or end."""
-        self.building: set[int] = set()
-        """Jobs that must not end yet: their blocks are open."""
-        self.freed = False
-        """Whether a task may have become ready, or a time may have come nearer."""
-        self.left = False
-        """Of a claim: whether there may be more to be claimed at once."""
-        self.short = False
-        """Likewise: whether something only lacks a capacity."""
-        self.until: float | None = None
-        """Likewise: when a rate lets more begin."""
-        self.requested: list[int] = []
-        """Running tasks that somebody wants to stop, or to come back."""
-        self.of_a_turn = False
-        """Whether this is the scheduler's own, which knows what it did."""
-        self.born: Any = None
-        """A task that this engine claimed as it made it."""
-        self.births: Any = None
-        """Of a user's transaction: the submits that are not written yet, and the block itself."""
-        self.scope: Any = None
-        self.committed = False
-        """Whether it is in the file; where it is not a user's, said only if something was raised after the commit."""
-        self.doomed = False
-        """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
 
 
 class File:
@@ -90,15 +42,11 @@ class File:
         self._usable = True  # False in a process that forked off
         self._closed = False
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._log_path = "" if self.in_memory else os.path.realpath(path) + "-wal"
-        self._log: tuple[int, int] | None = None  # its identity, known from the first commit on
-        self._gone: str | None = None  # why commits of this connection go nowhere
-        self._checked_until = 0.0  # monotonic; when to look next whether the path still leads to the open file
+        self._identity: Identity = NoIdentity()
         self._polled: int | None = None
         self._patiently = Patience(path)
         self._open(statuses)
-        _files.add(self)
+        forks.watch(self)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -122,8 +70,8 @@ class File:
         self._birth = Transaction(connection, self.known)
         self._birth.freed = True
         """What is told of each task that `bear` stored: always the same."""
-        self._identity = None if self.in_memory else _identity(self.path)
-        self._checked_until = clock.monotonic() + 0.5
+        if not self.in_memory:
+            self._identity = Identity(self.path)
 
     # -- using ------------------------------------------------------------------------------------------------------
 
@@ -143,9 +91,9 @@ class File:
                     result = work(tx, *args, **kwargs)
                     committing = True
                     self._patiently(connection.execute, "COMMIT")
-                    if self._log_path and not self._log_stands():
-                        committing = False
-                        self.check_identity()
+                    committing = False
+                    self._identity.confirm()
+                    committing = True
                 except (sqlite3.DatabaseError, MemoryError) as error:
                     self.known.forget()
                     committing = False
@@ -171,13 +119,13 @@ class File:
     def once(self, sql: str, values: Sequence[Any]) -> int:
         """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
         part of the caller's. → how many rows it changed."""
-        if clock.monotonic() >= self._checked_until:
-            self.check_identity()
+        if clock.monotonic() >= self._identity.due:
+            self._identity.check()
         with self._lock:
             tx = self.current
             changed = self._once(self._ready().execute if tx is None else tx.execute, sql, values)
-            if tx is None and self._log_path and not self._log_stands():
-                self.check_identity()
+            if tx is None:
+                self._identity.confirm()
             return changed
 
     def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[Any]) -> int:
@@ -199,8 +147,8 @@ class File:
         """
         committing = False
         try:
-            if clock.monotonic() >= self._checked_until:
-                self.check_identity()
+            if clock.monotonic() >= self._identity.due:
+                self._identity.check()
             with self._lock:
                 connection, known = self._ready(), self.known
                 kind_id = known.plain_ids.get(kind)
@@ -212,8 +160,7 @@ class File:
                     if not self._once(connection.execute, sql, (task_id, kind_id, *values, task_id)):
                         committing = False
                         return None
-                    if self._log_path and not self._log_stands():
-                        self.check_identity()
+                    self._identity.confirm()
                     known.last_id = task_id
                 except (sqlite3.Error, BadFile, MemoryError):
                     committing = False
@@ -268,8 +215,7 @@ class File:
             if commit:
                 try:
                     self._patiently(connection.execute, "COMMIT")
-                    if self._log_path and not self._log_stands():
-                        self.check_identity()
+                    self._identity.confirm()
                 except (sqlite3.Error, MemoryError, BadFile):
                     commit = False
                     raise
@@ -323,30 +269,8 @@ class File:
             self._lock.release()
 
     def check_identity(self) -> None:
-        """Refuse to go on when the path no longer leads to the files that are open: commits would go nowhere."""
-        if self._gone is None and not self.in_memory:
-            if _identity(self.path) != self._identity:
-                self._gone = _REPLACED
-            elif self._log is not None:
-                self._log_stands()
-        if self._gone is not None:
-            self._checked_until = 0.0
-            raise BadFile(self.path, self._gone)
-        self._checked_until = clock.monotonic() + 0.5
-
-    def _log_stands(self) -> bool:
-        """Whether the log that was just written to is the one that others read. Asked after each commit, before anybody
-        is told of it.
-
-        A program that opens and closes the database file itself drops SQLite's locks on POSIX. Another process may
-        then take itself for the last one, and delete the log under this connection.
-        """
-        found = _identity(self._log_path)
-        if self._log is None and found is not None:
-            self._log = found
-        if found is None or found != self._log:
-            self._gone = _LOG_GONE
-        return self._gone is None
+        """`BadFile` when the path no longer leads to the files that are open."""
+        self._identity.check()
 
     @property
     def locked_since(self) -> float | None:
@@ -369,7 +293,7 @@ class File:
         """Close the connection. → whether that was possible within `timeout` s (-1: however long it takes); if not,
         the thread that is inside a call closes it at the end of that."""
         self._closed = True
-        _files.discard(self)
+        forks.forget(self)
         if self.interrupted or not self._lock.acquire(timeout=timeout):
             return False
         try:
@@ -391,21 +315,49 @@ class File:
         if self._connection is not None and self._usable:
             if self._transaction is None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
-            if self._gone is not None:
-                self.check_identity()
+            if self._identity.due == 0.0:
+                self._identity.check()
             return self._connection
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
-        self._connection, self._log = opening.connect(self.path, full=self._full), None
+        self._connection = opening.connect(self.path, full=self._full)
+        self._identity.reopened()
         self.known.forget()
+        return self._connection
+
+    # -- forks ------------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> bool:
+        """Let go of the file, so that nothing of SQLite's crosses the fork. → whether the lock is held until
+        `after_fork`.
+
+        A second is long for a transaction of ours; one of the user's that lasts longer crosses the fork as it is.
+        """
+        if not self._lock.acquire(timeout=1):
+            return False
+        if self._transaction is None and not self.in_memory:
+            self._close()
+        return True
+
+    def after_fork(self) -> None:
+        """In the parent, of a file whose `before_fork` said so."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> sqlite3.Connection | None:
+        """This file is the parent's. → a connection that could not be closed before, to be kept for good: closing it
+        here would touch the parent's file."""
+        self._usable = False
+        if self._transaction is not None:
+            self._transaction.execute = self._transaction.executemany = self._refuse
+        self._transaction, self._owner, self._lock = None, None, threading.RLock()  # of threads that are not here
         return self._connection
 
     def _refuse(self, *_: Any) -> Any:
         raise EngineClosed(self.path, FORKED)
 
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
-        if clock.monotonic() >= self._checked_until:
-            self.check_identity()
+        if clock.monotonic() >= self._identity.due:
+            self._identity.check()
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -458,49 +410,3 @@ class File:
         self.known.forget()
         self.known.learn(connection, version)
         self.known.last_id = max(last_id, self.known.last_id)  # a handle of what never was must be no other task's
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Which file the path leads to, if there is one."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _before_fork() -> None:
-    """SQLite must not cross a fork: a child would inherit the bookkeeping of its locks, but not the locks.
-
-    A second is long for a transaction of ours; one of the user's that lasts longer crosses the fork as it is.
-    """
-    for file in list(_files):
-        if file._lock.acquire(timeout=1):
-            _held_over_fork.append(file)
-            if file._transaction is None and not file.in_memory and file._connection is not None:
-                file._connection.close()
-                file._connection = None
-
-
-def _after_fork() -> None:
-    while _held_over_fork:
-        _held_over_fork.pop()._lock.release()
-
-
-def _after_fork_in_child() -> None:
-    # What could not be closed before is kept for good: closing it here would touch the parent's file.
-    for file in list(_files):
-        file._usable = False
-        if file._connection is not None:
-            _never_closed.append(file._connection)
-        if file._transaction is not None:
-            file._transaction.execute = file._transaction.executemany = file._refuse
-        file._transaction, file._owner, file._lock = None, None, threading.RLock()  # of threads that are not here
-    _held_over_fork.clear()
-
-
-_held_over_fork: Final[list[File]] = []
-_never_closed: Final[list[sqlite3.Connection]] = []
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

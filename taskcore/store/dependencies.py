@@ -13,7 +13,7 @@ from typing import Final
 from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, InvalidTransition, TaskNotFound, UnknownStatus
 from taskcore.store.cache import Known
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 # `u` is the upstream, `e` the edge. An edge is met by what the upstream is, not by how it came to be it.
 VERDICT: Final = """

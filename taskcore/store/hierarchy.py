@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from taskcore.store import dependencies
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 # -- down ----------------------------------------------------------------------------------------------------------
 

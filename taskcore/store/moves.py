@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.store import settle, steps, suspension
 from taskcore.store.capacity import AVOIDED, Rations, Wanted
-from taskcore.store.connection import Transaction
 from taskcore.store.suspension import Suspension
+from taskcore.store.transaction import Transaction
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from taskcore.core.errors import DependencyCycle
 from taskcore.store import dependencies, hierarchy, serial, settle, steps, suspension
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 _AMONG: Final = "FROM json_each(:ids) AS wanted CROSS JOIN taskcore_task AS t ON t.id = wanted.value"
 

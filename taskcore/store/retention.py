@@ -10,7 +10,7 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from taskcore.store import operations
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 LOOKED_AT: Final = 2000
 """Rows of a slice."""

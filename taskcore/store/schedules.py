@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from taskcore.store.connection import Transaction
 from taskcore.store.queries import NO_ARGUMENTS
 from taskcore.store.submit import Births, Order, kind_of
+from taskcore.store.transaction import Transaction
 
 GRACE: Final = 60.0
 """Seconds by which a fire may be late without having been missed, where missed ones are skipped."""

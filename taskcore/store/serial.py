@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from taskcore.store import dependencies
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 
 def occupied(tx: Transaction, serial: str) -> bool:

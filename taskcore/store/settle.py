@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Final
 
 from taskcore.store import dependencies, hierarchy, serial, suspension
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 
 def moved(tx: Transaction, tasks: Collection[int], now: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.core import model
 from taskcore.core.errors import LeaseLost
-from taskcore.store.connection import Transaction
+from taskcore.store.transaction import Transaction
 
 
 class Step(NamedTuple):

@@ -12,7 +12,8 @@ from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
 from taskcore.store import capacity, dependencies, hierarchy, operations, serial, settle, suspension
 from taskcore.store.cache import Kind
-from taskcore.store.connection import File, Transaction
+from taskcore.store.connection import File
+from taskcore.store.transaction import Transaction
 
 R = TypeVar("R")
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from taskcore.store import dependencies
-from taskcore.store.connection import Transaction
 from taskcore.store.steps import Step, put
+from taskcore.store.transaction import Transaction
 
 
 class Suspension(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from typing import Final
 
 from taskcore.store import moves, settle, suspension
-from taskcore.store.connection import Transaction
 from taskcore.store.process_locks import Lanes
+from taskcore.store.transaction import Transaction
 
 _DUE: Final = """
     SELECT id FROM taskcore_task

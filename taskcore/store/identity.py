@@ -1,0 +1,90 @@
+"""Whether the files that a connection has open are still the ones at their path."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from taskcore.core import clock
+from taskcore.core.errors import BadFile
+
+EVERY: Final = 0.5
+"""Seconds from one look at the database file to the next."""
+_REPLACED: Final = "the file was deleted or replaced while it was open"
+_LOG_GONE: Final = (
+    "its log, the file that ends in -wal, was deleted or replaced while it was open; "
+    "what is not confirmed is not stored"
+)
+
+Found = tuple[int, int] | None
+"""Device and number of a file; `None` where there is none."""
+
+
+def _find(path: str) -> Found:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Identity:
+    """Of one database and its log. Asked under the lock over its connection, and by whoever wants to know."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._log_path = os.path.realpath(path) + "-wal"
+        self._database = _find(path)
+        self._log: Found = None  # known from the first commit on
+        self._gone: str | None = None  # why commits go nowhere
+        self.due = clock.monotonic() + EVERY
+        """When to `check` next, by the machine's clock for durations."""
+
+    def reopened(self) -> None:
+        """The connection was made anew, and with it perhaps the log."""
+        self._log = None
+
+    def check(self) -> None:
+        """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere."""
+        if self._gone is None:
+            if _find(self._path) != self._database:
+                self._gone = _REPLACED
+            elif self._log is not None:
+                self._look_at_log()
+        if self._gone is not None:
+            self.due = 0.0
+            raise BadFile(self._path, self._gone)
+        self.due = clock.monotonic() + EVERY
+
+    def confirm(self) -> None:
+        """`BadFile` if the log that was just written to is not the one that others read. Asked after each commit,
+        before anybody is told of it.
+
+        A program that opens and closes the database file itself drops SQLite's locks on POSIX. Another process may
+        then take itself for the last one, and delete the log under this connection.
+        """
+        self._look_at_log()
+        if self._gone is not None:
+            self.check()
+
+    def _look_at_log(self) -> None:
+        found = _find(self._log_path)
+        if self._log is None:
+            self._log = found
+        if found is None or found != self._log:
+            self._gone = _LOG_GONE
+
+
+class NoIdentity(Identity):
+    """Of a database in memory, which nobody can replace."""
+
+    def __init__(self) -> None:
+        self.due = float("inf")
+
+    def reopened(self) -> None:
+        """There is no log."""
+
+    def check(self) -> None:
+        """There is nothing to look at."""
+
+    confirm = check

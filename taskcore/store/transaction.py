@@ -1,0 +1,51 @@
+"""One open write, as the verbs of the store see it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from taskcore.store.cache import Known
+
+
+class Transaction:
+    """One open write, and what it gathers for those who look after its commit."""
+
+    __slots__ = (
+        "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
+        "known", "left", "of_a_turn", "opened", "requested", "scope", "short", "until",
+    )  # fmt: skip
+
+    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.known = known
+        self.ended: list[int] = []
+        """Tasks that ended here and are not the scheduler's own report."""
+        self.fresh: list[int] = []
+        """Tasks that ended here, whatever follows from it for others still to be done (`follow.settle`)."""
+        self.opened: list[int] = []
+        """Likewise: tasks among which may be jobs that now open, or end."""
+        self.building: set[int] = set()
+        """Jobs that must not end yet: their blocks are open."""
+        self.freed = False
+        """Whether a task may have become ready, or a time may have come nearer."""
+        self.left = False
+        """Of a claim: whether there may be more to be claimed at once."""
+        self.short = False
+        """Likewise: whether something only lacks a capacity."""
+        self.until: float | None = None
+        """Likewise: when a rate lets more begin."""
+        self.requested: list[int] = []
+        """Running tasks that somebody wants to stop, or to come back."""
+        self.of_a_turn = False
+        """Whether this is the scheduler's own, which knows what it did."""
+        self.born: Any = None
+        """A task that this engine claimed as it made it."""
+        self.births: Any = None
+        """Of a user's transaction: the submits that are not written yet, and the block itself."""
+        self.scope: Any = None
+        self.committed = False
+        """Whether it is in the file; where it is not a user's, said only if something was raised after the commit."""
+        self.doomed = False
+        """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
