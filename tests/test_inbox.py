@@ -9,10 +9,10 @@ import time
 import pytest
 
 import taskcore
-from taskcore.runtime.inbox import Inbox
+from taskcore.runtime.wakeups import Inbox
 
 PATIENCE = 20.0
-THEFTS = 3000
+THEFTS = 1500
 
 
 def test_a_sleeper_returns_in_time_though_others_take_what_woke_it():

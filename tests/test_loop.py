@@ -88,7 +88,7 @@ def test_a_chain_of_bodies_in_the_callers_thread_needs_no_deep_stack():
 
 def test_what_has_ended_but_is_not_yet_in_the_file_stays_small_when_bodies_are_not_tiny(engine):
     """A crash takes what a turn has not settled: so no more is claimed ahead than a turn's time asks for."""
-    pace = engine._scheduler.pace
+    pace = engine._scheduler.custody.pace
     pace.learn("parse", 0.008)
     pace.learn("noop", 0.000005)
     pace.learn("render", 2.0)

@@ -682,7 +682,7 @@ def test_an_engine_whose_first_turn_could_not_be_written_is_not_known_by_a_row_t
         hand.turn()
     other.turn()
     hand.turn()
-    assert hand.scheduler.worker != other.scheduler.worker
+    assert hand.scheduler.presence.worker != other.scheduler.presence.worker
     other.engine.close()
     assert (future.snapshot().phase, future.snapshot().worker) == ("running", hand.engine.name)
     hand.executor.finish()

@@ -153,7 +153,7 @@ def _made(context: Context, row: queries.Row, claimed: moves.Claimed) -> Claim:
     kind = context.file.known.kinds[claimed.kind]
     newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
     about = outcome.Claim(
-        claimed.id, claimed.token, claimed.failures, kind, context.scheduler.definition(kind, newest)
+        claimed.id, claimed.token, claimed.failures, kind, context.scheduler.repertoire.definition(kind, newest)
     )
     args, kwargs = context.stage.arguments(claimed)
     return Claim(context, replace(queries.task_of(row, context.codec), args=args, kwargs=kwargs), about)

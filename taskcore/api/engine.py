@@ -33,6 +33,8 @@ from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.pools import Guests, Threads
+from taskcore.runtime.presence import Presence
+from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import capacity, process_locks
 from taskcore.store.connection import File
@@ -103,9 +105,9 @@ class Engine(Executor):
         context, futures, stage = self._context, self._futures, self._context.stage
         background = getattr(executor, "background", True)
         self._scheduler = context.scheduler = scheduler = Scheduler(
-            self._file, self._clock, stage, context.definitions, context.behaviours, name=self.name,
-            lease=context.lease, lanes=lanes, on_ended=futures.settled, on_foreign_commit=futures.look_around,
-            anybody_listens=lambda: len(futures) > 0,
+            self._file, self._clock, stage, Repertoire(self._file, context.definitions, context.behaviours),
+            Presence(self.name, context.lease, lanes), on_ended=futures.settled,
+            on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
         )  # fmt: skip
         if self._keep is not None:
             from taskcore.runtime.pruner import LULL, Pruning
@@ -118,9 +120,9 @@ class Engine(Executor):
         stage.house, stage.noted = Bodies(context, futures, self._submissions), scheduler.display.note
         logs.listen()
         if executor is None:
-            scheduler.crew = Threads(context.workers, stage, self._loop.report, self._broke)
+            scheduler.custody.crew = Threads(context.workers, stage, self._loop.report, self._broke)
         else:
-            scheduler.crew = Guests(executor, context.workers, stage, scheduler.report, self._broke)
+            scheduler.custody.crew = Guests(executor, context.workers, stage, scheduler.report, self._broke)
         self._file.on_commit, scheduler.display.tell = self._on_commit, self._tell
         if hasattr(self._clock, "subscribe"):
             self._clock.subscribe(scheduler.look_again)

@@ -306,7 +306,8 @@ def _skipped(facts: Facts, here: Here, now: float) -> str:
     elif facts.wanted is None and own.serial is not None and first.serial == own.serial:
         place = f", before it in {quoted(own.serial)},"
     if first.finished_at is None:
-        return f"skipped {say.since(own.finished_at, now)} ago because of #{first.id}{place} which {say.does(first, now)} now"
+        ago = say.since(own.finished_at, now)
+        return f"skipped {ago} ago because of #{first.id}{place} which {say.does(first, now)} now"
     text = f"skipped because #{first.id}{place} {say.ended(first.label, first.phase)}"
     if facts.wanted not in (None, lifecycle.SUCCEEDED):
         text += f", not {quoted(facts.wanted or '')}"

@@ -16,8 +16,8 @@ from taskcore.api.transaction import Scope
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
-from taskcore.runtime.latch import Bell
 from taskcore.runtime.turn import Ended
+from taskcore.runtime.wakeups import Latch
 from taskcore.store import queries
 from taskcore.store.busy import Trouble
 
@@ -141,16 +141,16 @@ class Register:
         self.join(future)
         with context.scheduler.traffic.somebody_waits():
             if context.loop.helps:
-                bell, left = Bell(), 1.0
-                future._waiters.append(bell)  # type: ignore[arg-type] # it quacks
+                latch, left = Latch(), 1.0
+                future._waiters.append(latch)  # type: ignore[arg-type] # it quacks
                 while not future._resolved and left > 0:
                     left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
-                    bell.wait(max(0.0, left))
+                    latch.wait(max(0.0, left))
                     if left == 1.0 and not future._resolved:
                         context.loop.rouse()
                         self.settle(future)  # a Ctrl-C may have hit whoever was to tell
                 with contextlib.suppress(ValueError):
-                    future._waiters.remove(bell)  # type: ignore[arg-type]
+                    future._waiters.remove(latch)  # type: ignore[arg-type]
             else:
                 context.loop.wait(lambda: future._resolved, deadline, hurry=True)
         if not future._resolved:

@@ -84,7 +84,7 @@ class Lifetime:
         scheduler, now, known = context.scheduler, context.now(), context.file.known
         if not scheduler.quiet:
             return True
-        kinds = scheduler.kinds()
+        kinds = scheduler.repertoire.kinds()
         open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
         if known.rates:
             resting = context.read(capacity.resting, now + queries.SOON, now)

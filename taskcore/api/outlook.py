@@ -7,7 +7,7 @@ from typing import NamedTuple
 from taskcore.api.context import Context
 from taskcore.core import lifecycle
 from taskcore.core.errors import TaskNotFound
-from taskcore.runtime.scheduler import ALONE_AFTER
+from taskcore.runtime.custody import ALONE_AFTER
 from taskcore.store import diagnosis
 from taskcore.store.diagnosis import Facts
 
@@ -34,7 +34,7 @@ class Here(NamedTuple):
 def of(context: Context, task_id: int) -> tuple[Facts, Here, float]:
     """What there is to know of a task, in the file and here, and when. `TaskNotFound`."""
     scheduler, known, now = context.scheduler, context.file.known, context.now()
-    kinds = scheduler.kinds() or [kind for kind in list(known.kinds.values()) if kind.job is None]
+    kinds = scheduler.repertoire.kinds() or [kind for kind in list(known.kinds.values()) if kind.job is None]
     open_ = [kind.id for kind in kinds if not known.closed(kind)]
     facts = context.read(diagnosis.facts, task_id, now, context.name, open_)
     if facts is None:
@@ -47,7 +47,7 @@ def of(context: Context, task_id: int) -> tuple[Facts, Here, float]:
         registered=own.name in context.definitions,
         elsewhere=own.name in context.elsewhere,
         full=len(scheduler.held) >= context.workers,
-        others=len(alive) - (scheduler.worker is not None and scheduler.lane in alive),
+        others=len(alive) - (scheduler.presence.worker is not None and scheduler.presence.lane in alive),
         alone=own.lapses >= ALONE_AFTER,
         dead=own.phase == lifecycle.RUNNING and own.lane is not None and lanes is not None and lanes.is_dead(own.lane),
     )

@@ -11,9 +11,9 @@ from typing import Final
 from taskcore.body.work import End, Work
 from taskcore.core.clock import monotonic, pause
 from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.runtime.latch import Bell
 from taskcore.runtime.pacing import HORIZON
 from taskcore.runtime.scheduler import Scheduler
+from taskcore.runtime.wakeups import Latch
 from taskcore.store.busy import Trouble
 
 log = logging.getLogger("taskcore")
@@ -48,7 +48,7 @@ class Loop:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # over the decision to start the thread
         self._first = [None]  # whoever pops it is the thread
-        self._there = Bell()  # rung when it is
+        self._there = Latch()  # rung when it is
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
         self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
         self._stopping = False
@@ -67,7 +67,7 @@ class Loop:
         if self._thread is None and self._background and not self._stopping:
             with self._starting:
                 if self._thread is None:
-                    self._there = Bell()
+                    self._there = Latch()
                     threading.Thread(target=self._run, name="taskcore-loop", daemon=True).start()
                     self._there.wait(10)  # a Ctrl-C here, and another start: the thread that comes second goes again
 
@@ -100,7 +100,7 @@ class Loop:
         scheduler = self._scheduler
         pass_time = getattr(scheduler.clock, "pass_time", None) if hurry else None
         while True:
-            bell = scheduler.bell()  # before asking: a turn that ends after the answer rings it
+            latch = scheduler.latch()  # before asking: a turn that ends after the answer rings it
             if done():
                 return True
             left = 0.2 if deadline is None else min(0.2, deadline - monotonic())
@@ -112,7 +112,7 @@ class Loop:
             if self.helps:
                 self.rouse()
                 if ahead is None or not scheduler.quiet:
-                    bell.wait(left)
+                    latch.wait(left)
             else:
                 wait = self._turn()
                 hurried = pass_time is not None and scheduler.quiet and scheduler.until_next() is not None
@@ -152,7 +152,7 @@ class Loop:
         batch. A callback is always the loop's: it may wait for a task that needs this thread.
         """
         scheduler = self._scheduler
-        alone = len(scheduler.held) <= 1 and scheduler.crew.ahead and self._thread is not None
+        alone = len(scheduler.held) <= 1 and scheduler.custody.crew.ahead and self._thread is not None
         alone = alone and not scheduler.traffic.streaming() and not self._calls_back(end.id)
         if alone and self._turning.acquire(blocking=False):
             try:
@@ -175,19 +175,19 @@ class Loop:
         """
         scheduler, deadline = self._scheduler, monotonic() + HORIZON
         while True:
-            bell, left = scheduler.bell(), deadline - monotonic()  # before asking, as in `wait`
+            latch, left = scheduler.latch(), deadline - monotonic()  # before asking, as in `wait`
             if left <= 0 or scheduler.held.get(work.claimed.id) is not work or self.stopped:
                 return
-            bell.wait(left)
+            latch.wait(left)
 
     def _run(self) -> None:
         try:
             self._first.pop()
         except IndexError:
-            self._there.ring()
+            self._there.open()
             return
         self._thread = threading.current_thread()
-        self._there.ring()
+        self._there.open()
         scheduler = self._scheduler
         before = None
         while not self._stopping:

@@ -14,7 +14,7 @@ from taskcore.body import outcome
 from taskcore.body.runner import perform, raised
 from taskcore.body.work import End, Stage, Work
 from taskcore.core.clock import monotonic
-from taskcore.runtime.latch import Bell
+from taskcore.runtime.wakeups import Latch
 from taskcore.store.moves import Failure
 from taskcore.store.process_locks import Marks
 
@@ -116,13 +116,13 @@ class Threads:
         return not self._deaf
 
     def _start(self) -> None:
-        there = Bell()
+        there = Latch()
         threading.Thread(target=self._serve, args=(there,), name="taskcore-worker", daemon=True).start()
         there.wait(10)
 
-    def _serve(self, there: Bell) -> None:
+    def _serve(self, there: Latch) -> None:
         self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
-        there.ring()
+        there.open()
         get, stage, report = self._queue.get, self._stage, self._report
         while True:
             work = get()

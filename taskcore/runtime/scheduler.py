@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from taskcore.body import outcome
 from taskcore.body.work import End, Stage, Work, current_task
 from taskcore.core.clock import Clock, monotonic
-from taskcore.core.options import Definition, Options
 from taskcore.runtime import notes
-from taskcore.runtime.inbox import Inbox
-from taskcore.runtime.latch import Bell
+from taskcore.runtime.custody import Custody
 from taskcore.runtime.notes import Display
-from taskcore.runtime.pacing import HORIZON, Pace, Traffic
-from taskcore.runtime.pools import Crew
+from taskcore.runtime.pacing import Traffic
+from taskcore.runtime.presence import Presence
+from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.turn import Ended, Turn
-from taskcore.store import moves, process_locks, schedules, sweep
-from taskcore.store.cache import Kind
+from taskcore.runtime.wakeups import Inbox, Latch
+from taskcore.store import moves, schedules, sweep
+from taskcore.store.capacity import Wanted
 from taskcore.store.connection import File
 from taskcore.store.moves import Claimed, StaleReport, Success
 from taskcore.store.schedules import Plan
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, and for processes that died."""
-ALONE_AFTER: Final = 2
-"""Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
 
 
 class Scheduler:
@@ -46,12 +43,9 @@ class Scheduler:
         file: File,
         clock: Clock,
         stage: Stage,
-        definitions: dict[str, Definition],
-        behaviours: dict[tuple[str, str], Options],
+        repertoire: Repertoire,
+        presence: Presence,
         *,
-        name: str,
-        lease: float,
-        lanes: process_locks.Lanes | None,
         on_ended: Callable[[list[Ended]], None],
         on_foreign_commit: Callable[[], None],
         anybody_listens: Callable[[], bool],
@@ -59,15 +53,12 @@ class Scheduler:
         self.file = file
         self.clock = clock
         self.stage = stage
-        self.name = name
-        self.lease = lease
-        self.lanes = lanes
-        self.crew: Crew
+        self.repertoire = repertoire
+        self.presence = presence
         self.pruning: Pruning | None = None
-        self.pace = Pace()
         self.inbox: Inbox[tuple[Work, End]] = Inbox()
-        self.held: dict[int, Work] = {}
-        """Claimed by this engine and not yet settled."""
+        self.custody = Custody(repertoire)
+        self.held = self.custody.held
         self.errors: dict[int, BaseException] = {}
         """What bodies raised whose end is being committed: whoever reads the row meanwhile finds it here."""
         self.plans: dict[str, Plan] = {}
@@ -77,34 +68,21 @@ class Scheduler:
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
         self.astray = False
         """A turn was cut off: how far it came, the rows say."""
-        self._bells: list[Bell] = []
-        self.worker: int | None = None
-        self.lane = 0
+        self._latches: list[Latch] = []
         self.shared = False
         """Whether another process committed a moment ago."""
-        self._definitions = definitions
-        self._behaviours = behaviours
         self._on_ended = on_ended
         self._on_foreign_commit = on_foreign_commit
         self.traffic = Traffic(anybody_listens)
         self.display = Display(file, clock, self.wake)
         self._arrived: list[tuple[Work, End]] = []
-        self._returning: list[Work] = []
         self._ready = True  # something may be claimable
         self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
-        self._renew_at = 0.0
         self._now = 0.0
         self._look_at = 0.0
         self._identity_at = 0.0
-        self._recall = False
         self._until: float | None = None  # when a rate lets more begin
         self._short = False  # something only lacked a capacity when it was last looked
-        self._alone = False
-        self._others = False
-        self._kinds: list[Kind] = []
-        self._known: dict[int, Kind] = {}
-        self._seen = 0, 0
-        self._slow = 0  # threads whose bodies have run for longer than what is claimed ahead may wait
 
     # -- from any thread --------------------------------------------------------------------------------------------
 
@@ -122,7 +100,7 @@ class Scheduler:
             work = self.held.get(task_id)
             if work is not None and self._wants_cancel(task_id):
                 work.stop = "cancel"
-            self._recall = True
+            self.custody.wanted_back = True
         if tx.freed:
             self._ready, self._next_due, self.quiet = True, 0.0, False
             self.traffic.submitted()
@@ -135,43 +113,44 @@ class Scheduler:
         Not in a stream of submits, where a batch is cheaper for all of them: only the first in a while, or the first
         after somebody waited for a result.
         """
-        idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self._alone)
-        if not idle or self.worker is None or not self.crew.ahead or name not in self._definitions:
+        idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self.custody.alone)
+        worker = self.presence.worker
+        if not idle or worker is None or not self.custody.crew.ahead or name not in self.repertoire.definitions:
             return None
         if self.file.known.rationed:
             return None  # what it may cost is counted where tasks are claimed
-        return self.worker, now + self.lease
+        return worker, now + self.presence.lease
 
     def _adopt(self, tx: Transaction, claimed: Claimed) -> None:
         """A task that was born claimed by this engine."""
         if not self.claiming:
             return  # closing: what this worker holds is given back row by row
         self.quiet = False
-        task_id, work, put = claimed.id, self._work(claimed), self.crew.put
+        task_id, work, put = claimed.id, self.repertoire.work(claimed), self.custody.crew.put
         # Python looks for a Ctrl-C after calls: it finds all three done, or none.
         self.held[task_id] = work
         tx.born = None
         put(work)
-        self.crew.hand(())
+        self.custody.crew.hand(())
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""
-        self._recall = True
+        self.custody.wanted_back = True
         self.wake()
 
     def start(self) -> None:
         """Claim from now on. At least one thread for bodies is made here: late in a program there may be none to be
         had."""
-        self.crew.ready()
+        self.custody.crew.ready()
         self.claiming = True
         self._next_due = 0.0  # a turn may have come before, and fired nothing
         self.look_again()
 
-    def bell(self) -> Bell:
+    def latch(self) -> Latch:
         """One that rings at the end of the next turn."""
-        bell = Bell()
-        self._bells.append(bell)
-        return bell
+        latch = Latch()
+        self._latches.append(latch)
+        return latch
 
     def until_next(self) -> float | None:
         """Seconds until time moves a row, as far as is known."""
@@ -202,12 +181,14 @@ class Scheduler:
         if real >= self._look_at:
             self._look(real)
         works = self._collect()
-        self._take_back(real)
+        self.custody.take_back(real)
         if now < self._now:  # the clock was set back
-            self._renew_at, self._next_due = min(self._renew_at, now), 0.0
+            self.presence.clock_set_back(now)
+            self._next_due = 0.0
         self._now = now
-        room, cramped = self._room(len(self.held) - len(works))
-        turn = Turn(works, self._returning, room, cramped, False, now, bool(self.held) and now >= self._renew_at)
+        room, cramped = self._room(len(works))
+        renew = bool(self.held) and self.presence.renews_in(now) <= 0
+        turn = Turn(works, self.custody.returning, room, cramped, False, now, renew)
         if not (turn.room or self.held):
             self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
@@ -224,17 +205,15 @@ class Scheduler:
                 self._commit(turn)
             except BaseException:
                 self._ready, self._next_due = True, 0.0
-                if turn.enlisted is not None and not turn.enlisted.committed and self.worker is not None:
-                    if self.lanes is not None:  # the row went with the transaction, its id to another
-                        self.lanes.give_up(self.lane)
-                    self.worker = None
+                self.presence.rolled_back()
                 raise
+            self.presence.committed()
             self._after(turn)
         self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
-        if self._bells:
-            bells, self._bells = self._bells, []
-            for bell in bells:
-                bell.ring()
+        if self._latches:
+            latches, self._latches = self._latches, []
+            for latch in latches:
+                latch.open()
         wait = self._wait()
         if self.pruning is None or not self.claiming:
             return wait
@@ -244,32 +223,23 @@ class Scheduler:
         """The reports that came in, and those of bodies that ran out of time."""
         works = self._arrived  # where they stay until they are settled: nothing that a body returned is lost
         works.extend(self.inbox.take_all())
-        elapsed = self.stage.duration()
-        for work in list(self.held.values()):
-            limit = work.timeout
-            if limit is not None and work.began is not None and elapsed >= work.began + limit and work.win():
-                work.stop = "timeout"
-                works.append((work, outcome.timed_out(work.about(), limit)))
-                self.crew.write_off(work)
+        works.extend(self.custody.overdue(self.stage.duration()))
         return works
 
     def _look(self, real: float) -> None:
         """Whether other processes committed or died, and whether the file is still the one at its path."""
         self.shared = self.file.changed()
         if self.shared:
-            self._ready, self._next_due, self._others = True, 0.0, True
+            self._ready, self._next_due = True, 0.0
+            self.presence.somebody_came()
             self._on_foreign_commit()
             if self.held:
                 self._heed()
-        if self._others and self.lanes is not None and self.claiming:
-            others = [row for row in self.file.read(sweep.alive) if row[0] != self.worker]
-            self._others = bool(others)
-            if any(self.lanes.is_dead(lane) for _, lane in others):
-                self._next_due = 0.0
+        if self.claiming and self.presence.sees_a_death(self.file):
+            self._next_due = 0.0
         if real >= self._identity_at:
             self.file.check_identity()
-            if self.lanes is not None and self.worker is not None:
-                self.lanes.hold()
+            self.presence.hold()
             self._identity_at = real + POLL_IDLE
         self._look_at = real + (POLL_BUSY if self.held or self.traffic.waiting else POLL_IDLE)
 
@@ -279,51 +249,10 @@ class Scheduler:
             work = self.held.get(task_id)
             if work is not None and cancel:
                 work.stop = "cancel"
-            self._recall = True
+            self.custody.wanted_back = True
 
     def _wants_cancel(self, task_id: int) -> bool:
         return any(cancel for _, cancel in self.file.read(sweep.asked, [task_id]))
-
-    def _take_back(self, real: float) -> None:
-        """Works claimed ahead that did not begin when they should have, or that somebody wants otherwise."""
-        self._slow = 0
-        if len(self.held) >= self.crew.size and self.crew.ahead:
-            for work in list(self.held.values()):
-                if work.since and not work.took and real - work.since > HORIZON and work.stop != "timeout":
-                    self.pace.at_least(work.kind.name, real - work.since)
-                    self._slow += 1
-        if self._recall or (self._slow and len(self.held) > self.crew.size):
-            self._recall = False
-            for work in self.crew.take_back():
-                self.held.pop(work.claimed.id, None)
-                self._returning.append(work)
-
-    def _room(self, held: int) -> tuple[list[tuple[int, int, str | None]], bool]:
-        """What may be claimed beside `held` others: (kind, most of it, a worker whose failures are to be avoided); and
-        whether that leaves some kinds out for now."""
-        if not self.claiming:
-            return [], False
-        if self._alone and held > 0:
-            return [], True
-        # A thread that is in something long begins nothing within the horizon, whatever its name.
-        threads, held, cramped, room = self.crew.size - self._slow, held - self._slow, False, []
-        for kind in self.kinds():
-            most = self.pace.room(kind.name, threads, held) if self.crew.ahead else threads - held
-            if most > 0:
-                avoid = self.name if kind.options.get("avoid_failed_worker") else None
-                room.append((kind.id, 1 if self._alone else most, avoid))
-            else:
-                cramped = True
-        return room, cramped
-
-    def kinds(self) -> list[Kind]:
-        """Those of the file that can run here."""
-        known = self.file.known.kinds
-        seen = len(known), len(self._definitions)
-        if known is not self._known or seen != self._seen:  # a file may have a kind for each of its jobs
-            self._kinds = [k for k in list(known.values()) if k.job is None and k.name in self._definitions]
-            self._known, self._seen = known, seen
-        return self._kinds
 
     def _commit(self, turn: Turn) -> None:
         ending = [work for work, _ in turn.works if work.notes or work.lines or work.course is not None]
@@ -357,18 +286,16 @@ class Scheduler:
                 turn.stale.add(end.id)
         if turn.back:
             moves.give_back(tx, [(work.claimed.id, work.claimed.token) for work in turn.back], now)
-        if turn.astray and self.worker is not None:
-            moves.give_back(tx, sweep.claims_of(tx, self.worker), now)
-        if self.worker is None and self.claiming:
-            turn.enlisted = tx
-            self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
-            self._mark()
-            self._others = True
-        if turn.renew and self.worker is not None:
-            moves.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
+        presence = self.presence
+        if turn.astray and presence.worker is not None:
+            moves.give_back(tx, sweep.claims_of(tx, presence.worker), now)
+        if self.claiming:
+            presence.enlist(tx, self.custody.crew, now)
+        if turn.renew:
+            presence.renew(tx, now)
         due = turn.next_due is not None and turn.next_due <= now
-        if due and self.lanes is not None and self.claiming:
-            sweep.bury(tx, self.lanes, now)
+        if due and self.claiming:
+            presence.bury(tx, now)
         if due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
             turn.next_due = sweep.sweep(tx, now)
             if self.plans and self.claiming:
@@ -376,48 +303,32 @@ class Scheduler:
                 turn.next_due = fires if turn.next_due is None else min(turn.next_due, fires or turn.next_due)
         turn.claimed, turn.more, turn.freed = [], tx.left, tx.freed
         hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
-        if turn.room and self.worker is not None and hungry:
+        if turn.room and presence.worker is not None and hungry:
             most = max(most for _, most, _ in turn.room)
-            turn.claimed = moves.claim(tx, turn.room, most, self.worker, now, now + self.lease)
+            turn.claimed = moves.claim(tx, turn.room, most, presence.worker, now, now + presence.lease)
             turn.more = tx.left or len(turn.claimed) >= min(most for _, most, _ in turn.room)
             turn.short, turn.until = tx.short, tx.until
-            self._mind_the_suspects(tx, turn)
+            self.custody.part_suspects(tx, turn)
 
-    def _mark(self) -> None:
-        if self.lanes is not None and self.worker is not None and self.crew.ahead:
-            self.crew.mark(self.lanes.page(self.lane, self.worker))
-
-    def _mind_the_suspects(self, tx: Transaction, turn: Turn) -> None:
-        """A task that lapsed twice waits until nothing else runs here, and nothing else runs until it has ended."""
-        suspect = next((place for place, task in enumerate(turn.claimed) if task.lapses >= ALONE_AFTER), None)
-        if suspect is None:
-            self._alone = self._alone and not turn.claimed
-            return
-        unsettled = len(self.held) - len(turn.works)
-        keep = 1 if suspect == 0 and unsettled <= 0 else suspect
-        moves.give_back(tx, [(other.id, other.token) for other in turn.claimed[keep:]], turn.now)
-        turn.claimed = turn.claimed[:keep]
-        turn.more = self._alone = True  # what was given back is still there to be claimed
+    def _room(self, settled: int) -> tuple[list[Wanted], bool]:
+        """What may be claimed once so many are settled, and whether that leaves some kinds out for now."""
+        return self.custody.room(settled, self.presence.name) if self.claiming else ([], False)
 
     def _after(self, turn: Turn) -> None:
         """What follows from the commit. Callbacks of futures run here, outside every lock."""
-        self._arrived, self._returning = [], []
+        self._arrived = []
         if turn.astray:
             self.astray = False
             self.held.clear()
+        self.custody.settle(turn.works)
         ended = []
-        took: dict[str, list[float]] = {}
-        for work, end in turn.works:
-            self.held.pop(end.id, None)
-            took.setdefault(work.kind.name, []).append(work.took)
+        for _, end in turn.works:
             if end.id in turn.stale:
                 continue
             if type(end) is Success:
                 ended.append(Ended(end.id, end.result))
             elif end.id in self.errors:
                 ended.append(Ended(end.id, None))
-        for name, times in took.items():
-            self.pace.learn(name, sum(times) / len(times))
         if turn.short is not None:
             self._short, self._until = turn.short, turn.until
         if self._until is not None:
@@ -426,11 +337,9 @@ class Scheduler:
             self._next_due = turn.next_due
         self._ready = self._ready or turn.more or ((turn.hungry or turn.freed) and turn.cramped)
         if turn.renew or not self.held:
-            self._renew_at = turn.now + self.lease / 3
+            self.presence.renewed(turn.now)
         if turn.claimed:
-            works = [self._work(claimed) for claimed in turn.claimed]
-            self.held.update((work.claimed.id, work) for work in works)
-            self.crew.hand(works)
+            self.custody.begin([self.repertoire.work(claimed) for claimed in turn.claimed])
         if ended:
             self._on_ended(ended)
         if turn.astray:
@@ -438,19 +347,10 @@ class Scheduler:
         for failure in turn.failures:
             self.errors.pop(failure.id, None)
 
-    def _work(self, claimed: Claimed) -> Work:
-        kind = self.file.known.kinds[claimed.kind]
-        return Work(claimed, kind, self.definition(kind, self._definitions[kind.name]))
-
-    def definition(self, kind: Kind, newest: Definition) -> Definition:
-        """The newest of a name, with the functions that were given to `options()` of this kind, if any were."""
-        own = self._behaviours.get((kind.name, kind.text))
-        return newest if own is None else Definition(newest.name, newest.fn, own)
-
     def _wait(self) -> float:
         if self._arrived or len(self.inbox):
             return 0.0
-        if self._ready and self._room(len(self.held))[0]:
+        if self._ready and self._room(0)[0]:
             return 0.0
         now, elapsed, real = self.clock.now(), self.stage.duration(), monotonic()
         if self.held or self.traffic.waiting:  # it may have been set when there was nothing
@@ -461,10 +361,8 @@ class Scheduler:
         if self._next_due is not None:
             times.append(self._next_due - now)
         if self.held:
-            times.append(self._renew_at - now)
-            for work in list(self.held.values()):
-                if work.timeout is not None and work.began is not None:
-                    times.append(work.began + work.timeout - elapsed)
+            times.append(self.presence.renews_in(now))
+            times.extend(self.custody.limits(elapsed))
         return max(0.0, min(times))
 
     # -- the end ----------------------------------------------------------------------------------------------------
@@ -478,24 +376,20 @@ class Scheduler:
 
     def bow_out(self) -> None:
         """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
-        turn = Turn(self._collect(), self._returning, [], False, False, self.clock.now(), False)
+        turn = Turn(self._collect(), self.custody.returning, [], False, False, self.clock.now(), False)
         self._next_due = None
         if turn.works or turn.back:
             self._commit(turn)
             self._after(turn)
-        if self.worker is not None:
-            self.file.write(self._sign_off, self.worker)
+        if self.presence.worker is not None:
+            self.file.write(self._sign_off)
 
-    def _sign_off(self, tx: Transaction, worker: int) -> None:
-        tx.of_a_turn, now = True, self.clock.now()
-        moves.give_back(tx, sweep.claims_of(tx, worker), now)
-        sweep.sign_off(tx, worker, now)
+    def _sign_off(self, tx: Transaction) -> None:
+        tx.of_a_turn = True
+        self.presence.sign_off(tx, self.clock.now())
 
     def leave(self) -> None:
         """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""
-        alive = any(work.since and not work.took for work in self.held.values())
-        if self.crew.stop() and not alive and self.lanes is not None:
-            if self.worker is not None:
-                self.lanes.give_up(self.lane)
-            process_locks.leave(self.lanes)
-
+        occupied = self.custody.occupied
+        if self.custody.crew.stop() and not occupied:
+            self.presence.leave()

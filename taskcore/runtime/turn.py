@@ -8,7 +8,6 @@ from taskcore.body.work import End, Work
 from taskcore.store.moves import Claimed, Failure, Success
 from taskcore.store.steps import Notes
 from taskcore.store.suspension import Suspension
-from taskcore.store.transaction import Transaction
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -45,8 +44,6 @@ class Turn:
     until: float | None = None
     """When a rate lets more begin."""
     freed: bool = False
-    enlisted: Transaction | None = None
-    """The transaction in which the engine got its row, if that was this one."""
     astray: bool = False
     """Whether all that this engine holds, and does not report now, is given back: nothing of it runs."""
     next_due: float | None = None

@@ -119,8 +119,6 @@ class File:
     def once(self, sql: str, values: Sequence[Any]) -> int:
         """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
         part of the caller's. → how many rows it changed."""
-        if clock.monotonic() >= self._identity.due:
-            self._identity.check()
         with self._lock:
             tx = self.current
             changed = self._once(self._ready().execute if tx is None else tx.execute, sql, values)
@@ -147,8 +145,6 @@ class File:
         """
         committing = False
         try:
-            if clock.monotonic() >= self._identity.due:
-                self._identity.check()
             with self._lock:
                 connection, known = self._ready(), self.known
                 kind_id = known.plain_ids.get(kind)
@@ -269,8 +265,13 @@ class File:
             self._lock.release()
 
     def check_identity(self) -> None:
-        """`BadFile` when the path no longer leads to the files that are open."""
-        self._identity.check()
+        """`BadFile` when the path no longer leads to the files that are open. While another thread is inside a call,
+        nothing is looked at: a fork may have closed them for a moment."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._identity.check()
+            finally:
+                self._lock.release()
 
     @property
     def locked_since(self) -> float | None:
@@ -315,7 +316,7 @@ class File:
         if self._connection is not None and self._usable:
             if self._transaction is None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
-            if self._identity.due == 0.0:
+            if clock.monotonic() >= self._identity.due:
                 self._identity.check()
             return self._connection
         if not self._usable:
@@ -337,6 +338,7 @@ class File:
             return False
         if self._transaction is None and not self.in_memory:
             self._close()
+            self._identity.reopened()
         return True
 
     def after_fork(self) -> None:
@@ -356,8 +358,6 @@ class File:
         raise EngineClosed(self.path, FORKED)
 
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
-        if clock.monotonic() >= self._identity.due:
-            self._identity.check()
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:

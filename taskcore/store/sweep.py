@@ -116,6 +116,12 @@ def alive(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     return connection.execute(_ALIVE).fetchall()
 
 
+def is_alive(tx: Transaction, worker: int) -> bool:
+    """Whether this worker's row has not ended."""
+    row = tx.execute("SELECT 1 FROM taskcore_worker WHERE id = ? AND ended_at IS NULL", (worker,)).fetchone()
+    return row is not None
+
+
 def claims_of(tx: Transaction, worker: int) -> list[tuple[int, int]]:
     """(task, token) of all that this worker holds."""
     return [(task, token) for task, token, _ in tx.execute(_OF_WORKER, (worker,)).fetchall()]
@@ -132,14 +138,15 @@ def asked(connection: sqlite3.Connection, tasks: Collection[int]) -> list[tuple[
     return [(task, bool(cancel)) for task, cancel in rows]
 
 
-def bury(tx: Transaction, lanes: Lanes, now: float) -> int:
-    """Take back the tasks of every engine whose process is gone. → how many engines.
+def bury(tx: Transaction, lanes: Lanes, now: float, own: int | None = None) -> int:
+    """Take back the tasks of every engine whose process is gone, but the caller's `own`. → how many engines.
 
     What had begun has lapsed. What was only claimed ahead is given back as if it had never been claimed. After a power
     cut, which may take a mark and leave the claim, tasks that may run at most once count as begun all the same.
     """
     lanes.hold()
-    dead = [(worker, lane) for worker, lane in tx.execute(_ALIVE).fetchall() if lanes.is_dead(lane)]
+    engines = tx.execute(_ALIVE).fetchall()
+    dead = [(worker, lane) for worker, lane in engines if worker != own and lanes.is_dead(lane)]
     for worker, lane in dead:
         begun, certain = lanes.begun(lane, worker), lanes.since_boot(lane)
         rows = tx.execute(_OF_WORKER, (worker,)).fetchall()

@@ -270,8 +270,9 @@ class Simulation:
         with contextlib.suppress(KeyError):
             self.clock.unsubscribe(scheduler.look_again)
         shutdown.forget(engine._lifetime)
-        if scheduler.lanes is not None:
-            scheduler.lanes.give_up(scheduler.lane)
+        presence = scheduler.presence
+        if presence.lanes is not None and presence.worker is not None:
+            presence.lanes.give_up(presence.lane)
         self.seen["an engine died"] += 1
 
     # -- steps ------------------------------------------------------------------------------------------------------
@@ -365,9 +366,10 @@ class Simulation:
 
     def lose_lane(self, engine):
         """Others take this engine for dead although it lives: what it reports later must change nothing."""
-        scheduler = engine._scheduler
-        if scheduler.worker is not None and scheduler.lanes is not None:
-            scheduler.lanes.give_up(scheduler.lane)
+        presence = engine._scheduler.presence
+        if presence.worker is not None and presence.lanes is not None:
+            presence.lanes.give_up(presence.lane)
+            presence.lane = 10_000  # a lock that it never has: the next one to take its lane keeps that
             self.seen["a living engine lost its lane"] += 1
 
     STEPS = (
@@ -515,7 +517,7 @@ class Simulation:
 
 
 def _executor(engine):
-    return engine._scheduler.crew._executor
+    return engine._scheduler.custody.crew._executor
 
 
 def _function(engine, name):

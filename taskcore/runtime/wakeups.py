@@ -1,18 +1,43 @@
-"""Where a scheduler's thread sleeps, and what other threads put down for it.
+"""How threads wait for one another.
 
-Not a `SimpleQueue`: on CPython 3.11 and 3.12 its `get(timeout=…)` waits for ever when another thread takes the item
-that woke it and its time is over by then. Here what wakes and what is put down are two things. Taking reports, which a
-body's thread does when it turns the loop itself, never touches the lock on which the sleeper waits with a time limit,
-and `Lock.acquire(timeout=…)` returns in time whoever else takes the lock.
+Neither is a `SimpleQueue`: on CPython 3.11 and 3.12 its `get(timeout=…)` waits for ever when another thread takes the
+item that woke it and its time is over by then. Here what wakes and what is put down are two things: taking reports,
+which a body's thread does when it turns the loop itself, never touches the lock on which a sleeper waits with a time
+limit, and `Lock.acquire(timeout=…)` returns in time whoever else takes the lock.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Latch:
+    """Opened at most once, waited for by one thread.
+
+    A bare lock: a Ctrl-C inside `Condition.wait`, and so inside an `Event`'s, may leave its lock held for ever, or
+    become "cannot release un-acquired lock".
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def open(self, *_: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # a second time
+            self._lock.release()
+
+    add_result = add_exception = add_cancelled = open  # as one of those that wait for a `Future`
+
+    def wait(self, timeout: float) -> None:
+        """Return once it is open, or after `timeout` s."""
+        self._lock.acquire(timeout=timeout)
 
 
 class Inbox(Generic[T]):

@@ -1,0 +1,119 @@
+"""An engine among the workers of its file: its row, the lane that proves it alive, and its lease."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from taskcore.runtime.pools import Crew
+from taskcore.store import moves, process_locks, sweep
+from taskcore.store.connection import File
+from taskcore.store.process_locks import Lanes
+from taskcore.store.transaction import Transaction
+
+_OLD: Final = -1
+
+
+class Presence:
+    """Changed by the thread that turns, alone; its fields may be read by any."""
+
+    def __init__(self, name: str, lease: float, lanes: Lanes | None) -> None:
+        self.name = name
+        self.lease = lease
+        self.lanes = lanes
+        self.worker: int | None = None
+        """Its row, once it has one."""
+        self.lane = 0
+        self._others = False  # whether other engines that live were there when it was last looked
+        self._renew_at = 0.0
+        self._seen: int | None = _OLD  # the version of the file in which the row was there
+        self._enlisted: Transaction | None = None
+
+    # -- its row ----------------------------------------------------------------------------------------------------
+
+    def enlist(self, tx: Transaction, crew: Crew, now: float) -> None:
+        """Have a row among the workers, from this transaction on.
+
+        Another process may have ended the row of an engine that lives, where the lock that proves it alive was lost
+        (somebody replaced the side file, say). Then this engine is a new worker: what it claimed as the old one was
+        taken from it, and its reports of that change nothing.
+        """
+        if self.worker is not None:
+            if self._seen == tx.known.version or sweep.is_alive(tx, self.worker):
+                self._seen = tx.known.version
+                return
+            self.forget()
+        self._enlisted = tx
+        self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
+        self._seen = tx.known.version
+        if self.lanes is not None and crew.ahead:
+            crew.mark(self.lanes.page(self.lane, self.worker))
+        self._others = True
+
+    def rolled_back(self) -> None:
+        """A transaction was: if the row was made in it, it went with it, and its id may go to another."""
+        if self._enlisted is not None and not self._enlisted.committed:
+            self.forget()
+        self._enlisted = None
+
+    def committed(self) -> None:
+        self._enlisted = None
+
+    def forget(self) -> None:
+        """It has no row, and needs no lane."""
+        if self.lanes is not None:
+            self.lanes.give_up(self.lane)
+        self.worker = None
+
+    def sign_off(self, tx: Transaction, now: float) -> None:
+        """Give back all that it holds, and end its row."""
+        if self.worker is not None:
+            moves.give_back(tx, sweep.claims_of(tx, self.worker), now)
+            sweep.sign_off(tx, self.worker, now)
+
+    def leave(self) -> None:
+        """It has ended: give up the proof of life."""
+        if self.lanes is not None:
+            if self.worker is not None:
+                self.lanes.give_up(self.lane)
+            process_locks.leave(self.lanes)
+
+    # -- its lease --------------------------------------------------------------------------------------------------
+
+    def renews_in(self, now: float) -> float:
+        """Seconds until its leases are to be renewed."""
+        return self._renew_at - now
+
+    def renew(self, tx: Transaction, now: float) -> None:
+        if self.worker is not None:
+            moves.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
+
+    def renewed(self, now: float) -> None:
+        """They were, or there is nothing to renew."""
+        self._renew_at = now + self.lease / 3
+
+    def clock_set_back(self, now: float) -> None:
+        self._renew_at = min(self._renew_at, now)
+
+    # -- the others -------------------------------------------------------------------------------------------------
+
+    def somebody_came(self) -> None:
+        """Another process committed: it may be an engine."""
+        self._others = True
+
+    def sees_a_death(self, file: File) -> bool:
+        """Whether another engine did not sign off and does not live any more."""
+        if not self._others or self.lanes is None:
+            return False
+        others = [row for row in file.read(sweep.alive) if row[0] != self.worker]
+        self._others = bool(others)
+        return any(self.lanes.is_dead(lane) for _, lane in others)
+
+    def hold(self) -> None:
+        """Make sure that the proof of life is there, whatever was done to the side file."""
+        if self.lanes is not None and self.worker is not None:
+            self.lanes.hold()
+
+    def bury(self, tx: Transaction, now: float) -> None:
+        """Take back the tasks of engines that died."""
+        if self.lanes is not None:
+            sweep.bury(tx, self.lanes, now, self.worker)
