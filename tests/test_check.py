@@ -9,8 +9,8 @@ import pytest
 from test_family_walks import Walk
 
 from taskcore import BadFile, Engine, Finding
+from taskcore.core.ends import Outcome, Sleep
 from taskcore.store import integrity as rules
-from taskcore.store.suspension import Suspension
 
 
 @pytest.fixture
@@ -191,9 +191,10 @@ def asleep(engine, task, **why):
     why = {"waiting_for": "tasks", **why}
 
     def work(tx):
-        from taskcore.store import moves
+        from taskcore.store import reports
 
-        assert moves.report(tx, Suspension(claim.task.id, token, **why), engine._context.now())
+        end = Outcome(claim.task.id, token, verb="suspend", sleep=Sleep(**why))
+        assert reports.report(tx, end, engine._context.now())
 
     engine._context.write(work)
 

@@ -12,8 +12,8 @@ import pytest
 
 from taskcore import Engine, InvalidTransition, KeyConflict, constant
 from taskcore.core import lifecycle
-from taskcore.store import moves, suspension
-from taskcore.store.suspension import Suspension
+from taskcore.core.ends import Outcome, Sleep
+from taskcore.store import reports, suspension
 from taskcore.testing import ManualClock
 
 BACKOFF, LEASE = 50.0, 30.0
@@ -408,8 +408,8 @@ class Walk:
         if kind == "sleep" or r.random() < 0.2:
             options["until"] = self.clock.now() + r.choice([0, 10, 60])
         why = suspension.waiting_for("go") if kind == "signal" else kind
-        end = Suspension(task, row.token, why, **options)
-        assert self.engine._context.write(moves.report, end, self.clock.now())
+        end = Outcome(task, row.token, verb="suspend", sleep=Sleep(why, **options))
+        assert self.engine._context.write(reports.report, end, self.clock.now())
         self.check("suspend")
         return f"#{task} waits for {why} {options}"
 

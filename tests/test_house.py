@@ -3,9 +3,14 @@
 import ast
 import functools
 import graphlib
+import re
 from pathlib import Path
 
+import pytest
+
 import taskcore
+from taskcore.core import lifecycle
+from taskcore.store import transitions
 
 PACKAGE = Path(taskcore.__file__).parent
 ROOMS = ["core", "codec", "store", "body", "runtime", "api", "view", "cli"]
@@ -127,6 +132,7 @@ SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", "
 WRITTEN_INTO_SQL = {
     "store.dependencies": {"edges"},  # one of two constants
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
+    "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life
 }
 """The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
 
@@ -147,8 +153,10 @@ def unfixed(node):
             return unfixed(text)
         case ast.Call(func=ast.Attribute(value=text, attr="join" | "replace"), args=parts):
             return unfixed(text).union(*map(unfixed, parts))
-        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted"), args=parts):
-            return set().union(*map(unfixed, parts))
+        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted" | "leaving" | "target" | "by_row" | "where_left")):
+            return set().union(*map(unfixed, [*node.args, *(keyword.value for keyword in node.keywords)]))
+        case ast.Subscript(value=table, slice=key):
+            return unfixed(table) | unfixed(key)
     return {ast.unparse(node)}
 
 
@@ -169,3 +177,53 @@ def test_no_value_is_ever_written_into_sql():
                     built = isinstance(text, ast.BinOp)
                     built |= isinstance(text, ast.Call) and isinstance(text.func, ast.Attribute)
                     assert not built, f"{module}: {ast.unparse(text)}"
+
+
+# -- the table of a task's life decides ----------------------------------------------------------------------------
+
+OF_THE_TABLE = ("target", "by_row", "where_left")
+
+
+def updates_of_a_phase():
+    """(module, the text with `?` for what is filled in, what that is) of each UPDATE that sets a task's phase."""
+    for module, tree in modules():
+        inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+                text, filled = node.value, []
+            elif isinstance(node, ast.JoinedStr):
+                text = "".join(part.value if isinstance(part, ast.Constant) else "?" for part in node.values)
+                filled = [ast.unparse(part.value) for part in node.values if isinstance(part, ast.FormattedValue)]
+            else:
+                continue
+            if "UPDATE taskcore_task" in text and re.search(r"(SET|,)\s+phase = ", text):
+                yield module, text, filled
+
+
+def test_no_update_writes_a_phase_but_by_the_table():
+    phases = "|".join(lifecycle.PHASES)
+    found = list(updates_of_a_phase())
+    assert len(found) >= 15, "the search finds what it did before"
+    for module, text, filled in found:
+        written = re.search(r"(?:SET|,)\s+(phase = .*?)(?:,\s+\w+ = |WHERE|FROM)", text, re.DOTALL)
+        assert written is not None
+        assert not re.search(rf"(= |THEN |ELSE )'({phases})'", written[1]), f"{module}: {text}"
+        guard = text.rpartition("WHERE")[2].replace("(?)", "")
+        assert "?" in guard or any("where_left" in part for part in filled), f"{module}: no guard: {text}"
+
+
+def test_the_table_has_no_verb_that_nobody_uses():
+    used = {verb for verbs in lifecycle.BY_ROW.values() for verb in verbs}
+    for _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OF_THE_TABLE:
+                used |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    assert set(lifecycle.VERBS) <= used
+
+
+def test_a_transition_that_is_not_in_the_table_cannot_be_written():
+    for write in (transitions.target, transitions.leaving, transitions.where_left, transitions.by_row):
+        with pytest.raises(KeyError):
+            write("forgive")
+    with pytest.raises(KeyError):
+        transitions.by_row("lose its worker", lose="lapses > 3")  # without what wins over it

@@ -23,9 +23,8 @@ from taskcore import (
     constant,
 )
 from taskcore.core import lifecycle
-from taskcore.store import dependencies, hierarchy, moves, operations, settle, suspension, sweep
-from taskcore.store.moves import Failure, Success
-from taskcore.store.suspension import Suspension
+from taskcore.core.ends import Outcome, Sleep
+from taskcore.store import claims, dependencies, due, hierarchy, operations, reports, settle, suspension, workers
 from taskcore.testing import ManualClock
 
 LEASE = 30.0
@@ -79,8 +78,9 @@ class World:
         if phase in ("running", "suspended", "succeeded", "failed"):
             (claim,) = self.engine.claim("t")
         if phase == "suspended":
-            asleep = Suspension(self.task.id, self.row()["token"], suspension.waiting_for("go"), signal="go")
-            assert self.write(moves.report, asleep, self.clock.now())
+            sleep = Sleep(suspension.waiting_for("go"), signal="go")
+            asleep = Outcome(self.task.id, self.row()["token"], verb="suspend", sleep=sleep)
+            assert self.write(reports.report, asleep, self.clock.now())
         elif phase == "paused":
             assert self.task.pause()
         elif phase == "succeeded":
@@ -116,7 +116,7 @@ class World:
 
     def report(self, verb):
         """Through the store, with the token that is the row's, so that the phase alone decides."""
-        return self.write(moves.report, Failure(self.task.id, self.row()["token"], verb), self.clock.now())
+        return self.write(reports.report, Outcome(self.task.id, self.row()["token"], verb=verb), self.clock.now())
 
     def write(self, work, *args, **kwargs):
         return self.engine._file.write(work, *args, **kwargs)
@@ -160,8 +160,8 @@ def claim(world):
 
 
 def succeed(world):
-    done = Success(world.task.id, world.row()["token"], '"x"')
-    return not world.write(moves.succeed, [done], world.clock.now(), look_first=True)
+    done = Outcome(world.task.id, world.row()["token"], '"x"')
+    return not world.write(reports.succeed, [done], world.clock.now(), look_first=True)
 
 
 def lapse(world):
@@ -169,12 +169,14 @@ def lapse(world):
         world.clock.advance(LEASE)
         world.engine.claim("nobody")
     else:
-        world.write(moves.lapse, [world.task.id], world.clock.now(), "its process died")
+        world.write(reports.lapse, [world.task.id], world.clock.now(), "its process died")
 
 
 def suspend(world):
-    asleep = Suspension(world.task.id, world.row()["token"], suspension.waiting_for("go"), signal="go")
-    return world.write(moves.report, asleep, world.clock.now())
+    asleep = Outcome(
+        world.task.id, world.row()["token"], verb="suspend", sleep=Sleep(suspension.waiting_for("go"), signal="go")
+    )
+    return world.write(reports.report, asleep, world.clock.now())
 
 
 def wake(world):
@@ -386,19 +388,19 @@ def test_the_store_moves_nothing_for_a_token_that_is_not_the_current_one(world, 
     world.bring("running")
     before = world.row()
     for token in (0, before["token"] - 1, before["token"] + 1):
-        failure = Failure(world.task.id, token, verb)
-        assert world.write(moves.report, failure, world.clock.now()) is False
+        failure = Outcome(world.task.id, token, verb=verb)
+        assert world.write(reports.report, failure, world.clock.now()) is False
     assert (world.row(), world.attempts()) == (before, [])
 
 
 def test_a_batch_of_successes_with_a_stale_one_settles_the_others_and_says_which_was_stale(engine, raw):
     tasks = [engine.submit("t") for _ in range(3)]
     engine.claim("t", n=3)
-    batch = [Success(task.id, 2 if task is tasks[1] else 1, "1") for task in tasks]
-    with pytest.raises(moves.StaleReport):
-        engine._file.write(moves.succeed, batch, 5.0)
+    batch = [Outcome(task.id, 2 if task is tasks[1] else 1, "1") for task in tasks]
+    with pytest.raises(reports.StaleReport):
+        engine._file.write(reports.succeed, batch, 5.0)
     assert engine.tasks.counts() == {"running": 3}
-    assert engine._file.write(moves.succeed, batch, 5.0, look_first=True) == {tasks[1].id}
+    assert engine._file.write(reports.succeed, batch, 5.0, look_first=True) == {tasks[1].id}
     assert [task.snapshot().phase for task in tasks] == ["succeeded", "running", "succeeded"]
 
 
@@ -1195,7 +1197,7 @@ def test_a_result_that_was_deleted_is_not_waited_for(inline, resolved):
 
 def test_every_verb_of_the_store_has_a_sentence():
     """One verb per transition, each described in one sentence."""
-    for module in (moves, operations, sweep, dependencies):
+    for module in (claims, reports, operations, due, workers, dependencies):
         for name, verb in vars(module).items():
             if inspect.isfunction(verb) and verb.__module__ == module.__name__ and not name.startswith("_"):
                 assert verb.__doc__ or name == "hide", f"{module.__name__}.{name}"

@@ -8,12 +8,13 @@ from typing import Any
 from taskcore.api.context import Context
 from taskcore.api.settings import lease_of
 from taskcore.body import outcome
-from taskcore.core.ends import Done, seconds
+from taskcore.body.work import Work
+from taskcore.core.ends import Done, Outcome
+from taskcore.core.ends import seconds as length_of
 from taskcore.core.errors import LeaseLost
 from taskcore.core.model import Task
 from taskcore.core.options import Options, elsewhere, text
-from taskcore.store import moves, queries, sweep
-from taskcore.store.moves import Failure, Success
+from taskcore.store import claims, due, queries, reports, workers
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
 
@@ -24,25 +25,25 @@ class Claim:
     Every verb on a claim that is no longer held raises `LeaseLost` and changes nothing.
     """
 
-    def __init__(self, context: Context, task: Task, about: outcome.Claim) -> None:
+    def __init__(self, context: Context, task: Task, work: Work) -> None:
         self.task = task
         """As claimed, with the values of its arguments."""
         self.expires_at: float = task.greenfield or 0.0
         self._context = context
-        self._about = about
+        self._work = work
 
     @property
     def token(self) -> str:
         """Text to keep or send: `engine.claimed(token)` gives the claim back, in another request or process."""
-        return f"{self._about.id}.{self._about.token}"
+        return "{}.{}".format(*self._work.claim)
 
-    def extend(self, seconds_: float) -> float:
+    def extend(self, seconds: float) -> float:
         """Hold it for that many seconds from now, and never for less than before. → the new `expires_at`."""
-        now, about = self._context.now(), self._about
-        until = now + seconds(seconds_, "the extension")
-        end: float | None = self._context.write(_swept, now, moves.extend, about.id, about.token, until)
+        now = self._context.now()
+        until = now + length_of(seconds, "the extension")
+        end: float | None = self._context.write(_swept, now, claims.extend, *self._work.claim, until)
         if end is None:
-            raise LeaseLost(about.id, about.token)
+            raise LeaseLost(*self._work.claim)
         self.expires_at = end
         return end
 
@@ -50,51 +51,45 @@ class Claim:
         """It is done. `status`: a label of yours, of phase succeeded or failed. `TypeError` if the result can't be
         stored."""
         context = self._context
-        self._report(outcome.returned(self._about, Done(result, status), context.statuses, context.codec.encode))
+        self._report(outcome.returned(self._work, Done(result, status), context.statuses, context.codec.encode))
 
     def fail(self, error: str | BaseException, retry: bool = True) -> None:
         """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception."""
         if isinstance(error, BaseException):
-            retry = retry and isinstance(error, outcome.retried(self._about))
-            kind, text = type(error).__qualname__, outcome.message_of(error)
-            end = Failure(self._about.id, self._about.token, "fail", kind, text, outcome.traceback_of(error))
+            retry = retry and isinstance(error, outcome.retried(self._work))
+            end = outcome.failure(self._work, error)._replace(raised=None)  # it was not raised by a body here
         elif isinstance(error, str):
-            end = Failure(self._about.id, self._about.token, "fail", None, outcome.storable(error))
+            end = Outcome(*self._work.claim, verb="fail", error=outcome.storable(error))
         else:
             raise TypeError(f"error is a text or an exception, not {error!r}")
-        self._report(outcome.again(self._about, end) if retry else outcome.failed(self._about, end))
+        self._report(outcome.again(self._work, end) if retry else outcome.failed(self._work, end))
 
     def snooze(self, delay: float) -> None:
         """Not now: to be claimed again in `delay` s; no attempt is spent."""
-        self._report(
-            Failure(self._about.id, self._about.token, "snooze", delay=seconds(delay, "the delay of a snooze"))
-        )
+        self._report(Outcome(*self._work.claim, verb="snooze", delay=length_of(delay, "the delay of a snooze")))
 
     def release(self) -> None:
         """It never began: the attempt is given back, and anybody may claim it."""
-        self._report(Failure(self._about.id, self._about.token, "give back"))
+        self._report(Outcome(*self._work.claim, verb="give back"))
 
-    def _report(self, end: Success | Failure) -> None:
+    def _report(self, end: Outcome) -> None:
         now = self._context.now()
         if not self._context.write(_swept, now, _end, end, now):
-            raise LeaseLost(self._about.id, self._about.token)
+            raise LeaseLost(*self._work.claim)
 
     def __repr__(self) -> str:
-        return f"<Claim of task #{self._about.id} {self.task.name!r}>"
+        return f"<Claim of task #{self.task.id} {self.task.name!r}>"
 
 
-def _end(tx: Transaction, end: Success | Failure, now: float) -> bool:
-    if isinstance(end, Success):
-        if moves.succeed(tx, [end], now, look_first=True):
-            return False
-        tx.ended.append(end.id)
-        return True
-    return moves.report(tx, end, now)
+def _end(tx: Transaction, end: Outcome, now: float) -> bool:
+    if end.verb == "succeed":
+        return not reports.succeed(tx, [end], now, look_first=True)
+    return reports.report(tx, end, now)
 
 
 def _swept(tx: Transaction, now: float, work: Any, *args: Any) -> Any:
     """A claim whose time is over is over, whether or not anybody has swept since."""
-    sweep.sweep(tx, now)
+    due.sweep(tx, now)
     return work(tx, *args)
 
 
@@ -115,18 +110,18 @@ def take(context: Context, names: tuple[str, ...], n: int, lease: float | None, 
 
 def _take(
     tx: Transaction, lanes: Lanes | None, names: tuple[str, ...], n: int, now: float, lease: float, worker: str
-) -> list[tuple[queries.Row, moves.Claimed]]:
+) -> list[tuple[queries.Row, claims.Claimed]]:
     if lanes is not None:
-        sweep.bury(tx, lanes, now)
-    sweep.sweep(tx, now)
+        workers.bury(tx, lanes, now)
+    due.sweep(tx, now)
     kinds = [
         (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)
         for kind in tx.known.kinds.values()
         if not names or kind.name in names
     ]
-    who = sweep.outsider(tx, worker, now)
-    claimed: dict[int, moves.Claimed] = {}
-    while more := moves.claim(tx, kinds, n - len(claimed), who, now, now + lease):
+    who = workers.outsider(tx, worker, now)
+    claimed: dict[int, claims.Claimed] = {}
+    while more := claims.claim(tx, kinds, n - len(claimed), who, now, now + lease).tasks:
         claimed.update((task.id, task) for task in more)
     rows = {row[0][0]: row for row in queries.rows(tx, list(claimed))}
     return [(rows[task_id], task) for task_id, task in claimed.items()]
@@ -144,16 +139,14 @@ def find(context: Context, token: str) -> Claim:
     return _made(context, *found)
 
 
-def _holding(tx: Transaction, task_id: int, token: int) -> tuple[queries.Row, moves.Claimed] | None:
-    claimed = moves.holding(tx, task_id, token)
+def _holding(tx: Transaction, task_id: int, token: int) -> tuple[queries.Row, claims.Claimed] | None:
+    claimed = claims.holding(tx, task_id, token)
     return None if claimed is None else (queries.rows(tx, [task_id])[0], claimed)
 
 
-def _made(context: Context, row: queries.Row, claimed: moves.Claimed) -> Claim:
+def _made(context: Context, row: queries.Row, claimed: claims.Claimed) -> Claim:
     kind = context.file.known.kinds[claimed.kind]
     newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
-    about = outcome.Claim(
-        claimed.id, claimed.token, claimed.failures, kind, context.scheduler.repertoire.definition(kind, newest)
-    )
+    work = Work(claimed, kind, context.scheduler.repertoire.definition(kind, newest))
     args, kwargs = context.stage.arguments(claimed)
-    return Claim(context, replace(queries.task_of(row, context.codec), args=args, kwargs=kwargs), about)
+    return Claim(context, replace(queries.task_of(row, context.codec), args=args, kwargs=kwargs), work)

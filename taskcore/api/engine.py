@@ -106,7 +106,7 @@ class Engine(Executor):
         background = getattr(executor, "background", True)
         self._scheduler = context.scheduler = scheduler = Scheduler(
             self._file, self._clock, stage, Repertoire(self._file, context.definitions, context.behaviours),
-            Presence(self.name, context.lease, lanes), on_ended=futures.settled,
+            Presence(self.name, context.lease, lanes), on_ended=futures.ended,
             on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
         )  # fmt: skip
         if self._keep is not None:
@@ -135,9 +135,9 @@ class Engine(Executor):
             self._tell(tx)
 
     def _tell(self, tx: Transaction) -> None:
-        if not tx.of_a_turn:
+        if not tx.of_a_turn:  # a turn tells of its ends itself, once it has put its own affairs in order
             self._scheduler.committed(tx)
-        self._futures.ended(tx.ended)
+            self._futures.ended(tx.ended)
 
     # -- defining ---------------------------------------------------------------------------------------------------
 

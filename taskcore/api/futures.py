@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -15,8 +15,8 @@ from taskcore.api.future import TaskFuture
 from taskcore.api.transaction import Scope
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
+from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
-from taskcore.runtime.turn import Ended
 from taskcore.runtime.wakeups import Latch
 from taskcore.store import queries
 from taskcore.store.busy import Trouble
@@ -183,21 +183,23 @@ class Register:
         elif not self._context.loop.alive:
             self._look([future.id])
 
-    def settled(self, ends: list[Ended]) -> None:
-        """A turn of the scheduler settled these: results are at hand, other ends are read from the rows."""
-        for end in ends:
-            if end.result is not None:
-                self.succeeded(end.task_id, end.result)
-        raised = [end.task_id for end in ends if end.result is None]
+    def ended(self, ends: Mapping[int, Outcome | None]) -> None:
+        """The one place that hears of ends, after the commit: results are at hand, other ends are read from the
+        rows."""
+        others = []
+        for task_id, outcome in ends.items():
+            if outcome is None or outcome.verb != "succeed":
+                others.append(task_id)
+            elif task_id in self._waiting:
+                for future in self._leave(task_id):
+                    future._resolve(text=outcome.result)
+        errors = self._context.scheduler.errors
+        raised = [task_id for task_id in others if task_id in errors] if errors else ()
         if raised:
-            self.failed(raised)
+            self._keep_errors(raised)
+        self._look_at(others)
 
-    def succeeded(self, task_id: int, text: str) -> None:
-        if task_id in self._waiting:
-            for future in self._leave(task_id):
-                future._resolve(text=text)
-
-    def failed(self, task_ids: Collection[int]) -> None:
+    def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
         for expected in list(self.expecting.values()):  # bodies go to sleep meanwhile
             errors = self._context.scheduler.errors
@@ -208,9 +210,8 @@ class Register:
                 with self._lock:  # nobody asked yet; who asks later shall get the very exception
                     if not future._resolved:
                         self._waiting.setdefault(task_id, []).append(future)
-        self.ended(task_ids)
 
-    def ended(self, task_ids: Collection[int]) -> None:
+    def _look_at(self, task_ids: Collection[int]) -> None:
         """Tell those of these tasks that somebody waits for. What cannot be read now is read the next time: the commit
         that ended them stands."""
         if not (task_ids or self._missed):
@@ -232,12 +233,12 @@ class Register:
         if not self._turn_of:
             self._turn_of = list(self._waiting)
         part, self._turn_of = self._turn_of[-2000:], self._turn_of[:-2000]
-        self.ended(part)
+        self._look_at(part)
 
     def transaction_ended(self) -> None:
         """Look at last at those that were asked for inside it."""
         task_ids, self._after_transaction = self._after_transaction, []
-        self.ended(task_ids)
+        self._look_at(task_ids)
 
     def rolled_back(self, scope: Scope) -> None:
         with self._lock:
@@ -249,7 +250,7 @@ class Register:
     def give_up(self, error: Exception) -> None:
         """The engine stopped by itself: what has not ended can no longer be waited for here."""
         with contextlib.suppress(Exception):  # the file may be what is wrong
-            self.ended(list(self._waiting))
+            self._look_at(list(self._waiting))
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 future._resolve(error=error)
@@ -273,7 +274,7 @@ class Register:
         waiting = list(self._waiting)
         with contextlib.suppress(BadFile):  # what cannot be read is not known to have ended
             for start in range(0, len(waiting), 2000):
-                self.ended(waiting[start : start + 2000])
+                self._look_at(waiting[start : start + 2000])
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 why = f"the engine was closed before task #{task_id} ended"

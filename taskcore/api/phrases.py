@@ -7,7 +7,7 @@ from typing import Final
 
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable, quoted
-from taskcore.store.diagnosis import FEW, MANY, Facts, Peer, Row
+from taskcore.store.facts import FEW, MANY, Facts, Peer, Row
 
 LONGEST: Final = 200
 """Characters of an error, a message or a reason that are shown."""

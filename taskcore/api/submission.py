@@ -18,7 +18,8 @@ from taskcore.core.ends import seconds
 from taskcore.core.errors import KeyConflict
 from taskcore.core.options import Definition, Options
 from taskcore.core.options import text as checked_text
-from taskcore.store import moves, queries
+from taskcore.store import queries
+from taskcore.store.claims import Claimed
 from taskcore.store.submit import Births, Order, submit, submit_alone, submit_plain
 from taskcore.store.transaction import Transaction
 
@@ -151,7 +152,7 @@ class Submissions:
             tx, function._name, function._kind, function._options.priority, now, text, claim
         )
         if claim is not None:
-            tx.born = moves.Claimed(task_id, 1, kind, text, None, 0, 0, 1)
+            tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1)
         return self.futures.handle(task_id, new=True)
 
     def _bear(self, tx: Transaction, order: Order, now: float, spawn: Spawn | None) -> TaskFuture:

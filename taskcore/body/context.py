@@ -13,13 +13,12 @@ from taskcore.body.runner import finished
 from taskcore.body.work import Stage, Suspend, Work, current_work
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
-from taskcore.core.ends import Cancelled, seconds
+from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
 from taskcore.core.errors import NotInTask, UnknownStatus
 from taskcore.core.model import Task
 from taskcore.core.options import text as checked_text
 from taskcore.store import queries, steps, suspension
 from taskcore.store.steps import Step
-from taskcore.store.suspension import Suspension
 
 if TYPE_CHECKING:
     import subprocess
@@ -281,9 +280,8 @@ class Run:
     ) -> None:
         """Give the thread back. Never returns."""
         kept = [*self._course.take(), *([] if step is None else [step])]
-        claimed = self._work.claimed
-        end = Suspension(claimed.id, claimed.token, waiting_for, upstreams, signal, until, kept)
-        self._work.parting = Suspend(end)
+        sleep = Sleep(waiting_for, upstreams, signal, until, kept)
+        self._work.parting = Suspend(Outcome(*self._work.claim, verb="suspend", sleep=sleep))
         raise self._work.parting
 
     def _no_transaction(self, what: str) -> None:

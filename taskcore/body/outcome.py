@@ -4,105 +4,96 @@ from __future__ import annotations
 
 import traceback as tracebacks
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from taskcore.body.work import Work
 from taskcore.core import lifecycle
-from taskcore.core.ends import Abort, Cancelled, Done, Retry, Snooze, seconds
+from taskcore.core.ends import Abort, Cancelled, Done, Outcome, Retry, Snooze, seconds
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.options import DEFAULT_BACKOFF, Definition
-from taskcore.store.cache import Kind
-from taskcore.store.moves import Failure, Success
 
 LONGEST_TEXT: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a verdict needs to know of the attempt that ended."""
-
-    id: int
-    token: int
-    failures: int
-    kind: Kind
-    definition: Definition | None = None
-    """Of the name in this process: it has the functions and exception classes among the options."""
-
-
-def returned(claim: Claim, value: Any, statuses: Mapping[str, str], encode: Any) -> Success | Failure:
+def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -> Outcome:
     """A body returned. Raises what makes the result none: an unknown label, a value that cannot be stored."""
     if not isinstance(value, Done):
-        return Success(claim.id, claim.token, _stored(claim, value, encode))
-    text, status = _stored(claim, value.result, encode), value.status
+        return Outcome(*work.claim, _stored(work, value, encode))
+    text, status = _stored(work, value.result, encode), value.status
     phase = lifecycle.SUCCEEDED if status is None else statuses.get(status, status)
     if phase not in (lifecycle.SUCCEEDED, lifecycle.FAILED):
         fitting = [label for label, phase in statuses.items() if phase in (lifecycle.SUCCEEDED, lifecycle.FAILED)]
         raise UnknownStatus(status, (lifecycle.SUCCEEDED, lifecycle.FAILED, *fitting), "an end of a body")
     label = None if status in (None, phase) else status
     if phase == lifecycle.SUCCEEDED:
-        return Success(claim.id, claim.token, text, label)
-    return Failure(claim.id, claim.token, "fail", label=label, result=text)
+        return Outcome(*work.claim, text, label)
+    return Outcome(*work.claim, text, label, "fail")
 
 
-def _stored(claim: Claim, value: Any, encode: Any) -> str:
+def _stored(work: Work, value: Any, encode: Any) -> str:
     try:
         text: str = encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"the result of {claim.kind.name!r} cannot be stored: {error}") from error
+        raise TypeError(f"the result of {work.kind.name!r} cannot be stored: {error}") from error
     return text
 
 
-def raised(claim: Claim, error: BaseException) -> Failure:
-    """A body raised, or what it returned could not be taken."""
+def failure(work: Work, error: BaseException) -> Outcome:
+    """An exception as the failure of this attempt; whether for good, `failed` and `again` say."""
     kind, message = type(error).__qualname__, message_of(error)
-    end = Failure(claim.id, claim.token, "fail", kind, message, traceback_of(error))
+    return Outcome(*work.claim, None, None, "fail", kind, message, traceback_of(error), raised=error)
+
+
+def raised(work: Work, error: BaseException) -> Outcome:
+    """A body raised, or what it returned could not be taken."""
     match error:
         case Snooze():
-            return Failure(claim.id, claim.token, "snooze", delay=error.delay)
+            return Outcome(*work.claim, verb="snooze", delay=error.delay)
         case Cancelled():
-            return Failure(claim.id, claim.token, "obey", error=message or None)
+            return Outcome(*work.claim, verb="obey", error=message_of(error) or None)
         case Abort():
-            return failed(claim, end)
+            return failed(work, failure(work, error))
         case Retry():
-            return again(claim, end, error.delay)
-    return again(claim, end) if isinstance(error, retried(claim)) else failed(claim, end)
+            return again(work, failure(work, error), error.delay)
+    end = failure(work, error)
+    return again(work, end) if isinstance(error, retried(work)) else failed(work, end)
 
 
-def timed_out(claim: Claim, limit: float) -> Failure:
+def timed_out(work: Work, limit: float) -> Outcome:
     """A body ran longer than it may."""
-    end = Failure(claim.id, claim.token, "fail", "TimeoutError", f"ran for more than {limit:g} s")
-    return again(claim, end) if issubclass(TimeoutError, retried(claim)) else failed(claim, end)
+    end = Outcome(
+        *work.claim, verb="fail", error_type="TimeoutError", error=f"ran for more than {limit:g} s"
+    )
+    return again(work, end) if issubclass(TimeoutError, retried(work)) else failed(work, end)
 
 
-def retried(claim: Claim) -> tuple[type[BaseException], ...]:
+def retried(work: Work) -> tuple[type[BaseException], ...]:
     """The exceptions that do not fail the task at once."""
-    return claim.definition.options.retry_on if claim.definition is not None else (Exception,)
+    return work.definition.options.retry_on
 
 
-def failed(claim: Claim, end: Failure) -> Failure:
+def failed(work: Work, end: Outcome) -> Outcome:
     """For good, under the label that the task's options give."""
-    label = claim.kind.options.get("failed_status")
+    label = work.kind.options.get("failed_status")
     return end._replace(verb="fail", label=label)
 
 
-def again(claim: Claim, end: Failure, delay: float | None = None) -> Failure:
+def again(work: Work, end: Outcome, delay: float | None = None) -> Outcome:
     """Another attempt, if there is one left."""
-    failures = claim.failures + 1
-    if claim.kind.max_attempts is not None and failures >= claim.kind.max_attempts:
-        return failed(claim, end)
+    failures = work.claimed.failures + 1
+    if work.kind.max_attempts is not None and failures >= work.kind.max_attempts:
+        return failed(work, end)
     if delay is None:
-        delay = backoff(claim.definition, failures)
-    return end._replace(verb="retry", delay=delay, ahead=bool(claim.kind.options.get("retry_first")))
+        delay = backoff(work.definition, failures)
+    return end._replace(verb="retry", delay=delay, ahead=bool(work.kind.options.get("retry_first")))
 
 
-def backoff(definition: Definition | None, failures: int) -> float:
+def backoff(definition: Definition, failures: int) -> float:
     """The user's function may do anything; what is no number of seconds counts as the default."""
-    if definition is not None:
-        try:
-            return seconds(definition.options.backoff(failures), "backoff")
-        except BaseException:
-            return DEFAULT_BACKOFF(failures)
-    return DEFAULT_BACKOFF(failures)
+    try:
+        return seconds(definition.options.backoff(failures), "backoff")
+    except BaseException:
+        return DEFAULT_BACKOFF(failures)
 
 
 # -- errors as text: an exception may misbehave in all it does -----------------------------------------------------

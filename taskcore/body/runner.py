@@ -7,18 +7,17 @@ import types
 from typing import Any
 
 from taskcore.body import outcome
-from taskcore.body.work import CURRENT, End, Stage, Suspend, Work
+from taskcore.body.work import CURRENT, Stage, Suspend, Work
 from taskcore.core.clock import monotonic
-from taskcore.core.ends import Cancelled, Done
-from taskcore.store.moves import Failure, Success
+from taskcore.core.ends import Cancelled, Done, Outcome
 
 
-def perform(stage: Stage, work: Work) -> End:
+def perform(stage: Stage, work: Work) -> Outcome:
     """Run the body to its verdict. Never raises: whatever a body does, its task ends or comes back."""
     if work.stop == "cancel":
-        return Failure(work.claimed.id, work.claimed.token, "obey")
+        return Outcome(*work.claim, verb="obey")
     if work.stop is not None:
-        return Failure(work.claimed.id, work.claimed.token, "give back")
+        return Outcome(*work.claim, verb="give back")
     before, work.began, since = CURRENT.get(None), stage.duration(), monotonic()
     work.since = since
     try:
@@ -28,12 +27,12 @@ def perform(stage: Stage, work: Work) -> End:
         if work.parting is not None or work.broken is not None:
             return held_on(stage, work)
         if work.timeout is not None and stage.late(work):
-            return outcome.timed_out(work.about(), work.timeout)
+            return outcome.timed_out(work, work.timeout)
         if work.saved is not None or work.claimed.saved:
             value = merged(stage, work, value)
         if value is None:
-            return Success(work.claimed.id, work.claimed.token, stage.codec.encode(None))
-        return outcome.returned(work.about(), value, stage.statuses, stage.codec.encode)
+            return Outcome(*work.claim, stage.codec.encode(None))
+        return outcome.returned(work, value, stage.statuses, stage.codec.encode)
     except BaseException as error:
         return raised(stage, work, error)
     finally:
@@ -51,34 +50,29 @@ def merged(stage: Stage, work: Work, value: Any) -> Any:
     return _over(saved, value)
 
 
-def held_on(stage: Stage, work: Work) -> End:
+def held_on(stage: Stage, work: Work) -> Outcome:
     """The body went on after it was to end: what it made of that does not count."""
     if work.broken is None:
         text = "the body caught its own suspension (a bare except, or except BaseException): it must let that pass"
         work.broken = RuntimeError(text)
-    work.error = work.broken
-    kind, message = type(work.broken).__qualname__, outcome.message_of(work.broken)
-    end = Failure(work.claimed.id, work.claimed.token, "fail", kind, message, outcome.traceback_of(work.broken))
-    return outcome.failed(work.about(), end)
+    return outcome.failed(work, outcome.failure(work, work.broken))
 
 
-def raised(stage: Stage, work: Work, error: BaseException) -> End:
+def raised(stage: Stage, work: Work, error: BaseException) -> Outcome:
     """The body raised: what that means depends on what it was asked for."""
     if work.stop == "close" and isinstance(error, Cancelled):
-        return Failure(work.claimed.id, work.claimed.token, "give back")
+        return Outcome(*work.claim, verb="give back")
     if work.timeout is not None and stage.late(work):
-        return outcome.timed_out(work.about(), work.timeout)
+        return outcome.timed_out(work, work.timeout)
     if work.parting is not None and _is(error, work.parting):
         return work.parting.end
     if (work.parting or work.broken) and not isinstance(error, Cancelled):
         return held_on(stage, work)
     try:
-        end = outcome.raised(work.about(), error)
-        work.error = error
-        return end
+        return outcome.raised(work, error)
     except BaseException:  # it misbehaves even when it is only looked at
-        end = Failure(work.claimed.id, work.claimed.token, "fail", type(error).__name__, "<it cannot be looked at>")
-        return outcome.failed(work.about(), end)
+        end = Outcome(*work.claim, verb="fail", error_type=type(error).__name__, error="<it cannot be looked at>")
+        return outcome.failed(work, end)
 
 
 def finished(value: Any) -> Any:

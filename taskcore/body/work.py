@@ -8,21 +8,20 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from taskcore.body import outcome
 from taskcore.codec.json import Codec
+from taskcore.core.ends import Outcome
 from taskcore.core.options import Definition
 from taskcore.store import queries, steps
 from taskcore.store.cache import Kind
+from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
-from taskcore.store.moves import Claimed, Failure, Success
 from taskcore.store.steps import Line, Notes, Step
-from taskcore.store.suspension import Suspension
 
 
 class Suspend(BaseException):
     """Raised through a body to give its thread back. Not an `Exception`: an `except Exception` lets it pass."""
 
-    def __init__(self, end: Suspension) -> None:
+    def __init__(self, end: Outcome) -> None:
         self.end = end
         super().__init__("the task is suspended; its body must let this pass")
 
@@ -37,14 +36,11 @@ class Past(Protocol):
     def passing(self) -> bool: ...
 
 
-End = Success | Failure | Suspension
-
-
 class Work:
     """One claimed task in this process, from the claim to its report."""
 
     __slots__ = (
-        "began", "broken", "claimed", "contest", "course", "definition", "error", "kind", "lines", "notes", "parting",
+        "began", "broken", "claimed", "contest", "course", "definition", "kind", "lines", "notes", "parting",
         "saved", "saved_text", "since", "step", "stop", "timeout", "took", "unsaved",
     )  # fmt: skip
 
@@ -63,7 +59,6 @@ class Work:
         """Seconds the body ran, once it has ended."""
         self.stop: str | None = None
         """Why the body should stop: "cancel", "timeout" or "close"."""
-        self.error: BaseException | None = None
         self.course: Past | None = None
         """What the body has behind it, once it was asked for."""
         self.parting: Suspend | None = None
@@ -118,9 +113,10 @@ class Work:
             return False
         return True
 
-    def about(self) -> outcome.Claim:
-        claimed = self.claimed
-        return outcome.Claim(claimed.id, claimed.token, claimed.failures, self.kind, self.definition)
+    @property
+    def claim(self) -> tuple[int, int]:
+        """(task, token): what every report shows."""
+        return self.claimed.id, self.claimed.token
 
 
 class House(Protocol):

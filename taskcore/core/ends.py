@@ -1,9 +1,11 @@
-"""How a body can end other than by returning a plain value or raising an ordinary exception."""
+"""How a body can end: what it may return or raise beside plain values and ordinary exceptions, and the one value that
+every end becomes on its way from the body's thread to the task's row."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 
 def seconds(value: object, what: str) -> float:
@@ -70,3 +72,46 @@ class Cancelled(BaseException):
 
     Not an `Exception`, as `asyncio.CancelledError` is none: a body's `except Exception` lets it pass.
     """
+
+
+# -- on the way to the row -----------------------------------------------------------------------------------------
+
+
+class Sleep(NamedTuple):
+    """What a suspended body waits for: the end of all of `upstreams`, or a signal, or the time `until`, whichever comes
+    first."""
+
+    waiting_for: str
+    """As the task's row says it."""
+    upstreams: Sequence[int] = ()
+    signal: str | None = None
+    until: float | None = None
+    steps: Sequence[Any] = ()
+    """`store.steps.Step`s to be kept in the same commit."""
+
+
+class Outcome(NamedTuple):
+    """How a claim ended. Made where the body ran, committed by a turn of the scheduler, read by whoever waits."""
+
+    id: int
+    token: int
+    result: str | None = None
+    """As text."""
+    label: str | None = None
+    """The status of the user's that it ends under."""
+    verb: str = "succeed"
+    """The transition of `core.lifecycle.TABLE`: succeed, fail, retry, snooze, give back, obey, lapse or suspend."""
+    error_type: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    delay: float = 0.0
+    """Of a retry or snooze: seconds until it is due."""
+    ahead: bool = False
+    """Of a retry: whether it goes before what has not been tried."""
+    raised: BaseException | None = None
+    """What the body raised: `result()` in this process raises the very same."""
+    sleep: Sleep | None = None
+
+
+COLUMNS: Final = 4
+"""So many of an outcome's first fields are what a success writes into its row."""

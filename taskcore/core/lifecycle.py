@@ -1,8 +1,8 @@
 """The life of a task: its phases, its verbs, and the one table of transitions.
 
-Everything that asks "may this task do that?" asks here. A pair that is not in `TABLE` is refused. The built-in status
-labels are the phases' own names; a label of the user's belongs to exactly one phase (`LABELLED` says which may have
-some).
+The store makes the guard and the target of each UPDATE of a phase from `TABLE`, so a pair that is not in it cannot be
+written. Where the rows of one statement take different verbs, `BY_ROW` says which. The built-in status labels are the
+phases' own names; a label of the user's belongs to exactly one phase (`LABELLED` says which may have some).
 """
 
 from __future__ import annotations
@@ -95,3 +95,14 @@ FROM: Final[dict[str, tuple[str, ...]]] = {
     verb: tuple(phase for phase in PHASES if (phase, verb) in TABLE) for verb in VERBS
 }
 """For each verb, the phases it moves a task out of."""
+
+BY_ROW: Final[dict[str, tuple[str, ...]]] = {
+    "free": ("pause", "schedule", "open", "release"),  # the release rule, for what nothing holds back any more
+    "reach its time": ("open", "promote"),  # a job opens, a task may be claimed
+    "come back unbegun": ("obey", "give back"),  # a request to cancel wins
+    "lose its worker": ("obey", "lose", "lapse"),  # likewise; then the cap on lapses decides
+    "let go": ("open", "resume"),  # a job that was open when it was paused is open again
+    "live again": ("reopen", "rerun"),  # a job, because something below it lives again; any other task
+    "run out of children": ("cancel", "fall short", "complete"),  # the end of a job
+}
+"""Decisions that are made per row: each row takes the first of these verbs whose condition holds, or the last."""

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from taskcore.body import outcome
-from taskcore.body.work import End, Work
+from taskcore.body.work import Work
+from taskcore.core.ends import Outcome
 from taskcore.runtime.pacing import HORIZON, Pace
 from taskcore.runtime.pools import Crew
 from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.turn import Turn
-from taskcore.store import moves
+from taskcore.store import claims
 from taskcore.store.capacity import Wanted
 from taskcore.store.transaction import Transaction
 
@@ -72,17 +73,18 @@ class Custody:
     def part_suspects(self, tx: Transaction, turn: Turn) -> None:
         """Let a task that lapsed twice wait until nothing else runs here, and the others until it has ended: of what
         was just claimed, what must not run beside it is given back."""
-        suspect = next((place for place, task in enumerate(turn.claimed) if task.lapses >= ALONE_AFTER), None)
+        claimed = turn.taken.tasks if turn.taken is not None else []
+        suspect = next((place for place, task in enumerate(claimed) if task.lapses >= ALONE_AFTER), None)
         if suspect is None:
-            self.alone = self.alone and not turn.claimed
+            self.alone = self.alone and not claimed
             return
         unsettled = len(self.held) - len(turn.works)
         keep = 1 if suspect == 0 and unsettled <= 0 else suspect
-        moves.give_back(tx, [(other.id, other.token) for other in turn.claimed[keep:]], turn.now)
-        turn.claimed = turn.claimed[:keep]
+        claims.give_back(tx, [(other.id, other.token) for other in claimed[keep:]], turn.now)
+        del claimed[keep:]
         turn.more = self.alone = True  # what was given back is still there to be claimed
 
-    def settle(self, works: Sequence[tuple[Work, End]]) -> None:
+    def settle(self, works: Sequence[tuple[Work, Outcome]]) -> None:
         """These are in the file; how long they took is learnt."""
         self.returning = []
         took: dict[str, list[float]] = {}
@@ -99,14 +101,14 @@ class Custody:
 
     # -- time limits ------------------------------------------------------------------------------------------------
 
-    def overdue(self, elapsed: float) -> Iterator[tuple[Work, End]]:
+    def overdue(self, elapsed: float) -> Iterator[tuple[Work, Outcome]]:
         """Those whose time is over, each with what that means; their slots are given to others."""
         for work in list(self.held.values()):
             limit = work.timeout
             if limit is not None and work.began is not None and elapsed >= work.began + limit and work.win():
                 work.stop = "timeout"
                 self.crew.write_off(work)
-                yield work, outcome.timed_out(work.about(), limit)
+                yield work, outcome.timed_out(work, limit)
 
     def limits(self, elapsed: float) -> Iterator[float]:
         """For each that has begun and has a time limit, the seconds left to it."""

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from taskcore.body.work import End, Work
+from taskcore.body.work import Work
 from taskcore.core.clock import monotonic, pause
+from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.runtime.pacing import HORIZON
 from taskcore.runtime.scheduler import Scheduler
@@ -144,7 +145,7 @@ class Loop:
         with self._turning:
             scheduler.bow_out()
 
-    def report(self, work: Work, end: End) -> None:
+    def report(self, work: Work, end: Outcome) -> None:
         """A body ended; called in its thread.
 
         If that was all that was going on, this thread takes the turn itself and may go straight on with what it set
@@ -212,7 +213,7 @@ class Loop:
             if not self._scheduler.traffic.streaming():
                 return
 
-    def _turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
+    def _turn(self, reports: Sequence[tuple[Work, Outcome]] = ()) -> float:
         """One turn that never raises: what cannot be written now is kept and tried again."""
         try:
             with self._turning:

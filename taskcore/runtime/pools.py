@@ -12,13 +12,13 @@ from typing import Any, Final, Protocol
 
 from taskcore.body import outcome
 from taskcore.body.runner import perform, raised
-from taskcore.body.work import End, Stage, Work
+from taskcore.body.work import Stage, Work
 from taskcore.core.clock import monotonic
+from taskcore.core.ends import Outcome
 from taskcore.runtime.wakeups import Latch
-from taskcore.store.moves import Failure
 from taskcore.store.process_locks import Marks
 
-Report = Callable[[Work, End], None]
+Report = Callable[[Work, Outcome], None]
 """Called in the thread that ran the body, once for each work that was handed over and not taken back."""
 
 
@@ -179,7 +179,7 @@ class Guests:
                     self.size = len(self._inside)
                 else:
                     self._broken(f"the executor takes no more: {outcome.message_of(error)}")
-                self._report(work, Failure(work.claimed.id, work.claimed.token, "give back"))
+                self._report(work, Outcome(*work.claim, verb="give back"))
                 continue
             self._inside.add(work.claimed.id)
             future.add_done_callback(lambda future, work=work: self._ended(future, work))  # type: ignore[misc]
@@ -188,20 +188,19 @@ class Guests:
         self._inside.discard(work.claimed.id)
         if not work.win():
             return
-        claimed = work.claimed
         try:
             value = future.result()
             if isinstance(value, _Verdict):
                 end = value.end
             elif work.timeout is not None and self._stage.late(work):
-                end = outcome.timed_out(work.about(), work.timeout)
+                end = outcome.timed_out(work, work.timeout)
             else:
-                end = outcome.returned(work.about(), value, self._stage.statuses, self._stage.codec.encode)
+                end = outcome.returned(work, value, self._stage.statuses, self._stage.codec.encode)
         except CancelledError:
-            end = Failure(claimed.id, claimed.token, "give back")
+            end = Outcome(*work.claim, verb="give back")
         except BrokenExecutor as error:
             self._broken(f"the executor broke: {outcome.message_of(error)}")
-            end = Failure(claimed.id, claimed.token, "lapse", error=f"its process died ({outcome.message_of(error)})")
+            end = Outcome(*work.claim, verb="lapse", error=f"its process died ({outcome.message_of(error)})")
         except BaseException as error:
             end = raised(self._stage, work, error)
         work.took = monotonic() - work.since
@@ -229,7 +228,7 @@ class _Verdict:
 
     __slots__ = ("end",)
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: Outcome) -> None:
         self.end = end
 
 

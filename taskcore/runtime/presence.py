@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from taskcore.runtime.pools import Crew
-from taskcore.store import moves, process_locks, sweep
+from taskcore.store import claims, process_locks, workers
 from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
@@ -38,12 +38,12 @@ class Presence:
         taken from it, and its reports of that change nothing.
         """
         if self.worker is not None:
-            if self._seen == tx.known.version or sweep.is_alive(tx, self.worker):
+            if self._seen == tx.known.version or workers.is_alive(tx, self.worker):
                 self._seen = tx.known.version
                 return
             self.forget()
         self._enlisted = tx
-        self.worker, self.lane = sweep.enlist(tx, self.name, self.lanes, now)
+        self.worker, self.lane = workers.enlist(tx, self.name, self.lanes, now)
         self._seen = tx.known.version
         if self.lanes is not None and crew.ahead:
             crew.mark(self.lanes.page(self.lane, self.worker))
@@ -67,8 +67,8 @@ class Presence:
     def sign_off(self, tx: Transaction, now: float) -> None:
         """Give back all that it holds, and end its row."""
         if self.worker is not None:
-            moves.give_back(tx, sweep.claims_of(tx, self.worker), now)
-            sweep.sign_off(tx, self.worker, now)
+            claims.give_back(tx, workers.claims_of(tx, self.worker), now)
+            workers.sign_off(tx, self.worker, now)
 
     def leave(self) -> None:
         """It has ended: give up the proof of life."""
@@ -85,7 +85,7 @@ class Presence:
 
     def renew(self, tx: Transaction, now: float) -> None:
         if self.worker is not None:
-            moves.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
+            claims.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
 
     def renewed(self, now: float) -> None:
         """They were, or there is nothing to renew."""
@@ -104,7 +104,7 @@ class Presence:
         """Whether another engine did not sign off and does not live any more."""
         if not self._others or self.lanes is None:
             return False
-        others = [row for row in file.read(sweep.alive) if row[0] != self.worker]
+        others = [row for row in file.read(workers.alive) if row[0] != self.worker]
         self._others = bool(others)
         return any(self.lanes.is_dead(lane) for _, lane in others)
 
@@ -116,4 +116,4 @@ class Presence:
     def bury(self, tx: Transaction, now: float) -> None:
         """Take back the tasks of engines that died."""
         if self.lanes is not None:
-            sweep.bury(tx, self.lanes, now, self.worker)
+            workers.bury(tx, self.lanes, now, self.worker)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from taskcore.body.work import Work
 from taskcore.core.options import Definition, Options
 from taskcore.store.cache import Kind
+from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
-from taskcore.store.moves import Claimed
 
 
 class Repertoire:

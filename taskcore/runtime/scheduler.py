@@ -6,25 +6,26 @@ caller of `run()` when bodies run in the caller's thread, or a test with a clock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from taskcore.body.work import End, Stage, Work, current_task
+from taskcore.body.work import Stage, Work, current_task
 from taskcore.core.clock import Clock, monotonic
+from taskcore.core.ends import Outcome
 from taskcore.runtime import notes
 from taskcore.runtime.custody import Custody
 from taskcore.runtime.notes import Display
 from taskcore.runtime.pacing import Traffic
 from taskcore.runtime.presence import Presence
 from taskcore.runtime.repertoire import Repertoire
-from taskcore.runtime.turn import Ended, Turn
+from taskcore.runtime.turn import Turn
 from taskcore.runtime.wakeups import Inbox, Latch
-from taskcore.store import moves, schedules, sweep
+from taskcore.store import claims, due, reports, schedules, workers
 from taskcore.store.capacity import Wanted
+from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
-from taskcore.store.moves import Claimed, StaleReport, Success
+from taskcore.store.reports import StaleReport
 from taskcore.store.schedules import Plan
-from taskcore.store.suspension import Suspension
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Scheduler:
         repertoire: Repertoire,
         presence: Presence,
         *,
-        on_ended: Callable[[list[Ended]], None],
+        on_ended: Callable[[Mapping[int, Outcome | None]], None],
         on_foreign_commit: Callable[[], None],
         anybody_listens: Callable[[], bool],
     ) -> None:
@@ -56,7 +57,7 @@ class Scheduler:
         self.repertoire = repertoire
         self.presence = presence
         self.pruning: Pruning | None = None
-        self.inbox: Inbox[tuple[Work, End]] = Inbox()
+        self.inbox: Inbox[tuple[Work, Outcome]] = Inbox()
         self.custody = Custody(repertoire)
         self.held = self.custody.held
         self.errors: dict[int, BaseException] = {}
@@ -75,7 +76,7 @@ class Scheduler:
         self._on_foreign_commit = on_foreign_commit
         self.traffic = Traffic(anybody_listens)
         self.display = Display(file, clock, self.wake)
-        self._arrived: list[tuple[Work, End]] = []
+        self._arrived: list[tuple[Work, Outcome]] = []
         self._ready = True  # something may be claimable
         self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
         self._now = 0.0
@@ -89,7 +90,7 @@ class Scheduler:
     def wake(self) -> None:
         self.inbox.wake()
 
-    def report(self, work: Work, end: End) -> None:
+    def report(self, work: Work, end: Outcome) -> None:
         self.inbox.put((work, end))
 
     def committed(self, tx: Transaction) -> None:
@@ -174,7 +175,7 @@ class Scheduler:
         if wait > 0:
             self.inbox.sleep(wait)
 
-    def turn(self, reports: Sequence[tuple[Work, End]] = ()) -> float:
+    def turn(self, reports: Sequence[tuple[Work, Outcome]] = ()) -> float:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
         self._arrived.extend(reports)
         now, real = self.clock.now(), monotonic()
@@ -219,7 +220,7 @@ class Scheduler:
             return wait
         return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
 
-    def _collect(self) -> list[tuple[Work, End]]:
+    def _collect(self) -> list[tuple[Work, Outcome]]:
         """The reports that came in, and those of bodies that ran out of time."""
         works = self._arrived  # where they stay until they are settled: nothing that a body returned is lost
         works.extend(self.inbox.take_all())
@@ -245,14 +246,14 @@ class Scheduler:
 
     def _heed(self) -> None:
         """Pass on what others ask of tasks that run here."""
-        for task_id, cancel in self.file.read(sweep.asked, list(self.held)):
+        for task_id, cancel in self.file.read(workers.asked, list(self.held)):
             work = self.held.get(task_id)
             if work is not None and cancel:
                 work.stop = "cancel"
             self.custody.wanted_back = True
 
     def _wants_cancel(self, task_id: int) -> bool:
-        return any(cancel for _, cancel in self.file.read(sweep.asked, [task_id]))
+        return any(cancel for _, cancel in self.file.read(workers.asked, [task_id]))
 
     def _commit(self, turn: Turn) -> None:
         ending = [work for work, _ in turn.works if work.notes or work.lines or work.course is not None]
@@ -263,13 +264,13 @@ class Scheduler:
             self._write(turn)
 
     def _write(self, turn: Turn) -> None:
-        for work, end in turn.works:
-            if isinstance(end, Success):
+        for _, end in turn.works:
+            if end.verb == "succeed":
                 turn.successes.append(end)
             else:
-                turn.failures.append(end)
-                if work.error is not None and not isinstance(end, Suspension) and end.verb == "fail":
-                    self.errors[end.id] = work.error
+                turn.others.append(end)
+                if end.raised is not None and end.verb == "fail":
+                    self.errors[end.id] = end.raised
         try:
             self.file.write(self._step, turn, False)
         except StaleReport:
@@ -280,34 +281,35 @@ class Scheduler:
         tx.of_a_turn, now = True, turn.now
         if turn.notes:
             notes.write(tx, turn.notes, now)
-        turn.stale = moves.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
-        for end in turn.failures:
-            if not moves.report(tx, end, now):
+        turn.stale = reports.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
+        for end in turn.others:
+            if not reports.report(tx, end, now):
                 turn.stale.add(end.id)
         if turn.back:
-            moves.give_back(tx, [(work.claimed.id, work.claimed.token) for work in turn.back], now)
+            claims.give_back(tx, [work.claim for work in turn.back], now)
         presence = self.presence
         if turn.astray and presence.worker is not None:
-            moves.give_back(tx, sweep.claims_of(tx, presence.worker), now)
+            claims.give_back(tx, workers.claims_of(tx, presence.worker), now)
         if self.claiming:
             presence.enlist(tx, self.custody.crew, now)
         if turn.renew:
             presence.renew(tx, now)
-        due = turn.next_due is not None and turn.next_due <= now
-        if due and self.claiming:
+        is_due = turn.next_due is not None and turn.next_due <= now
+        if is_due and self.claiming:
             presence.bury(tx, now)
-        if due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
-            turn.next_due = sweep.sweep(tx, now)
+        turn.taken, turn.more = None, False
+        if is_due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
+            turn.next_due = due.sweep(tx, now)
             if self.plans and self.claiming:
-                fires, tx.left = schedules.fire(tx, self.plans, now)  # of a kind that is new, perhaps
+                fires, turn.more = schedules.fire(tx, self.plans, now)  # of a kind that is new, perhaps
                 turn.next_due = fires if turn.next_due is None else min(turn.next_due, fires or turn.next_due)
-        turn.claimed, turn.more, turn.freed = [], tx.left, tx.freed
+        turn.freed, turn.ended = tx.freed, tx.ended
         hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
         if turn.room and presence.worker is not None and hungry:
             most = max(most for _, most, _ in turn.room)
-            turn.claimed = moves.claim(tx, turn.room, most, presence.worker, now, now + presence.lease)
-            turn.more = tx.left or len(turn.claimed) >= min(most for _, most, _ in turn.room)
-            turn.short, turn.until = tx.short, tx.until
+            turn.taken = claims.claim(tx, turn.room, most, presence.worker, now, now + presence.lease)
+            enough = min(most for _, most, _ in turn.room)
+            turn.more = turn.more or turn.taken.more or len(turn.taken.tasks) >= enough
             self.custody.part_suspects(tx, turn)
 
     def _room(self, settled: int) -> tuple[list[Wanted], bool]:
@@ -321,16 +323,9 @@ class Scheduler:
             self.astray = False
             self.held.clear()
         self.custody.settle(turn.works)
-        ended = []
-        for _, end in turn.works:
-            if end.id in turn.stale:
-                continue
-            if type(end) is Success:
-                ended.append(Ended(end.id, end.result))
-            elif end.id in self.errors:
-                ended.append(Ended(end.id, None))
-        if turn.short is not None:
-            self._short, self._until = turn.short, turn.until
+        taken = turn.taken
+        if taken is not None:
+            self._short, self._until = taken.short, taken.until
         if self._until is not None:
             turn.next_due = self._until if turn.next_due is None else min(self._until, turn.next_due)
         if self._next_due is None:
@@ -338,14 +333,14 @@ class Scheduler:
         self._ready = self._ready or turn.more or ((turn.hungry or turn.freed) and turn.cramped)
         if turn.renew or not self.held:
             self.presence.renewed(turn.now)
-        if turn.claimed:
-            self.custody.begin([self.repertoire.work(claimed) for claimed in turn.claimed])
-        if ended:
-            self._on_ended(ended)
+        if taken is not None and taken.tasks:
+            self.custody.begin([self.repertoire.work(claimed) for claimed in taken.tasks])
+        if turn.ended:
+            self._on_ended(turn.ended)
         if turn.astray:
             self._on_foreign_commit()  # of an end that was settled before, nobody may have heard
-        for failure in turn.failures:
-            self.errors.pop(failure.id, None)
+        for end in turn.others:
+            self.errors.pop(end.id, None)
 
     def _wait(self) -> float:
         if self._arrived or len(self.inbox):
@@ -382,11 +377,12 @@ class Scheduler:
             self._commit(turn)
             self._after(turn)
         if self.presence.worker is not None:
-            self.file.write(self._sign_off)
+            self._on_ended(self.file.write(self._sign_off))
 
-    def _sign_off(self, tx: Transaction) -> None:
+    def _sign_off(self, tx: Transaction) -> Mapping[int, Outcome | None]:
         tx.of_a_turn = True
         self.presence.sign_off(tx, self.clock.now())
+        return tx.ended
 
     def leave(self) -> None:
         """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from taskcore.body.work import End, Work
-from taskcore.store.moves import Claimed, Failure, Success
+from taskcore.body.work import Work
+from taskcore.core.ends import Outcome
+from taskcore.store.claims import Taken
 from taskcore.store.steps import Notes
-from taskcore.store.suspension import Suspension
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Ended:
-    """An end that a future may be told of without reading the row."""
-
-    task_id: int
-    result: str | None
-    """`None`: it raised, and `errors` has what."""
 
 
 @dataclass(eq=False, repr=False, slots=True)
 class Turn:
     """What one turn brings to its transaction, and takes from it."""
 
-    works: list[tuple[Work, End]]
+    works: list[tuple[Work, Outcome]]
     back: list[Work]
     room: list[tuple[int, int, str | None]]
     cramped: bool
@@ -32,17 +23,17 @@ class Turn:
     """Whether something may be claimable, as far as is known before."""
     now: float
     renew: bool
-    successes: list[Success] = field(default_factory=list)
-    failures: list[Failure | Suspension] = field(default_factory=list)
+    successes: list[Outcome] = field(default_factory=list)
+    others: list[Outcome] = field(default_factory=list)
     notes: list[Notes] = field(default_factory=list)
     """What running bodies have to show, those that end first."""
     stale: set[int] = field(default_factory=set)
-    claimed: list[Claimed] = field(default_factory=list)
+    ended: dict[int, Outcome | None] = field(default_factory=dict)
+    """All tasks that ended in its transaction, and how their bodies did."""
+    taken: Taken | None = None
+    """What it claimed; `None` if nothing was to be claimed."""
     more: bool = False
-    short: bool | None = None
-    """Whether something was left that only lacks a capacity; `None` if nothing was to be claimed."""
-    until: float | None = None
-    """When a rate lets more begin."""
+    """Whether there may be more to be claimed at once."""
     freed: bool = False
     astray: bool = False
     """Whether all that this engine holds, and does not report now, is given back: nothing of it runs."""

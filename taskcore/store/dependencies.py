@@ -14,6 +14,7 @@ from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, InvalidTransition, TaskNotFound, UnknownStatus
 from taskcore.store.cache import Known
 from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import by_row, leaving, target, where_left
 
 # `u` is the upstream, `e` the edge. An edge is met by what the upstream is, not by how it came to be it.
 VERDICT: Final = """
@@ -66,26 +67,24 @@ _ENTERING_RECORD: Final = f"""
 
 # The release rule. What is held is paused; what has a time to come is scheduled; a job waits for its children;
 # everything else may be claimed.
-_FREED: Final = """
-    CASE WHEN held = 1 THEN 'paused' WHEN greenfield > :now THEN 'scheduled' WHEN job IS NOT NULL THEN 'suspended'
-    ELSE 'ready' END"""
+_FREED: Final = by_row("free", pause="held = 1", schedule="greenfield > :now", open="job IS NOT NULL")
 _FREED_GREENFIELD: Final = "CASE WHEN held = 1 OR greenfield > :now THEN greenfield END"
 
 _APPLY: Final = f"""
     UPDATE taskcore_task SET
         blockers = blockers + delta.change,
         phase = CASE
-            WHEN blockers + delta.change > 0 THEN
-                CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END
-            WHEN phase = 'waiting' THEN {_FREED} ELSE phase END,
+            WHEN blockers + delta.change > 0 THEN {where_left("block")}
+            WHEN {leaving("release")} THEN {_FREED} ELSE phase END,
         greenfield = CASE
-            WHEN phase = 'waiting' AND blockers + delta.change = 0 THEN {_FREED_GREENFIELD} ELSE greenfield END
+            WHEN {leaving("release")} AND blockers + delta.change = 0 THEN {_FREED_GREENFIELD} ELSE greenfield END
     FROM (SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes)) AS delta
     WHERE taskcore_task.id = delta.task"""
 
 _RELEASE: Final = f"""
     UPDATE taskcore_task SET phase = {_FREED}, greenfield = {_FREED_GREENFIELD}
-    WHERE id IN (SELECT value FROM json_each(:ids)) AND +phase = 'waiting' AND (blockers = 0 OR held = 1)"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("release", phase="+phase")}
+        AND (blockers = 0 OR held = 1)"""
 
 _DOOMED: Final = """
     SELECT json_group_array(json_array(task, cause)) FROM (
@@ -119,9 +118,9 @@ _FALL: Final = """
     SELECT json_group_array(json_array(id, cause)), json_group_array(id)
     FROM (SELECT id, min(cause) AS cause FROM fall GROUP BY id)"""
 
-_SKIP: Final = """
+_SKIP: Final = f"""
     UPDATE taskcore_task SET
-        phase = 'skipped', finished_at = :now, greenfield = NULL,
+        phase = {target("skip")}, finished_at = :now, greenfield = NULL,
         last_error = '#' || fallen.cause || ' ' || (
             SELECT 'is ' || CASE WHEN u.finished_at IS NULL THEN 'skipped' ELSE ifnull(u.label, u.phase) END
             FROM taskcore_task AS u WHERE u.id = fallen.cause
@@ -133,7 +132,7 @@ _SKIP: Final = """
             FROM taskcore_task AS u WHERE u.id = fallen.cause AND u.phase IN ('failed', 'cancelled')
         ), '')
     FROM (SELECT value->>0 AS task, value->>1 AS cause FROM json_each(:fallen)) AS fallen
-    WHERE taskcore_task.id = fallen.task"""
+    WHERE taskcore_task.id = fallen.task AND {leaving("skip", phase="+taskcore_task.phase")}"""
 
 
 def propagate(tx: Transaction, moved: Collection[int], now: float) -> None:
@@ -225,8 +224,7 @@ def skip(tx: Transaction, seeds: str, now: float) -> list[int]:
     fallen, ids = tx.execute(_FALL, {"seeds": seeds}).fetchall()[0]
     tx.execute(_SKIP, {"fallen": fallen, "now": now})
     skipped: list[int] = json.loads(ids)
-    tx.ended.extend(skipped)
-    tx.fresh.extend(skipped)
+    tx.end(skipped)
     return skipped
 
 
@@ -302,9 +300,7 @@ def _attach(tx: Transaction, task: int, upstream: int, wants: str, otherwise: st
         _notice(tx.known, watched)
     else:
         tx.execute(
-            """UPDATE taskcore_task SET blockers = blockers + 1,
-                phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END WHERE id = ?""",
-            (task,),
+            f"UPDATE taskcore_task SET blockers = blockers + 1, phase = {where_left('block')} WHERE id = ?", (task,)
         )
         add(tx, [(upstream, task, wants, otherwise, watched)])
     return phase in (lifecycle.READY, lifecycle.SCHEDULED)

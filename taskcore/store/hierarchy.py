@@ -13,6 +13,7 @@ from typing import Final
 
 from taskcore.store import dependencies
 from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import LEFT, by_row
 
 # -- down ----------------------------------------------------------------------------------------------------------
 
@@ -232,17 +233,17 @@ _COMPLETE: Final = """
         OR (+j.phase = 'paused' AND j.waiting_for = 'children')
     )"""
 _FAILURES: Final = "(SELECT sum(n) FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND y.phase = 'failed')"
+_TOO_BAD: Final = f"job = 'fail' AND {_FAILURES} > 0"
 _END: Final = f"""
     UPDATE taskcore_task SET
-        phase = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
-            WHEN job = 'fail' AND {_FAILURES} > 0 THEN 'failed' ELSE 'succeeded' END,
+        phase = {by_row("run out of children", cancel="cancel_requested_at IS NOT NULL", fall_short=_TOO_BAD)},
         last_error = CASE WHEN cancel_requested_at IS NOT NULL THEN last_error
-            WHEN job = 'fail' AND {_FAILURES} > 0 THEN {_FAILURES} || ' of ' || children || ' children failed' END,
+            WHEN {_TOO_BAD} THEN {_FAILURES} || ' of ' || children || ' children failed' END,
         finished_at = :now, greenfield = NULL, held = 0, progress = 1.0,
         result = (SELECT json_group_object(status, n) FROM (
             SELECT status, n FROM taskcore_tally AS y WHERE y.job = taskcore_task.id AND n > 0 ORDER BY status
         ))
-    WHERE id IN (SELECT value FROM json_each(:ids))"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {LEFT["run out of children"]}"""
 
 
 def opened(tx: Transaction, tasks: Collection[int], now: float) -> None:
@@ -255,8 +256,7 @@ def opened(tx: Transaction, tasks: Collection[int], now: float) -> None:
     over = [job for (job,) in tx.execute(_COMPLETE, (ids,)).fetchall() if job not in tx.building]
     if over:
         tx.execute(_END, {"ids": json.dumps(over), "now": now})
-        tx.ended.extend(over)
-        tx.fresh.extend(over)
+        tx.end(over)
         dependencies.propagate(tx, over, now)
 
 

@@ -9,9 +9,11 @@ import json
 from collections.abc import Collection
 from typing import Final
 
+from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle
 from taskcore.store import dependencies, hierarchy, serial, settle, steps, suspension
 from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import by_row, leaving, target
 
 _AMONG: Final = "FROM json_each(:ids) AS wanted CROSS JOIN taskcore_task AS t ON t.id = wanted.value"
 
@@ -24,9 +26,9 @@ def _pick(tx: Transaction, ids: Collection[int], phases: str) -> list[int]:
     return [task for (task,) in rows]
 
 
-_HOLDABLE: Final = json.dumps(("waiting", "scheduled", "ready"))
+_HOLDABLE: Final = json.dumps([phase for phase in lifecycle.FROM["pause"] if phase != lifecycle.SUSPENDED])
 _BUSY: Final = json.dumps(("running", "suspended"))
-_ENDED: Final = json.dumps(("succeeded", "failed", "cancelled", "skipped"))
+_ENDED: Final = json.dumps(lifecycle.FROM["rerun"])
 
 
 def cancel(tx: Transaction, ids: Collection[int], now: float, reason: str | None) -> int:
@@ -44,15 +46,15 @@ def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
 
 
 # A job that was open says so while it is paused, and is open again when it is resumed.
-_PAUSE: Final = """
-    UPDATE taskcore_task SET held = 1,
-        waiting_for = CASE WHEN phase = 'suspended' THEN 'children' ELSE waiting_for END, phase = 'paused'
-    WHERE id IN (SELECT value FROM json_each(?))"""
-_RESUME: Final = """
+_PAUSE: Final = f"""
+    UPDATE taskcore_task SET held = 1, phase = {target("pause")},
+        waiting_for = CASE WHEN phase = 'suspended' THEN 'children' ELSE waiting_for END
+    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("pause", phase="+phase")}"""
+_RESUME: Final = f"""
     UPDATE taskcore_task SET held = 0,
-        phase = CASE WHEN job IS NOT NULL AND waiting_for = 'children' THEN 'suspended' ELSE 'waiting' END,
+        phase = {by_row("let go", open="job IS NOT NULL AND waiting_for = 'children'")},
         waiting_for = CASE WHEN waiting_for = 'children' THEN NULL ELSE waiting_for END
-    WHERE id IN (SELECT value FROM json_each(?))"""
+    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("resume", phase="+phase")}"""
 
 
 def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
@@ -81,7 +83,7 @@ def _open_jobs(tx: Transaction, ids: Collection[int]) -> list[int]:
 def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Let go what is held, and with a job all below it. → how many."""
     ids = hierarchy.below_jobs(tx, ids)
-    tasks = _pick(tx, ids, json.dumps(["paused"]))
+    tasks = _pick(tx, ids, json.dumps(lifecycle.FROM["resume"]))
     tx.execute(_RESUME, (json.dumps(tasks),))
     freed = tx.execute(
         """UPDATE taskcore_task SET held = 0 WHERE held = 1 AND id IN (SELECT value FROM json_each(?))""",
@@ -136,12 +138,13 @@ _TAKE_KEY: Final = f"""
         SELECT 1 FROM taskcore_key AS has CROSS JOIN taskcore_task AS other ON other.id = has.task
         WHERE has.name = k.name AND has.key = t.key AND other.id <> t.id AND other.finished_at IS NULL
     )"""
-_RERUN: Final = """
-    UPDATE taskcore_task SET phase = 'waiting', label = NULL, finished_at = NULL, greenfield = NULL, failures = 0,
-        lapses = 0, ahead = 0, held = 0, worker = NULL, cancel_requested_at = NULL, progress = NULL, waiting_for = NULL,
+_RERUN: Final = f"""
+    UPDATE taskcore_task SET phase = {by_row("live again", reopen="job IS NOT NULL")}, label = NULL,
+        finished_at = NULL, greenfield = NULL, failures = 0, lapses = 0, ahead = 0, held = 0, worker = NULL,
+        cancel_requested_at = NULL, progress = NULL, waiting_for = NULL,
         result = CASE WHEN phase = 'succeeded' OR job IS NOT NULL THEN NULL ELSE result END,
         last_error = CASE WHEN job IS NULL THEN last_error END
-    WHERE id IN (SELECT value FROM json_each(:ids))"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("rerun", phase="+phase")}"""
 
 
 def rerun(tx: Transaction, ids: Collection[int], now: float, *, downstream: bool = False) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 
 from taskcore.store import dependencies
 from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import where_left
 
 
 def occupied(tx: Transaction, serial: str) -> bool:
@@ -62,9 +63,9 @@ _WAITING: Final = """
     CROSS JOIN taskcore_queue AS q ON q.task = below.id AND q.serial = :serial
     CROSS JOIN taskcore_task AS t ON t.id = q.task AND +t.phase NOT IN ('running', 'suspended')
     WHERE below.waits > 0 AND (t.job IS NULL OR t.waiting_for IS NOT 'children') ORDER BY q.place"""
-_STAND_BEHIND: Final = """
+_STAND_BEHIND: Final = f"""
     UPDATE taskcore_task SET behind = 1, blockers = blockers + 1,
-        phase = CASE WHEN phase IN ('ready', 'scheduled') THEN 'waiting' ELSE phase END
+        phase = {where_left("block")}
     WHERE id IN (SELECT value FROM json_each(?)) AND behind = 0"""
 _PLACES: Final = """
     SELECT q.serial, q.place, q.task FROM json_each(?) AS one CROSS JOIN taskcore_queue AS q ON q.task = one.value"""

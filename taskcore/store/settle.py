@@ -4,11 +4,13 @@ those that sleep until they end. Every verb ends here, in its own transaction.""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from taskcore.core.ends import Outcome
 from taskcore.store import dependencies, hierarchy, serial, suspension
 from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import leaving, target
 
 
 def moved(tx: Transaction, tasks: Collection[int], now: float) -> None:
@@ -17,9 +19,11 @@ def moved(tx: Transaction, tasks: Collection[int], now: float) -> None:
     settle(tx, now)
 
 
-def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
+def succeeded(tx: Transaction, batch: Sequence[Outcome], now: float) -> None:
     """`moved` for tasks that have just succeeded."""
+    tasks = [done.id for done in batch]
     dependencies.succeeded(tx, tasks, now)
+    tx.ended.update(zip(tasks, batch, strict=True))
     if tx.known.has_families or tx.known.has_joins or tx.known.has_queues:
         tx.fresh.extend(tasks)
     settle(tx, now)
@@ -52,10 +56,10 @@ _BY_PHASE: Final = """
     SELECT t.id, t.job IS NOT NULL, t.phase = 'running'
     FROM json_each(?) AS wanted CROSS JOIN taskcore_task AS t ON t.id = wanted.value
     WHERE t.finished_at IS NULL ORDER BY t.id"""
-_CANCEL: Final = """
-    UPDATE taskcore_task SET phase = 'cancelled', finished_at = :now, greenfield = NULL, label = NULL,
+_CANCEL: Final = f"""
+    UPDATE taskcore_task SET phase = {target("cancel")}, finished_at = :now, greenfield = NULL, label = NULL,
         cancel_requested_at = :now, last_error = ifnull(:reason, last_error)
-    WHERE id IN (SELECT value FROM json_each(:ids))"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("cancel", phase="+phase")}"""
 _REQUEST: Final = """
     UPDATE taskcore_task SET cancel_requested_at = ifnull(cancel_requested_at, :now),
         last_error = ifnull(:reason, last_error)
@@ -76,8 +80,7 @@ def cancel(tx: Transaction, tasks: Collection[int], now: float, reason: str | No
     if tx.known.has_joins:
         suspension.forget(tx, idle)
     tx.execute(_REQUEST, {"now": now, "reason": reason, "ids": json.dumps(asked)})
-    tx.ended.extend(idle)
-    tx.fresh.extend(idle)
+    tx.end(idle)
     tx.requested.extend(task for task, _, running in rows if running)
     jobs = [task for task, job, _ in rows if job]
     tx.opened.extend(jobs)

@@ -3,61 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection
+from typing import Final
 
+from taskcore.core.ends import Sleep
 from taskcore.store import dependencies
-from taskcore.store.steps import Step, put
+from taskcore.store.steps import put
 from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import leaving, target
 
-
-class Suspension(NamedTuple):
-    """How a body ends that is to go on later. What it waits for: all of `upstreams`, or a signal, or the time `until`,
-    whichever comes first."""
-
-    id: int
-    token: int
-    waiting_for: str
-    upstreams: Sequence[int] = ()
-    signal: str | None = None
-    until: float | None = None
-    steps: Sequence[Step] = ()
-    """To be kept in the same commit."""
-
-
-_SUSPEND: Final = """
-    UPDATE taskcore_task SET phase = 'suspended', greenfield = :until, waiting_for = :why, worker = NULL, label = NULL,
-        attempts = attempts - 1
-    WHERE id = :id"""
+_SUSPEND: Final = f"""
+    UPDATE taskcore_task SET phase = {target("suspend")}, greenfield = :until, waiting_for = :why, worker = NULL,
+        label = NULL, attempts = attempts - 1
+    WHERE id = :id AND {leaving("suspend")}"""
 _JOIN: Final = """
     INSERT OR IGNORE INTO taskcore_join (upstream, task)
     SELECT u.id, :id FROM json_each(:upstreams) AS wanted CROSS JOIN taskcore_task AS u ON u.id = wanted.value
     WHERE u.finished_at IS NULL"""
 
 
-def suspend(tx: Transaction, end: Suspension, now: float) -> None:
+def suspend(tx: Transaction, task: int, sleep: Sleep, now: float) -> None:
     """Put a running task to sleep whose claim is known to be held; or not, if what it waits for is there already."""
-    tx.execute(_SUSPEND, {"id": end.id, "until": end.until, "why": end.waiting_for})
-    for step in end.steps:
-        put(tx, end.id, step)
-    there = end.until is not None and end.until <= now
-    if end.upstreams:
-        joined = tx.execute(_JOIN, {"id": end.id, "upstreams": json.dumps(list(end.upstreams))}).rowcount
+    tx.execute(_SUSPEND, {"id": task, "until": sleep.until, "why": sleep.waiting_for})
+    for step in sleep.steps:
+        put(tx, task, step)
+    there = sleep.until is not None and sleep.until <= now
+    if sleep.upstreams:
+        joined = tx.execute(_JOIN, {"id": task, "upstreams": json.dumps(list(sleep.upstreams))}).rowcount
         tx.known.has_joins = tx.known.has_joins or joined > 0
         there = there or not joined
-    if end.signal is not None:
-        there = there or _signalled(tx, end.id, end.signal)
+    if sleep.signal is not None:
+        there = there or _signalled(tx, task, sleep.signal)
     tx.freed = True  # a time may have come nearer
     if there:
-        wake(tx, [end.id], now)
+        wake(tx, [task], now)
 
 
 _ASLEEP: Final = """
     SELECT json_group_array(t.id) FROM json_each(?) AS sleeper CROSS JOIN taskcore_task AS t ON t.id = sleeper.value
     WHERE +t.phase = 'suspended' AND t.job IS NULL"""
-_WAKE: Final = """
-    UPDATE taskcore_task SET phase = 'waiting', greenfield = NULL, waiting_for = NULL
-    WHERE id IN (SELECT value FROM json_each(?))"""
+_WAKE: Final = f"""
+    UPDATE taskcore_task SET phase = {target("wake")}, greenfield = NULL, waiting_for = NULL
+    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("wake", phase="+phase")}"""
 _FORGET: Final = "DELETE FROM taskcore_join WHERE task IN (SELECT value FROM json_each(?))"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from typing import Any
 
+from taskcore.core.ends import Outcome
 from taskcore.store.cache import Known
 
 
@@ -13,29 +15,24 @@ class Transaction:
 
     __slots__ = (
         "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
-        "known", "left", "of_a_turn", "opened", "requested", "scope", "short", "until",
+        "known", "of_a_turn", "opened", "requested", "scope",
     )  # fmt: skip
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.known = known
-        self.ended: list[int] = []
-        """Tasks that ended here and are not the scheduler's own report."""
+        self.ended: dict[int, Outcome | None] = {}
+        """The tasks that ended here, each with how its body did; `None` where no body ended it. After the commit,
+        whoever waits for one is told."""
         self.fresh: list[int] = []
-        """Tasks that ended here, whatever follows from it for others still to be done (`follow.settle`)."""
+        """Those of them of which what follows for others is still to be done (`settle.settle`)."""
         self.opened: list[int] = []
         """Likewise: tasks among which may be jobs that now open, or end."""
         self.building: set[int] = set()
         """Jobs that must not end yet: their blocks are open."""
         self.freed = False
         """Whether a task may have become ready, or a time may have come nearer."""
-        self.left = False
-        """Of a claim: whether there may be more to be claimed at once."""
-        self.short = False
-        """Likewise: whether something only lacks a capacity."""
-        self.until: float | None = None
-        """Likewise: when a rate lets more begin."""
         self.requested: list[int] = []
         """Running tasks that somebody wants to stop, or to come back."""
         self.of_a_turn = False
@@ -49,3 +46,8 @@ class Transaction:
         """Whether it is in the file; where it is not a user's, said only if something was raised after the commit."""
         self.doomed = False
         """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
+
+    def end(self, tasks: Collection[int], outcome: Outcome | None = None) -> None:
+        """These have just ended; `outcome`: how the one body of them did. Every end but success passes here."""
+        self.ended.update(dict.fromkeys(tasks, outcome))
+        self.fresh.extend(tasks)

@@ -1,4 +1,4 @@
-"""What time and death move: the one sweep over `greenfield`, and the tasks of processes that are gone."""
+"""Workers: the row of each engine and of each outside worker, and the tasks of engines whose process is gone."""
 
 from __future__ import annotations
 
@@ -7,65 +7,9 @@ import sqlite3
 from collections.abc import Collection
 from typing import Final
 
-from taskcore.store import moves, settle, suspension
+from taskcore.store import claims, reports
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
-
-_DUE: Final = """
-    SELECT id FROM taskcore_task
-    WHERE phase = 'scheduled' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
-_ASLEEP: Final = """
-    SELECT id FROM taskcore_task
-    WHERE phase = 'suspended' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
-_SILENT: Final = """
-    SELECT t.id FROM taskcore_task AS t
-    CROSS JOIN taskcore_worker AS w ON w.id = t.worker
-    WHERE t.phase = 'running' AND t.greenfield <= ? AND t.phase NOT IN ('ready', 'succeeded') AND w.lane IS NULL"""
-_PROMOTE: Final = """
-    UPDATE taskcore_task SET phase = CASE WHEN job IS NULL THEN 'ready' ELSE 'suspended' END, greenfield = NULL,
-        waiting_for = NULL
-    WHERE id IN (SELECT value FROM json_each(?))"""
-_NEXT: Final = """
-    SELECT min(greenfield) FROM (
-        SELECT min(greenfield) AS greenfield FROM taskcore_task
-        WHERE phase = 'scheduled' AND phase NOT IN ('ready', 'succeeded')
-        UNION ALL
-        SELECT min(greenfield) FROM taskcore_task
-        WHERE phase = 'suspended' AND phase NOT IN ('ready', 'succeeded')
-        UNION ALL
-        SELECT min(t.greenfield) FROM taskcore_task AS t CROSS JOIN taskcore_worker AS w ON w.id = t.worker
-        WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') AND w.lane IS NULL
-    )"""
-
-
-def sweep(tx: Transaction, now: float) -> float | None:
-    """Move every row whose greenfield has come. → the next one, or `None`.
-
-    The lease of an engine's own task is no such time: whether that engine lives, its lane says (`bury`). A claim from
-    outside has nothing but its lease.
-    """
-    next_due: float | None = tx.execute(_NEXT).fetchone()[0]
-    if next_due is None or next_due > now:
-        return next_due
-    due = [task for (task,) in tx.execute(_DUE, (now,)).fetchall()]
-    if due:
-        tx.execute(_PROMOTE, (json.dumps(due),))
-        tx.freed = True
-        if tx.known.has_jobs:
-            tx.opened.extend(due)
-        settle.moved(tx, due, now)
-    asleep = [task for (task,) in tx.execute(_ASLEEP, (now,)).fetchall()]
-    if asleep:
-        suspension.wake(tx, asleep, now)
-        settle.settle(tx, now)
-    silent = [task for (task,) in tx.execute(_SILENT, (now,)).fetchall()]
-    if silent:
-        moves.lapse(tx, silent, now, "its lease ran out")
-    next_due = tx.execute(_NEXT).fetchone()[0]
-    return next_due
-
-
-# -- workers -------------------------------------------------------------------------------------------------------
 
 
 def enlist(tx: Transaction, name: str, lanes: Lanes | None, now: float) -> tuple[int, int]:
@@ -152,8 +96,8 @@ def bury(tx: Transaction, lanes: Lanes, now: float, own: int | None = None) -> i
         rows = tx.execute(_OF_WORKER, (worker,)).fetchall()
         lapsed = [task for task, _, once in rows if begun is None or task in begun or (once and not certain)]
         gone = set(lapsed)
-        moves.give_back(tx, [(task, token) for task, token, _ in rows if task not in gone], now)
+        claims.give_back(tx, [(task, token) for task, token, _ in rows if task not in gone], now)
         if lapsed:
-            moves.lapse(tx, lapsed, now, "its process died")
+            reports.lapse(tx, lapsed, now, "its process died")
         sign_off(tx, worker, now)
     return len(dead)

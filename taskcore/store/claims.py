@@ -1,0 +1,221 @@
+"""Claims: ready tasks go to a worker, and come back from it unbegun.
+
+A claim is a token: each one of a task has a greater one, and whoever acts on a claim shows its token.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+from taskcore.store import settle
+from taskcore.store.capacity import AVOIDED, Rations, Wanted
+from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import LEFT, by_row, leaving, target
+
+_ORDER: Final = "ORDER BY priority DESC, ahead DESC, id"
+# One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
+_DETAILS: Final = """
+    SELECT json_group_array(json_array(
+        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts,
+        result IS NOT NULL
+    )) FROM (
+        SELECT id, token, kind, args, links, failures, lapses, attempts, result FROM taskcore_task """
+_NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n)"
+_THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_ORDER})"
+# One seek a kind, however many tasks of a kind that may not run stand in front.
+_NEXT_OF_SOME: Final = f"""
+        SELECT -priority AS p, -ahead AS a, id, ? AS place FROM (
+            SELECT priority, ahead, id FROM taskcore_task AS t WHERE kind = ? AND phase = 'ready'
+            AND (? IS NULL OR ? NOT IN ({AVOIDED}))
+            {_ORDER} LIMIT ?
+        )"""
+_AT_ONCE: Final = 100
+"""Kinds that one statement looks at; SQLite takes no more than 500."""
+
+
+@functools.cache
+def _next_of(kinds: int) -> str:
+    return f"SELECT json_group_array(json_array(p, a, id, place)) FROM ({' UNION ALL '.join([_NEXT_OF_SOME] * kinds)})"
+
+
+def _next(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | None) -> tuple[list[int], bool]:
+    """The ids that are next in the order of the queue, over several kinds, and whether more may follow at once.
+
+    Of each kind no more is read than its share, twice over. Where a kind has more than that, what comes behind the last
+    that was read is not known, and left to the next turn.
+    """
+    share = max(16, 2 * n // len(kinds))
+    found: list[list[int]] = []
+    for start in range(0, len(kinds), _AT_ONCE):
+        some = kinds[start : start + _AT_ONCE]
+        values: list[Any] = []
+        for place, (kind, most, avoid) in enumerate(some, start):
+            values += (place, kind, avoid, avoid, min(most, share))
+        found += json.loads(tx.execute(_next_of(len(some)), values).fetchall()[0][0])
+    found.sort()
+    seen = [0] * len(kinds)
+    chosen = []
+    for *_, task, place in found:
+        seen[place] += 1
+        if rations is None or rations.take(kinds[place][0], task):
+            chosen.append(task)
+        if len(chosen) == n:
+            break
+        if seen[place] == share < kinds[place][1]:
+            return chosen, True
+    return chosen, False
+
+
+_CLAIM: Final = f"""
+    UPDATE taskcore_task SET
+        phase = {target("claim")}, token = token + 1, attempts = attempts + 1, worker = :worker,
+        greenfield = :lease_end, started_at = :now, first_started_at = ifnull(first_started_at, :now), progress = NULL
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("claim", phase="+phase")}"""
+
+
+class Claimed(NamedTuple):
+    """A task as its claim found it. `inputs`: upstream id → (verdict, result text) of its links."""
+
+    id: int
+    token: int
+    kind: int
+    args: Any  # text; None only on the way
+    links: str | None
+    failures: int
+    lapses: int
+    attempts: int
+    saved: Any = False
+    """Whether a body saved something before."""
+    inputs: dict[int, tuple[str, str | None]] | None = None
+
+
+class Taken(NamedTuple):
+    """What a claim got, and what it learnt of the rest of the queue."""
+
+    tasks: list[Claimed]
+    more: bool = False
+    """Whether there may be more to be claimed at once."""
+    short: bool = False
+    """Whether something was left that only lacks a capacity."""
+    until: float | None = None
+    """When a rate lets more begin."""
+
+
+def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: float, lease_end: float) -> Taken:
+    """Take up to `n` ready tasks in the order of the queue, as far as capacities, limits, rates and holds allow.
+
+    `kinds` are those that may be taken: (kind, at most so many of it, a worker: without what failed on that one).
+    """
+    rations = Rations(tx, now) if tx.known.rationed else None
+    if rations is not None:
+        kinds = rations.admit(kinds)
+    text, more = _ready(tx, kinds, n, rations) if kinds and n > 0 else ("[]", False)
+    rows = json.loads(text) if text != "[]" else []
+    short, until = False, None
+    if rations is not None:
+        rations.claimed([row[2] for row in rows])
+        short, until = rations.short, rations.until
+    if not rows:
+        return Taken([], more, short, until)
+    ids = json.dumps([row[0] for row in rows])
+    tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
+    claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
+    if tx.known.has_guards:
+        settle.moved(tx, [task.id for task in claimed], now)
+        claimed = _without_guarded(tx, claimed, ids, now)
+    return Taken(claimed, more, short, until)
+
+
+def _ready(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | None) -> tuple[str, bool]:
+    """The details of those that are next, and whether others may be behind them that were not looked at."""
+    if len(kinds) == 1 and kinds[0][2] is None and (rations is None or rations.simple(kinds[0])):
+        kind, most, _ = kinds[0]
+        return tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0], False
+    chosen, more = _next(tx, kinds, n, rations)
+    return tx.execute(_THESE, {"ids": json.dumps(chosen)}).fetchall()[0][0] if chosen else "[]", more
+
+
+def _filled(tx: Transaction, task: Claimed) -> Claimed:
+    """With what did not come with the rest: long arguments, and the results that are linked to."""
+    if task.args is None:
+        (args,) = tx.execute("SELECT args FROM taskcore_task WHERE id = ?", (task.id,)).fetchone()
+        task = task._replace(args=args)
+    return task if task.links is None else task._replace(inputs=inputs(tx.execute, task.id))
+
+
+def holding(tx: Transaction, task_id: int, token: int) -> Claimed | None:
+    """The claim of this token as it was made, if it is held."""
+    if not tx.execute(HELD, (json.dumps([(task_id, token)]),)).fetchall():
+        return None
+    (row,) = json.loads(tx.execute(_THESE, {"ids": json.dumps([task_id])}).fetchall()[0][0])
+    return _filled(tx, Claimed(*row))
+
+
+def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:
+    """What this task's dependencies gave: upstream id → (verdict, result text)."""
+    rows = execute(
+        """SELECT e.upstream, CASE WHEN u.job IS NULL THEN e.verdict ELSE e.verdict || ' job' END, u.result
+           FROM taskcore_edge AS e
+           CROSS JOIN taskcore_task AS u ON u.id = e.upstream WHERE e.task = ?""",
+        (task_id,),
+    ).fetchall()
+    return {upstream: (verdict, result) for upstream, verdict, result in rows}
+
+
+def _without_guarded(tx: Transaction, claimed: list[Claimed], ids: str, now: float) -> list[Claimed]:
+    """One batch may have claimed A and B where B wants A "pending": B goes back, as if it had come a moment later."""
+    blocked = tx.execute(
+        """SELECT t.id, t.token FROM json_each(?) AS claimed
+           CROSS JOIN taskcore_task AS t ON t.id = claimed.value WHERE t.blockers > 0""",
+        (ids,),
+    ).fetchall()
+    if blocked:
+        give_back(tx, blocked, now)
+    gone = {task for task, _ in blocked}
+    return [task for task in claimed if task.id not in gone]
+
+
+HELD: Final = """
+    SELECT t.id, t.cancel_requested_at IS NOT NULL FROM json_each(?) AS claim
+    CROSS JOIN taskcore_task AS t ON t.id = claim.value->>0
+    WHERE +t.phase = 'running' AND t.token = claim.value->>1"""
+"""Of claims (id, token), those that are held: (id, whether it was asked to cancel)."""
+_GIVE_BACK: Final = f"""
+    UPDATE taskcore_task SET greenfield = NULL, attempts = attempts - 1, worker = NULL, label = NULL,
+        phase = {by_row("come back unbegun", obey="cancel_requested_at IS NOT NULL")},
+        finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN ? END,
+        started_at = CASE WHEN attempts > 1 THEN started_at END,
+        first_started_at = CASE WHEN attempts > 1 THEN first_started_at END
+    WHERE id IN (SELECT value FROM json_each(?)) AND {LEFT["come back unbegun"]}"""
+
+
+def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) -> list[int]:
+    """Claims (id, token) that never began: as if they had not been. → the ids of those that were held."""
+    held = tx.execute(HELD, (json.dumps(list(claims)),)).fetchall()
+    tasks = [task for task, _ in held]
+    tx.execute(_GIVE_BACK, (now, json.dumps(tasks)))
+    tx.end([task for task, cancel_requested in held if cancel_requested])
+    settle.released(tx, tasks, now)
+    return tasks
+
+
+def renew(tx: Transaction, worker: int, before: float, lease_end: float) -> None:
+    """Move the end of this worker's leases that end before `before`."""
+    tx.execute(
+        """UPDATE taskcore_task SET greenfield = ?
+           WHERE phase = 'running' AND greenfield < ? AND worker = ? AND phase NOT IN ('ready', 'succeeded')""",
+        (lease_end, before, worker),
+    )
+
+
+def extend(tx: Transaction, task_id: int, token: int, until: float) -> float | None:
+    """→ the new end of the lease, never earlier than the old one; `None` if it is no longer held."""
+    rows = tx.execute(
+        """UPDATE taskcore_task SET greenfield = max(greenfield, ?)
+           WHERE id = ? AND phase = 'running' AND token = ? RETURNING greenfield""",
+        (until, task_id, token),
+    ).fetchall()
+    return rows[0][0] if rows else None

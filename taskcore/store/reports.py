@@ -1,0 +1,164 @@
+"""Reports: how claims end, and what becomes of the claims of workers that died.
+
+Whoever reports shows the lease token. A report whose token is not the current one changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from taskcore.core.ends import COLUMNS, Outcome
+from taskcore.store import claims, settle, steps, suspension
+from taskcore.store.claims import HELD
+from taskcore.store.transaction import Transaction
+from taskcore.store.transitions import LEFT, by_row, leaving, target
+
+_AT_A_TIME: Final = (1, 8, 32, 128)
+"""Rows of one settling statement. Few sizes, so that each stays prepared; a batch is filled up with rows of no task."""
+_NO_TASK: Final = (None, None, None, None)
+
+
+@functools.cache
+def _succeed(rows: int) -> str:
+    return f"""
+    UPDATE taskcore_task SET
+        phase = {target("succeed")}, label = done.label, finished_at = ?, greenfield = NULL, result = done.result,
+        last_error = NULL, progress = 1.0
+    FROM (
+        WITH d (id, token, result, label) AS (VALUES {", ".join(["(?, ?, ?, ?)"] * rows)}) SELECT * FROM d
+    ) AS done
+    WHERE taskcore_task.id = done.id AND {leaving("succeed", phase="+taskcore_task.phase")}
+        AND taskcore_task.token = done.token"""
+
+
+class StaleReport(Exception):
+    """Some of a batch are no longer held: begin again, and look which."""
+
+
+def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first: bool = False) -> set[int]:
+    """End these as succeeded. → the ids that were no longer held.
+
+    A statement that settles many counts them but does not tell which. So this raises `StaleReport` when the count
+    is short, and the caller, whose transaction is rolled back by that, comes again with `look_first`.
+    """
+    stale: set[int] = set()
+    if look_first:
+        held = {task for task, _ in tx.execute(HELD, (json.dumps([done[:2] for done in batch]),)).fetchall()}
+        stale = {done.id for done in batch if done.id not in held}
+        batch = [done for done in batch if done.id in held]
+    for start in range(0, len(batch), _AT_A_TIME[-1]):
+        part = batch[start : start + _AT_A_TIME[-1]]
+        rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
+        values: list[Any] = [value for done in part for value in done[:COLUMNS]]
+        values += _NO_TASK * (rows - len(part))
+        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):
+            raise StaleReport
+    settle.succeeded(tx, batch, now)
+    return stale
+
+
+_HOLDS: Final = """
+    SELECT attempts, worker, started_at, cancel_requested_at IS NOT NULL FROM taskcore_task
+    WHERE id = ? AND phase = 'running' AND token = ?"""
+_ATTEMPT: Final = """
+    INSERT OR REPLACE INTO taskcore_attempt
+        (task, number, worker, started_at, finished_at, outcome, error_type, error, traceback)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_HELD_HERE: Final = f"WHERE id = :id AND {leaving('fail')}"  # all of these verbs leave the same phase
+_OBEY: Final = f"""
+    UPDATE taskcore_task SET phase = {target("obey")}, finished_at = :now, greenfield = NULL, label = NULL,
+        last_error = ifnull(:error, last_error)
+    {_HELD_HERE}"""
+_FAIL: Final = f"""
+    UPDATE taskcore_task SET phase = {target("fail")}, label = :label, finished_at = :now, greenfield = NULL,
+        failures = failures + 1, result = ifnull(:result, result), last_error = :error
+    {_HELD_HERE}"""
+_RETRY: Final = f"""
+    UPDATE taskcore_task SET phase = {target("retry")}, greenfield = :at, waiting_for = 'backoff', worker = NULL,
+        label = NULL, failures = failures + 1, ahead = :ahead, last_error = :error
+    {_HELD_HERE}"""
+_SNOOZE: Final = f"""
+    UPDATE taskcore_task SET phase = {target("snooze")}, greenfield = :at, waiting_for = 'snooze', worker = NULL,
+        label = NULL, attempts = attempts - 1
+    {_HELD_HERE}"""
+
+
+def report(tx: Transaction, end: Outcome, now: float) -> bool:
+    """Any end but success. → False, and nothing changed, if the claim is no longer held.
+
+    A request to cancel wins over all of these but a result that was returned under a label of phase failed.
+    """
+    row = tx.execute(_HOLDS, (end.id, end.token)).fetchone()
+    if row is None:
+        return False
+    attempts, worker, started_at, cancel_requested = row
+    if end.sleep is not None:
+        if not cancel_requested:
+            suspension.suspend(tx, end.id, end.sleep, now)
+            settle.moved(tx, [end.id], now)
+            return True
+        end = Outcome(end.id, end.token, verb="obey")
+    if end.verb == "lapse":
+        lapse(tx, [end.id], now, end.error or "its process died")
+        return True
+    if end.verb == "give back":
+        return bool(claims.give_back(tx, [(end.id, end.token)], now))
+    verb = "obey" if cancel_requested and end.result is None else end.verb
+    text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
+    values = {
+        "id": end.id, "now": now, "at": now + end.delay, "error": text, "label": end.label, "result": end.result,
+        "ahead": end.ahead,
+    }  # fmt: skip
+    if verb == "snooze":
+        tx.execute(_SNOOZE, values)
+        tx.execute(steps.TRY_AGAIN, {"id": end.id})
+    else:
+        outcome = "cancelled" if verb == "obey" else "failed"
+        tx.execute(
+            _ATTEMPT,
+            (end.id, attempts, worker, started_at, now, outcome, end.error_type, end.error, end.traceback),
+        )
+        tx.execute({"obey": _OBEY, "fail": _FAIL, "retry": _RETRY}[verb], values)
+    if verb in ("retry", "snooze"):
+        settle.released(tx, [end.id], now)
+    else:
+        tx.end([end.id], end)
+        settle.moved(tx, [end.id], now)
+    return True
+
+
+_RUNNING: Final = """
+    SELECT t.id FROM json_each(?) AS silent
+    CROSS JOIN taskcore_task AS t ON t.id = silent.value WHERE +t.phase = 'running'"""
+
+
+_TOO_OFTEN: Final = "lapses >= (SELECT k.max_lapses FROM taskcore_kind AS k WHERE k.id = kind)"
+_LAPSE: Final = f"""
+    UPDATE taskcore_task SET lapses = lapses + 1, label = NULL, greenfield = NULL, worker = NULL,
+        last_error = CASE WHEN {_TOO_OFTEN} THEN 'lost: ' || :why || ' (' || (lapses + 1) || ' times)' ELSE :why END,
+        phase = {by_row("lose its worker", obey="cancel_requested_at IS NOT NULL", lose=_TOO_OFTEN)},
+        finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR {_TOO_OFTEN} THEN :now END
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {LEFT["lose its worker"]}"""
+
+
+def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None:
+    """Running tasks whose holder died or fell silent: again, or failed for good at the cap. A cancel request wins."""
+    tasks = [task for (task,) in tx.execute(_RUNNING, (json.dumps(list(tasks)),)).fetchall()]
+    ids = json.dumps(tasks)
+    tx.execute(
+        """INSERT OR REPLACE INTO taskcore_attempt (task, number, worker, started_at, finished_at, outcome, error)
+           SELECT t.id, t.attempts, t.worker, t.started_at, :now, 'lapsed', :why
+           FROM json_each(:ids) AS dead CROSS JOIN taskcore_task AS t ON t.id = dead.value""",
+        {"ids": ids, "now": now, "why": why},
+    )
+    tx.execute(_LAPSE, {"ids": ids, "now": now, "why": why})
+    over = tx.execute(
+        """SELECT t.id FROM json_each(?) AS dead
+           CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE t.finished_at IS NOT NULL""",
+        (ids,),
+    ).fetchall()
+    tx.end([task for (task,) in over])
+    settle.released(tx, tasks, now)
