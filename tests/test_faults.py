@@ -103,7 +103,7 @@ class Faulty:
 
 @pytest.fixture
 def faulty(monkeypatch):
-    taskcore.store.schema.expected()  # by a connection of its own, once a process
+    taskcore.store.shape.expected()  # by a connection of its own, once a process
     return Faulty(monkeypatch)
 
 

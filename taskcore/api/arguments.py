@@ -121,6 +121,8 @@ def order(
     if options.parent is not None:
         made.parent = id_of(options.parent)
     made.tags, made.hidden = options.tags, options.hidden
+    if options.own_behaviour:
+        made.behaviour = options
     return made
 
 

@@ -147,6 +147,6 @@ def _holding(tx: Transaction, task_id: int, token: int) -> tuple[queries.Row, cl
 def _made(context: Context, row: queries.Row, claimed: claims.Claimed) -> Claim:
     kind = context.file.known.kinds[claimed.kind]
     newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
-    work = Work(claimed, kind, context.scheduler.repertoire.definition(kind, newest))
+    work = Work(claimed, kind, context.scheduler.repertoire.definition(claimed.id, newest))
     args, kwargs = context.stage.arguments(claimed)
     return Claim(context, replace(queries.task_of(row, context.codec), args=args, kwargs=kwargs), work)

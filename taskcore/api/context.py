@@ -12,7 +12,7 @@ from taskcore.core.clock import Clock
 from taskcore.core.errors import EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.model import Task
-from taskcore.core.options import Definition, Options
+from taskcore.core.options import Definition
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import operations, queries
@@ -71,8 +71,6 @@ class Context:
         """What this process runs, by name."""
         self.elsewhere: dict[str, Definition] = {}
         """What it says of names that are run elsewhere."""
-        self.behaviours: dict[tuple[str, str], Options] = {}
-        """(name, kind) → the options of submits that had functions of their own among them."""
         self.spans = Spans()
         """The ids of the tasks that this engine submitted."""
         self.closed = self.refusing = False

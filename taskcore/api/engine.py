@@ -61,6 +61,7 @@ class Engine(Executor):
         codec: Codec = JSON,
         clock: Clock | None = None,
         name: str | None = None,
+        allow_network_filesystem: bool = False,
     ) -> None:
         """Open the file, making it or our tables in it where there are none.
 
@@ -68,8 +69,10 @@ class Engine(Executor):
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
         a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `limits`: capacity → how much
         of it there is, for the option `uses`. `keep`: how long ended tasks stay, "30d" or seconds, `None` for ever; any
-        running engine deletes older ones when it idles, but none that something unfinished needs. `BadFile`, and the
-        file untouched, if it can't be used; `ValueError` or `TypeError` for a bad parameter.
+        running engine deletes older ones when it idles, but none that something unfinished needs.
+        `allow_network_filesystem`: open the file where SQLite's locks cannot be relied on, all the same. With
+        `workers=0` a file that may not be written can be looked at. `BadFile`, and the file untouched, if it can't be
+        used; `ValueError` or `TypeError` for a bad parameter.
         """
         size = settings.workers_of(workers, executor)
         if durability not in ("normal", "full"):
@@ -81,9 +84,12 @@ class Engine(Executor):
         self.path = settings.path_of(path)
         given = settings.limits_of(limits)
         self._keep = settings.keep_of(keep)
-        self._file = File(self.path, full=durability == "full", statuses=settings.statuses_of(statuses))
+        self._file = File(
+            self.path, full=durability == "full", statuses=settings.statuses_of(statuses),
+            read_only=size == 0 and settings.only_readable(self.path), allow_network=allow_network_filesystem,
+        )  # fmt: skip
         try:
-            lanes = None if self._file.in_memory else process_locks.lanes_of(self.path)
+            lanes = None if self._file.in_memory or self._file.read_only else process_locks.lanes_of(self.path)
         except BaseException:
             self._file.close()
             raise
@@ -105,7 +111,7 @@ class Engine(Executor):
         context, futures, stage = self._context, self._futures, self._context.stage
         background = getattr(executor, "background", True)
         self._scheduler = context.scheduler = scheduler = Scheduler(
-            self._file, self._clock, stage, Repertoire(self._file, context.definitions, context.behaviours),
+            self._file, self._clock, stage, Repertoire(self._file, context.definitions),
             Presence(self.name, context.lease, lanes), on_ended=futures.ended,
             on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
         )  # fmt: skip
@@ -333,6 +339,15 @@ class Engine(Executor):
         from taskcore.runtime.pruner import prune_now  # slow to import, for those who prune
 
         return prune_now(self._file, self._context.now() - age)
+
+    def backup(self, path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
+        """Copy the whole file, as it is at this moment, while it is used; nobody waits for that.
+
+        The copy is readable by its owner alone, is one file without a log, and is there as a whole or not at all; it
+        replaces an earlier copy in one step. `progress(copied, pages)` is called now and then. `FileExistsError` for a
+        database in use or anything that is no plain file; `OSError` where there is no room.
+        """
+        self._file.backup(settings.path_of(path), progress)
 
     def check(self) -> list[Finding]:
         """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.

@@ -17,7 +17,7 @@ from taskcore.core.health import DEGRADED, OK, STOPPED, Health
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
 from taskcore.store import capacity, operations, queries
-from taskcore.store.connection import FORKED
+from taskcore.store.connection import FORKED, READ_ONLY
 
 LOCKED: float = 1.0
 """Seconds of waiting for another program after which the engine is no longer called well."""
@@ -123,6 +123,8 @@ class Lifetime:
         if context.loop.trouble is not None:
             state, _, reason = context.loop.trouble.partition(": ")
             return state, reason
+        if context.file.read_only:
+            return DEGRADED, READ_ONLY
         if context.lanes is not None and context.lanes.trouble is not None:
             return DEGRADED, context.lanes.trouble
         return OK, ""

@@ -116,11 +116,8 @@ def define(
     chosen = function._options
     if catch_up == "all" and not overlap and chosen.serial is None:  # one after the other, whatever becomes of each
         chosen = chosen.replaced({"serial": f"schedule {function.name}", "serial_failure": "continue"})
-    kind = chosen.kind()
-    if chosen.own_behaviour:
-        context.behaviours[function.name, kind] = chosen
     order = arguments.order(
-        function.name, kind, chosen, NO_ARGUMENTS, [], context.now(), context.id_of, context.codec
+        function.name, chosen.kind(), chosen, NO_ARGUMENTS, [], context.now(), context.id_of, context.codec
     )
     plan = schedules.Plan(order, catch_up, overlap)
     context.write(schedules.give, function.name, plan, {**when, "enabled": enabled}, context.now())

@@ -107,6 +107,12 @@ def lease_of(lease: float) -> float:
     return length
 
 
+def only_readable(path: str) -> bool:
+    """Whether there is a file, and it, or the folder that its log would be in, may not be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    return os.path.isfile(path) and not (os.access(path, os.W_OK) and os.access(folder, os.W_OK))
+
+
 def path_of(path: str | os.PathLike[str]) -> str:
     """Absolute, so that a later change of directory changes nothing; `":memory:"` as it is."""
     where = os.fsdecode(path)

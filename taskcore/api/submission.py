@@ -88,14 +88,13 @@ class Submissions:
 
     def _submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
         name, options = function._name, function._options
-        if options.own_behaviour:  # functions among the options are not stored: this process keeps them
-            self._context.behaviours[name, function._kind] = options
         spawn = self.spawn(name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
         text, links = arguments.encode(self._codec, name, function._fn, args, kwargs, self._context.id_of)
         now, tx = self._clock.now(), self._file.current
-        if options.plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
+        plain = options.plain and not options.own_behaviour  # functions among the options are kept by their order
+        if plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
             if tx is None:
                 future = self._store(function, now, text)
             else:
@@ -188,7 +187,8 @@ class Submissions:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
             name, fn, now = function._name, function._fn, self._clock.now()
             encoded = [arguments.encode(self._codec, name, fn, args, {}, context.id_of) for args in calls]
-            if function._options.plain and not any(links for _, links in encoded):
+            plain = function._options.plain and not function._options.own_behaviour
+            if plain and not any(links for _, links in encoded):
                 ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
             else:
                 ids = context.write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)

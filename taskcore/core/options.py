@@ -52,7 +52,7 @@ class Options:
     plain: bool = True
     """Whether nothing is said but what its kind says, and a priority."""
     own_behaviour: bool = False
-    """Whether `backoff` or `retry_on` differ from those of the name's definition."""
+    """Whether `backoff` or `retry_on` differ from those of the name's definition: functions, and so in no file."""
 
     def replaced(self, values: Mapping[str, Any]) -> Options:
         """A copy with these options set. `TypeError` for an unknown one, `TypeError` or `ValueError` for a bad
@@ -90,9 +90,6 @@ class Options:
             shared["serial_failure"] = self.serial_failure
         if job is not None:
             shared["job"] = job
-        if self.own_behaviour:
-            shared["backoff"] = repr(self.backoff)
-            shared["retry_on"] = [f"{kind.__module__}.{kind.__qualname__}" for kind in self.retry_on]
         return json.dumps(shared, sort_keys=True)
 
 

@@ -86,10 +86,12 @@ class Custody:
 
     def settle(self, works: Sequence[tuple[Work, Outcome]]) -> None:
         """These are in the file; how long they took is learnt."""
-        self.returning = []
+        self.returning, behaviours = [], self._repertoire.behaviours
         took: dict[str, list[float]] = {}
         for work, end in works:
             self.held.pop(end.id, None)
+            if behaviours and end.verb == "succeed":
+                behaviours.pop(end.id, None)
             took.setdefault(work.kind.name, []).append(work.took)
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))

@@ -20,6 +20,34 @@ AT_ONCE: Final = 500
 """Rows that one commit of `prune_now` may delete."""
 
 
+class KindScan:
+    """Finds the kinds that no task has any more, a stretch of ids at a time, and removes them."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._newest = file.read(retention.newest_kind)
+        self._seen: set[int] = set()
+        self._at = 0
+
+    def step(self) -> bool:
+        """Look at the next stretch, or at last remove what was not seen. → whether there is more to do."""
+        if self._newest < 2:
+            return False
+        seen, end, more = self._file.read(retention.kinds, self._at)
+        self._seen |= seen
+        self._at = end or self._at
+        if more:
+            return True
+        unused = self._file.read(retention.unused, self._newest, self._seen)
+        if unused:
+            self._file.read(retention.check_keys, False)
+            try:
+                self._file.write(retention.remove_kinds, unused, self._at)
+            finally:
+                self._file.read(retention.check_keys, True)
+        return False
+
+
 class Pruning:
     """An engine's passes over the file, a slice whenever it idles.
 
@@ -36,6 +64,7 @@ class Pruning:
         self._at: int | None = None  # the id that the pass has come to; None: it is over
         self._begun, self._due = 0.0, float("-inf")  # by the engine's clock
         self._spared = self._shrinking = False
+        self._scan: KindScan | None = None
         self._oldest: float | None = None
 
     def turn(self, now: float, *, idle: bool = True, quiet: bool = True) -> float:
@@ -57,6 +86,8 @@ class Pruning:
             self._at, self._begun, self._spared, self._oldest = 0, now, False, None
         if self._at is not None:
             self._slice(self._at, now - self._keep)
+        elif self._scan is not None:
+            self._scan = self._scan if self._scan.step() else None
         elif not self._file.read(retention.shrink):
             self._shrinking = False
             self._file.read(retention.checkpoint)
@@ -70,7 +101,8 @@ class Pruning:
         found = self._file.read(retention.look, start, before)
         if found.old:
             deleted = self._file.write(retention.delete, found.old, before)
-            self._shrinking = self._shrinking or deleted > 0
+            if deleted and self._scan is None:
+                self._shrinking, self._scan = True, KindScan(self._file)
             self._spared = self._spared or deleted < len(found.old)
         if found.oldest is not None:
             self._oldest = found.oldest if self._oldest is None else min(self._oldest, found.oldest)
@@ -95,6 +127,9 @@ def prune_now(file: File, before: float) -> int:
         if found.end is None:
             break
         start = found.end
+    scan = KindScan(file)
+    while scan.step():
+        pause(MOMENT)
     while file.read(retention.shrink):
         pause(MOMENT)
     file.read(retention.checkpoint, whole=True)

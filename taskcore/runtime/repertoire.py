@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from taskcore.body.work import Work
-from taskcore.core.options import Definition, Options
+from taskcore.core.options import Definition
 from taskcore.store.cache import Kind
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
@@ -12,13 +14,10 @@ from taskcore.store.connection import File
 class Repertoire:
     """One engine's. May be asked by any thread."""
 
-    def __init__(
-        self, file: File, definitions: dict[str, Definition], behaviours: dict[tuple[str, str], Options]
-    ) -> None:
+    def __init__(self, file: File, definitions: dict[str, Definition]) -> None:
         self._file = file
         self.definitions = definitions
         """By name; whoever defines one writes here."""
-        self._behaviours = behaviours
         self._kinds: list[Kind] = []
         self._known: dict[int, Kind] = {}
         self._seen = 0, 0
@@ -32,12 +31,17 @@ class Repertoire:
             self._known, self._seen = known, seen
         return self._kinds
 
-    def definition(self, kind: Kind, newest: Definition) -> Definition:
-        """The newest of a name, with the functions that were given to `options()` of this kind, if any were."""
-        own = self._behaviours.get((kind.name, kind.text))
+    @property
+    def behaviours(self) -> dict[int, Any]:
+        """Task → the options that had functions of their own."""
+        return self._file.known.behaviours
+
+    def definition(self, task: int, newest: Definition) -> Definition:
+        """The newest of a name, with the functions that were given to `options()` of this task here, if any were."""
+        own = self.behaviours.get(task) if self.behaviours else None
         return newest if own is None else Definition(newest.name, newest.fn, own)
 
     def work(self, claimed: Claimed) -> Work:
         """What was claimed, with the function that runs it."""
         kind = self._file.known.kinds[claimed.kind]
-        return Work(claimed, kind, self.definition(kind, self.definitions[kind.name]))
+        return Work(claimed, kind, self.definition(claimed.id, self.definitions[kind.name]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,20 @@ class Kind:
         return found
 
 
+_KINDS: Final = """
+    SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind
+    WHERE id > ? AND instr(options, '"job": "') = 0"""
+
+
+def kind_of_row(row: tuple[Any, ...]) -> Kind:
+    """(id, name, max_attempts, max_lapses, options). `ValueError` where the options cannot be read."""
+    options = json.loads(row[4])
+    if not isinstance(options, dict):
+        raise ValueError(f"the options of kind {row[0]} are {options!r}")
+    kind_id, name, attempts, lapses, text = row
+    return Kind(kind_id, name, attempts, lapses, options, text)
+
+
 @dataclass(eq=False, repr=False, slots=True)
 class Known:
     version: int | None = None
@@ -37,6 +51,8 @@ class Known:
     last_id: int = 0
     """The highest id ever given to a task: ids are never given twice, even after the newest task was deleted."""
     kinds: dict[int, Kind] = field(default_factory=dict)
+    """All but those of jobs, which are looked up when they are needed."""
+    kinds_removed: str | None = None
     kind_ids: dict[tuple[str, str], int] = field(default_factory=dict)
     plain_ids: dict[tuple[str, str], int] = field(default_factory=dict)
     """Those of kinds that use no capacity: there is nothing to check at a birth."""
@@ -61,6 +77,10 @@ class Known:
     """The same → what code said last."""
     rates: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Name → (starts, in so many seconds)."""
+    behaviours: dict[int, Any] = field(default_factory=dict)
+    """Task → its options, where this process gave it functions among them: those are in no file."""
+    _fresh: list[int] = field(default_factory=list)
+    """Those of them that came with the transaction that is open."""
     holds: frozenset[str] = frozenset()
     """Names of which nothing is claimed; the empty one is the whole file."""
     passed: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -85,9 +105,30 @@ class Known:
             return True
         return any(self.limits.get(name, 0) < need for name, need in self.needs(kind).items())
 
-    def forget(self) -> None:
-        """After a rollback: what was learnt inside it never was. Everything is read again before the next write."""
+    def behave(self, task: int, options: Any) -> None:
+        """This process gave this new task functions among its options."""
+        self.behaviours[task] = options
+        self._fresh.append(task)
+
+    def unbear(self, last_id: int) -> None:
+        """What was born since then never was; its ids may be given again in the same transaction."""
+        self.last_id = last_id
+        for task in self._fresh:
+            if task > last_id:
+                self.behaviours.pop(task, None)
+
+    def begin(self) -> None:
+        """A transaction begins; the one before it was committed, or forgotten."""
+        if self._fresh:
+            self._fresh.clear()
+
+    def forget(self, *, part: bool = False) -> None:
+        """After a rollback, or that of a `part` of a transaction: what was learnt inside it never was. Everything is
+        read again before the next write."""
         self.version = None
+        if not part:
+            for task in self._fresh:
+                self.behaviours.pop(task, None)
 
     def learn(self, connection: sqlite3.Connection, version: int | None) -> None:
         row = connection.execute(
@@ -100,20 +141,22 @@ class Known:
                       EXISTS (SELECT 1 FROM taskcore_tag),
                       EXISTS (SELECT 1 FROM taskcore_task WHERE parent IS NOT NULL),
                       EXISTS (SELECT 1 FROM taskcore_join),
-                      EXISTS (SELECT 1 FROM taskcore_queue)"""
+                      EXISTS (SELECT 1 FROM taskcore_queue),
+                      EXISTS (SELECT 1 FROM taskcore_kind WHERE instr(options, '"job": "') > 0),
+                      (SELECT value FROM taskcore_meta WHERE key = 'kinds_removed')"""
         ).fetchone()
         self.format, self.last_id = row[0], row[1]
         self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:6])
-        self.has_families, self.has_joins, self.has_queues = map(bool, row[6:])
+        self.has_families, self.has_joins, self.has_queues, self.has_jobs = map(bool, row[6:10])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
-        if self.version is None:  # new dictionaries: another thread may be reading the old ones
-            self.kinds, self.kind_ids, self.plain_ids, self.has_jobs = {}, {}, {}, False
-        for kind_id, name, attempts, lapses, text in connection.execute(
-            "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE id > ?",
-            (max(self.kinds, default=0),),
-        ).fetchall():
-            self.add(Kind(kind_id, name, attempts, lapses, json.loads(text), text))
+        if self.version is None or row[10] != self.kinds_removed:
+            self.kinds, self.kind_ids, self.plain_ids = {}, {}, {}  # new: another thread may be reading the old ones
+        self.kinds_removed = row[10]
+        for found in connection.execute(_KINDS, (max(self.kinds, default=0),)).fetchall():
+            self.add(kind_of_row(found))
         self._learn_rations(connection)
+        if self.version is None and self.behaviours:  # what was rolled back never was
+            self.behaviours = {task: said for task, said in self.behaviours.items() if task <= self.last_id}
         self.version = version
 
     def _learn_rations(self, connection: sqlite3.Connection) -> None:

@@ -7,7 +7,6 @@ afterwards, whatever is raised inside. No user code, logging, callback or encodi
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.store import forks, opening, schema
+from taskcore.store import backup, forks, opening, schema
 from taskcore.store.busy import BROKEN, BUSY, Patience, code, data_version
 from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
@@ -24,14 +23,19 @@ from taskcore.store.transaction import Transaction
 P = ParamSpec("P")
 R = TypeVar("R")
 
+READ_ONLY: Final = "the file cannot be written: this engine only looks at it"
 FORKED: Final = "this engine belongs to the process that forked; open one of your own here"
 
 
 class File:
     """One SQLite file with our tables, opened, checked, and made where there was none."""
 
-    def __init__(self, path: str, *, full: bool, statuses: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: str, *, full: bool, statuses: Mapping[str, str], read_only: bool = False,
+        allow_network: bool = False,
+    ) -> None:  # fmt: skip
         self.path = path
+        self.read_only = read_only
         self.in_memory = path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
         self._full = full
@@ -45,33 +49,45 @@ class File:
         self._identity: Identity = NoIdentity()
         self._polled: int | None = None
         self._patiently = Patience(path)
-        self._open(statuses)
+        self._open(statuses, allow_network)
         forks.watch(self)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
-    def _open(self, statuses: Mapping[str, str]) -> None:
-        if not self.in_memory and os.path.isdir(self.path):
-            raise BadFile(self.path, "this is a directory")
-        if not self.in_memory and os.path.exists(self.path) and not os.access(self.path, os.W_OK):
-            raise BadFile(self.path, "the file cannot be written")
+    def _open(self, statuses: Mapping[str, str], allow_network: bool) -> None:
+        connection, made = None, False
         try:
-            connection = opening.connect(self.path, full=self._full)
-            try:
+            if not self.in_memory:
+                opening.look(self.path, read_only=self.read_only, allow_network=allow_network)
+                made = not self.read_only and opening.create(self.path)
+            connection = opening.connect(self.path, full=self._full, read_only=self.read_only)
+            if self.read_only:
+                opening.accept(connection, self.path)
+            else:
                 opening.prepare(connection, self.path, in_memory=self.in_memory, statuses=statuses)
-                self._polled = self._patiently(data_version, connection)
-                self._patiently(self.known.learn, connection, self._polled)
-            except BaseException:
+            self._polled = self._patiently(data_version, connection)
+            self._patiently(self._learn, connection, self._polled)
+        except BaseException as error:
+            if connection is not None:
                 connection.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            raise BadFile(self.path, opening.reason(error)) from error
+            if made:
+                opening.uncreate(self.path)
+            if isinstance(error, sqlite3.DatabaseError):
+                raise BadFile(self.path, opening.reason(error)) from error
+            raise
         self._connection = connection
         self._birth = Transaction(connection, self.known)
         self._birth.freed = True
         """What is told of each task that `bear` stored: always the same."""
-        if not self.in_memory:
+        if not (self.in_memory or self.read_only):
             self._identity = Identity(self.path)
+
+    def _learn(self, connection: sqlite3.Connection, version: int | None) -> None:
+        """`BadFile` where what everything else is read by cannot be read itself."""
+        try:
+            self.known.learn(connection, version)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise BadFile(self.path, f"the file is damaged ({error})") from error
 
     # -- using ------------------------------------------------------------------------------------------------------
 
@@ -120,6 +136,8 @@ class File:
         """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
         part of the caller's. → how many rows it changed."""
         with self._lock:
+            if self.read_only:
+                raise BadFile(self.path, READ_ONLY)
             tx = self.current
             changed = self._once(self._ready().execute if tx is None else tx.execute, sql, values)
             if tx is None:
@@ -148,7 +166,7 @@ class File:
             with self._lock:
                 connection, known = self._ready(), self.known
                 kind_id = known.plain_ids.get(kind)
-                if self._transaction is not None or known.version is None or kind_id is None:
+                if self.read_only or self._transaction is not None or known.version is None or kind_id is None:
                     return None
                 try:
                     task_id = known.last_id + 1
@@ -158,6 +176,10 @@ class File:
                         return None
                     self._identity.confirm()
                     known.last_id = task_id
+                except sqlite3.IntegrityError:  # another process removed the kind
+                    committing = False
+                    known.forget()
+                    return None
                 except (sqlite3.Error, BadFile, MemoryError):
                     committing = False
                     raise
@@ -183,6 +205,20 @@ class File:
                 if code(error) in BROKEN:
                     raise BadFile(self.path, opening.reason(error)) from error
                 raise
+
+    def backup(self, path: str, progress: Callable[[int, int], object] | None) -> None:
+        """A whole copy at the path, read through a connection of its own; see `backup.write`."""
+        if self.in_memory:
+            with self._lock:
+                backup.write(self._ready(), path, progress)
+            return
+        with self._lock:
+            self._ready()
+        source = opening.connect(self.path, full=False, read_only=True)
+        try:
+            backup.write(source, path, progress)
+        finally:
+            source.close()
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
@@ -259,7 +295,7 @@ class File:
                 return False
             self._polled = version
             if self._transaction is None:
-                self._patiently(self.known.learn, connection, version)
+                self._patiently(self._learn, connection, version)
             return True
         finally:
             self._lock.release()
@@ -321,7 +357,7 @@ class File:
             return self._connection
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
-        self._connection = opening.connect(self.path, full=self._full)
+        self._connection = opening.connect(self.path, full=self._full, read_only=self.read_only)
         self._identity.reopened()
         self.known.forget()
         return self._connection
@@ -358,6 +394,8 @@ class File:
         raise EngineClosed(self.path, FORKED)
 
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
+        if self.read_only:
+            raise BadFile(self.path, READ_ONLY)
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -365,8 +403,9 @@ class File:
                 raise
             self._patiently(connection.execute, "BEGIN IMMEDIATE")
         version = data_version(connection)
+        self.known.begin()
         if version != self.known.version:
-            self.known.learn(connection, version)
+            self._learn(connection, version)
             if self.known.format != schema.FORMAT:
                 raise BadFile(self.path, f"another process brought it to format {self.known.format} meanwhile")
         return Transaction(connection, self.known)
@@ -407,6 +446,6 @@ class File:
         tx.fresh.clear()
         tx.opened.clear()
         version, last_id = self.known.version, self.known.last_id
-        self.known.forget()
-        self.known.learn(connection, version)
+        self.known.forget(part=True)
+        self._learn(connection, version)
         self.known.last_id = max(last_id, self.known.last_id)  # a handle of what never was must be no other task's

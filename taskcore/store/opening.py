@@ -2,21 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 
 from taskcore.core.errors import BadFile
-from taskcore.store import schema
+from taskcore.store import filesystem, migrations, schema
 from taskcore.store.busy import code, patiently
+from taskcore.store.shape import fault, shape
 
 
-def connect(path: str, *, full: bool) -> sqlite3.Connection:
+def look(path: str, *, read_only: bool, allow_network: bool) -> None:
+    """Whether a database may be at this path, before anything is opened or made. `BadFile`."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise BadFile(path, "this is a directory")
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise BadFile(path, "this is no ordinary file")
+    if not os.path.isdir(folder):
+        raise BadFile(path, f"there is no folder {folder}")
+    if os.path.exists(path) and not read_only and not os.access(path, os.W_OK):
+        raise BadFile(path, "the file cannot be written; an engine with workers=0 can look at it")
+    if os.path.exists(path) and os.stat(path).st_nlink > 1:
+        raise BadFile(path, "it has several hard links, and each would get a log of its own")
+    objection = None if allow_network else filesystem.objection(path)
+    if objection is not None:
+        raise BadFile(path, objection)
+
+
+def create(path: str) -> bool:
+    """Make an empty file that only its owner may read, if there is none: SQLite's log takes over the permissions. →
+    whether it was made. `BadFile`."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise BadFile(path, f"it cannot be made ({error.strerror})") from error
+    return True
+
+
+def uncreate(path: str) -> None:
+    """Take back what `create` made, if nothing has come into it."""
+    with contextlib.suppress(OSError):
+        if os.path.getsize(path) == 0:
+            os.unlink(path)
+
+
+def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connection:
     """A connection as every engine has it."""
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
+    name, uri = path, False
+    if read_only:
+        # Where the folder cannot be written and there is no log, nobody writes: SQLite may do without its files.
+        alone = not os.path.exists(f"{path}-wal") and not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+        name, uri = f"{Path(path).absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}", True
+    connection = sqlite3.connect(
+        name, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
+    )
     for pragma in (
         "PRAGMA foreign_keys = ON",
         "PRAGMA trusted_schema = OFF",
+        "PRAGMA cell_size_check = ON",
         "PRAGMA temp_store = MEMORY",
         "PRAGMA cache_size = -8000",
         "PRAGMA journal_size_limit = 16777216",
@@ -31,27 +79,29 @@ def connect(path: str, *, full: bool) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection, path: str, *, in_memory: bool, statuses: Mapping[str, str]) -> None:
-    """Make the tables where there are none. It looks before anything is written: `BadFile`, and the file untouched, if
-    it cannot be used; `ValueError` for a status that has another phase there."""
-    found = patiently(schema.shape, connection)
-    _accept(connection, path, found)
-    if not in_memory and os.stat(path).st_nlink > 1:
-        raise BadFile(path, "it has several hard links, and each would get a log of its own")
+    """Make the tables where there are none, and bring a file of an older format to this one. It looks before anything
+    is written: `BadFile`, and the file untouched, if it cannot be used; `ValueError` for a status that has another
+    phase there."""
+    found = patiently(_accept, connection, path)
     (pages,) = patiently(lambda: connection.execute("PRAGMA page_count").fetchone())
     if not pages:
         patiently(connection.execute, "PRAGMA auto_vacuum = INCREMENTAL")
     # Does not use the busy handler, and says "locked" while another process makes the same change.
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
-    if found and not statuses:
+    if found == int(schema.FORMAT) and not statuses:
         return
     patiently(connection.execute, "BEGIN IMMEDIATE")
     try:
-        found = schema.shape(connection)
-        _accept(connection, path, found)
-        if not found:
+        found = _accept(connection, path)  # another process may have been quicker
+        if found is None:
             for statement in schema.STATEMENTS:
                 connection.execute(statement)
             connection.executemany("INSERT INTO taskcore_meta (key, value) VALUES (?, ?)", schema.FIRST_ROWS)
+        elif found < int(schema.FORMAT):
+            migrations.migrate(connection, path, found, in_memory=in_memory)
+            wrong = fault(shape(connection))
+            if wrong:
+                raise BadFile(path, f"it is of format {found}, and {wrong}")
         _add_statuses(connection, path, statuses)
         patiently(connection.execute, "COMMIT")
     finally:
@@ -59,21 +109,24 @@ def prepare(connection: sqlite3.Connection, path: str, *, in_memory: bool, statu
             connection.execute("ROLLBACK")
 
 
-def _accept(connection: sqlite3.Connection, path: str, found: dict[str, str]) -> None:
-    if not found:
-        return
-    if "taskcore_meta" in found:
-        try:
-            row = connection.execute("SELECT value FROM taskcore_meta WHERE key = 'format'").fetchone()
-        except sqlite3.OperationalError:
-            raise BadFile(path, "taskcore_meta has a foreign shape") from None
-        if row is None or not str(row[0]).isdecimal():
-            raise BadFile(path, "taskcore_meta does not say the file's format")
-        if int(row[0]) > int(schema.FORMAT):
-            raise BadFile(path, f"it was written by a newer taskcore (format {row[0]}, here {schema.FORMAT})")
-    wrong = schema.foreign(found)
-    if wrong:
-        raise BadFile(path, wrong)
+def accept(connection: sqlite3.Connection, path: str) -> None:
+    """`BadFile` unless the file has tables of this format: for who only looks."""
+    found = patiently(_accept, connection, path)
+    if found is None:
+        raise BadFile(path, "there are no tasks in this file, and it cannot be written")
+    if found < int(schema.FORMAT):
+        raise BadFile(path, f"it is of format {found}, which is brought to {schema.FORMAT} where it can be written")
+
+
+def _accept(connection: sqlite3.Connection, path: str) -> int | None:
+    """The format of the file, `None` if there are no tables yet. `BadFile`."""
+    found = shape(connection)
+    its = migrations.number(connection, path, found)
+    if its == int(schema.FORMAT):
+        wrong = fault(found)
+        if wrong:
+            raise BadFile(path, wrong)
+    return its
 
 
 def _add_statuses(connection: sqlite3.Connection, path: str, statuses: Mapping[str, str]) -> None:
@@ -94,5 +147,7 @@ def reason(error: sqlite3.Error) -> str:
             return f"the file is damaged ({error})"
         case sqlite3.SQLITE_READONLY:
             return f"the file or its directory cannot be written ({error})"
+        case sqlite3.SQLITE_CANTOPEN:
+            return f"it cannot be opened ({error})"
         case _:
             return str(error)

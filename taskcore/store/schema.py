@@ -6,13 +6,11 @@ token on every report and the phase that a verb moves out of, stands in the verb
 
 from __future__ import annotations
 
-import functools
-import sqlite3
 from typing import Final
 
 from taskcore.core import lifecycle
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
 
 OLDEST_SQLITE: Final = (3, 38, 0)
@@ -43,6 +41,8 @@ KIND = """CREATE TABLE taskcore_kind (
     options TEXT NOT NULL,
     CONSTRAINT one_row_a_kind UNIQUE (name, options)
 ) STRICT"""
+# A job is a kind of its own, with a name of its own: those of a thousand nights cost an engine nothing.
+KIND_JOB = """CREATE INDEX taskcore_kind_job ON taskcore_kind (instr(options, '"job": "'))"""
 
 # Whoever claims: an engine's process (with the lane whose lock proves that it lives), or anybody through `claim`.
 WORKER = """CREATE TABLE taskcore_worker (
@@ -279,47 +279,12 @@ FIRE = """CREATE TABLE taskcore_fire (
 FIRE_TASK = "CREATE INDEX taskcore_fire_task ON taskcore_fire (task)"
 
 STATEMENTS: Final = (
-    META, STATUS, KIND, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT, TASK_GATED,
-    TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK, SIGNAL,
-    SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD, SCHEDULE, FIRE,
+    META, STATUS, KIND, KIND_JOB, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT,
+    TASK_GATED, TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK,
+    SIGNAL, SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD, SCHEDULE, FIRE,
     FIRE_TASK,
 )  # fmt: skip
 
-FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"))
-
-
-def shape(connection: sqlite3.Connection) -> dict[str, str]:
-    """Name → SQL of everything in the file that is called ours or hangs on a table of ours."""
-    rows = connection.execute(
-        "SELECT name, type, sql FROM sqlite_master "
-        "WHERE (name LIKE 'taskcore\\_%' ESCAPE '\\' OR tbl_name LIKE 'taskcore\\_%' ESCAPE '\\') AND sql IS NOT NULL"
-    ).fetchall()
-    return {name: sql for name, _, sql in rows}
-
-
-@functools.cache
-def expected() -> dict[str, str]:
-    """What `shape` finds in a file of this version."""
-    blank = sqlite3.connect(":memory:")
-    try:
-        for statement in STATEMENTS:
-            blank.execute(statement)
-        return shape(blank)
-    finally:
-        blank.close()
-
-
-def foreign(found: dict[str, str]) -> str | None:
-    """What in the file is not as this version makes it, in words; `None` if all is as it should be.
-
-    An index that somebody added to one of our tables is no harm. A trigger is: it would run inside our transactions.
-    """
-    for name, sql in expected().items():
-        if name not in found:
-            return f"the {'index' if ' INDEX ' in sql else 'table'} {name} is missing"
-        if found[name] != sql:
-            return f"{name} has a foreign shape"
-    for name, sql in found.items():
-        if name not in expected() and not sql.upper().startswith(("CREATE INDEX", "CREATE UNIQUE INDEX")):
-            return f"{name} is not of this version"
-    return None
+FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"), ("kinds_removed", "0"))
+"""Of `taskcore_meta`. `last_id`: the highest id of a task that was deleted. `kinds_removed`: how many times kinds were,
+by which other processes see that what they remember of them is old."""

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
-from taskcore.store import capacity, dependencies, hierarchy, operations, serial, settle, suspension
-from taskcore.store.cache import Kind
+from taskcore.store import capacity, dependencies, hierarchy, operations, schema, serial, settle, suspension
+from taskcore.store.cache import Kind, kind_of_row
 from taskcore.store.connection import File
 from taskcore.store.transaction import Transaction
 
@@ -45,6 +45,8 @@ class Order:
     serial: str | None = None
     tags: Sequence[str] = ()
     hidden: bool = False
+    behaviour: Any = None
+    """The options, if there are functions among them that only this process has."""
 
 
 _INSERT: Final = """
@@ -53,9 +55,10 @@ _INSERT: Final = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
-_INSERT_ALONE: Final = """
+_INSERT_ALONE: Final = f"""
     INSERT OR IGNORE INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
-    SELECT ?, ?, 'ready', ?, ?, ? FROM taskcore_meta WHERE key = 'last_id' AND ? > CAST(value AS INTEGER)"""
+    SELECT ?, ?, 'ready', ?, ?, ? FROM taskcore_meta WHERE key = 'last_id' AND ? > CAST(value AS INTEGER)
+    AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')"""
 _INSERT_CHILD: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -65,6 +68,9 @@ _INSERT_CLAIMED: Final = """
     VALUES (?, ?, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
 
 
+_KIND: Final = "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE name = ? AND options = ?"
+
+
 def kind_of(tx: Transaction, name: str, options: str) -> int:
     """The id of this name with these options; a new row the first time. `UnknownStatus`; `ValueError` for a capacity
     that there is not."""
@@ -72,6 +78,10 @@ def kind_of(tx: Transaction, name: str, options: str) -> int:
     if found is not None:
         capacity.refuse_the_impossible(tx, tx.known.kinds[found])
         return found
+    row = tx.execute(_KIND, (name, options)).fetchone()
+    if row is not None:  # a job's
+        tx.known.add(kind_of_row(row))
+        return int(row[0])
     values = json.loads(options)
     label = values.get("failed_status")
     if label is not None and label != lifecycle.FAILED and tx.known.statuses.get(label) != lifecycle.FAILED:
@@ -169,7 +179,7 @@ class Births:
         except BaseException:
             tx.fresh.clear()
             tx.opened.clear()
-            tx.known.last_id = last
+            tx.known.unbear(last)
             self.forget()
             tx.execute("ROLLBACK TO birth")
             raise
@@ -220,6 +230,8 @@ class Births:
             self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
         if order.key is not None:
             self._keys[order.name, order.key] = (task_id, order.args, order.links)
+        if order.behaviour is not None:
+            tx.known.behave(task_id, order.behaviour)
         self._rows.append(row)
         if len(self._rows) >= FLUSH_AT:
             self.flush()
