@@ -70,13 +70,13 @@ def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
 # A job is open while it is suspended, or paused after it was: then its row says what it waits for.
 _SHUT: Final = "job IS NOT NULL AND phase <> 'suspended' AND (phase <> 'paused' OR waiting_for IS NOT 'children')"
 _ABOVE: Final = f"""
-    WITH RECURSIVE above (id, parent, job, shut, held, depth) AS (
-        SELECT id, parent, job, {_SHUT}, held AND finished_at IS NULL, 0 FROM taskcore_task WHERE id = :id
-        UNION ALL
-        SELECT p.id, p.parent, p.job, 0, p.held AND p.finished_at IS NULL, above.depth + 1
+    WITH RECURSIVE above (id, parent, job, shut, held) AS (
+        SELECT id, parent, job, {_SHUT}, held AND finished_at IS NULL FROM taskcore_task WHERE id = :id
+        UNION
+        SELECT p.id, p.parent, p.job, 0, p.held AND p.finished_at IS NULL
         FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
     )
-    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0), ifnull(max(depth = 0 AND shut), 0) FROM above"""
+    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0), ifnull(max(shut), 0) FROM above"""
 
 
 def above(tx: Transaction, parent: int) -> tuple[bool, bool] | None:
@@ -114,7 +114,7 @@ def waits(tx: Transaction, others: Collection[int], tasks: Collection[int], *, b
 _JOBS_ABOVE: Final = """
     WITH RECURSIVE above (id, parent, job, serial) AS (
         SELECT id, parent, job, serial FROM taskcore_task WHERE id = :id
-        UNION ALL
+        UNION
         SELECT p.id, p.parent, p.job, p.serial FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
     )
     SELECT id, serial FROM above WHERE job IS NOT NULL"""
