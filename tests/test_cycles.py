@@ -17,7 +17,8 @@ CIRCLES = {
         "UPDATE taskcore_task SET job = 'fail', parent = 3 - id, open = 1, children = 1 WHERE id IN (1, 2)",
     ],
     "upstream of each other": [
-        "INSERT INTO taskcore_edge VALUES (1, 2, 'succeeded', 'skip', 'unmet', 0), (2, 1, 'succeeded', 'skip', 'unmet', 0)",
+        "INSERT INTO taskcore_edge VALUES (1, 2, 'succeeded', 'skip', 'unmet', 0)",
+        "INSERT INTO taskcore_edge VALUES (2, 1, 'succeeded', 'skip', 'unmet', 0)",
         "UPDATE taskcore_task SET phase = 'waiting', blockers = 1 WHERE id IN (1, 2)",
     ],
     "upstream of its own parent, and skipped": [

@@ -144,7 +144,7 @@ def unfixed(node):
         case ast.Constant():
             return set()
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return set() if name.isupper() else {ast.unparse(node)}
+            return set() if name.isupper() or name == "_fields" else {ast.unparse(node)}
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
             return set().union(*map(unfixed, parts))
         case ast.IfExp(body=one, orelse=other):
@@ -153,7 +153,7 @@ def unfixed(node):
             return unfixed(text)
         case ast.Call(func=ast.Attribute(value=text, attr="join" | "replace"), args=parts):
             return unfixed(text).union(*map(unfixed, parts))
-        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted" | "leaving" | "target" | "by_row" | "where_left")):
+        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted" | "leaving" | "target" | "by_row" | "where_left" | "selected")):
             return set().union(*map(unfixed, [*node.args, *(keyword.value for keyword in node.keywords)]))
         case ast.Subscript(value=table, slice=key):
             return unfixed(table) | unfixed(key)

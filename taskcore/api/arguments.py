@@ -12,6 +12,7 @@ from taskcore.codec.json import JSON, Codec
 from taskcore.core.model import Task
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
+from taskcore.store.columns import said
 from taskcore.store.queries import NO_ARGUMENTS
 from taskcore.store.submit import Order
 
@@ -100,7 +101,7 @@ def order(
     name: str, kind: str, options: Options, arguments: str, links: list[Link], now: float, id_of: IdOf, codec: Codec
 ) -> Order:
     """All that is stored of a submit."""
-    made = Order(name, kind, arguments, now, priority=options.priority)
+    made = Order(name, kind, arguments, now, said=said(options))
     if links:
         made.links = json.dumps(links)
     if options.at is not None:
@@ -117,10 +118,9 @@ def order(
     if options.key is not None:
         made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
         made.key_forever = options.key_scope is None
-    made.serial = options.serial
     if options.parent is not None:
         made.parent = id_of(options.parent)
-    made.tags, made.hidden = options.tags, options.hidden
+    made.tags = options.tags
     if options.own_behaviour:
         made.behaviour = options
     return made

@@ -21,45 +21,67 @@ class Task:
     """One task as its row was read."""
 
     id: int
+    """Its number in the file, from 1 on. Given at the submit, never changed, and never given to another task."""
     name: str
+    """What it calls: the name of the function's definition. Said at the submit, never changed."""
     key: str | None
+    """What it is submitted once for, within its name; default none. Said at the submit, never changed."""
     parent_id: int | None
+    """The job or task that it is a child of; default none, within a job's block the job, within a body that body's
+    task. Said at the submit; becomes `None` where the parent is deleted first."""
     phase: str
+    """Where it is in its life: waiting, scheduled, ready, running, suspended, paused, succeeded, failed, cancelled or
+    skipped. Every verb moves it, as `core.lifecycle.TABLE` says."""
     status: str
-    """The phase's own name, or a label of yours that belongs to the phase."""
+    """The phase's own name, or a label of yours that belongs to the phase: set by a body (`run.status`, `Done`), a
+    claim's `succeed` or the option `failed_status`, gone when the phase changes."""
     args: tuple[Any, ...]
     """As submitted, with a `Handle` where another task's result belongs; `claim.task.args` has the values."""
     kwargs: dict[str, Any]
+    """Likewise, by keyword."""
     priority: int
+    """From −1000 to 1000, default 0; the greatest is claimed first. `set_priority` changes it."""
     greenfield: float | None
-    """When time moves this row: end of delay or backoff, end of the lease, end of a sleep."""
+    """When time moves this row: the end of a delay or backoff, of the lease while it runs, of a sleep. Set when it
+    begins to wait for a time or is claimed, renewed by the worker's engine, `None` once it has ended."""
     attempts: int
-    """Claims that were not given back; counts on over a rerun."""
+    """Claims so far that were not given back, from 0. A claim adds one; a snooze, a suspension or giving it back takes
+    that off again. Counts on over a rerun."""
     failures: int
+    """Attempts that raised, from 0; a rerun begins anew at 0. At `max_attempts` of them the task fails for good."""
     lapses: int
-    """How often the process died under it, or its claim ran out."""
+    """How often its process died or its lease ran out, from 0; a rerun begins anew at 0."""
     max_attempts: int | None
+    """How many failures are the last; `None` for no end. Said at the submit, default 1, never changed."""
     step: str | None
+    """The step that its body shows (`run.step`), `None` where it showed none."""
     progress: float | None
-    """0…1, `None` where unknown, 1.0 once succeeded."""
+    """0…1 as its body says; of a job the part of its children that ended. `None` where unknown, 1.0 once succeeded."""
     message: str | None
+    """What its body said last (`run.message`), kept after the end; default none."""
     result: Any
+    """What its body returned, or saved so far; of a job how many children ended how. `None` before."""
     last_error: str | None
-    """Why it failed last, was skipped or cancelled; cleared by success."""
+    """Why it failed or lapsed last, was skipped or cancelled; cleared by success."""
     worker: str | None
-    """Who has it, or had it last."""
+    """The name of the engine or outside worker that has it, or had it last; `None` before and while it waits anew."""
     tags: tuple[str, ...]
+    """Texts of yours to find it by; default none. Said at the submit, never changed."""
     hidden: bool
+    """Whether lists leave it out unless asked; default False. `hide` changes it."""
     waiting_for: str | None
     """What a task that is not ready is held by: dependencies, job, serial, delay, backoff, snooze; or, suspended,
-    children, tasks, sleep or "signal …"."""
+    children, tasks, sleep or "signal …". `None` in every other phase."""
     cancel_requested_at: float | None
+    """When `cancel` asked it to stop; `None` if nobody did. A rerun clears it."""
     submitted_at: float
+    """When it was submitted; never changed."""
     first_started_at: float | None
+    """When the first attempt of all was claimed; `None` before. A rerun leaves it."""
     started_at: float | None
     """When the newest attempt was claimed."""
     finished_at: float | None
-    """Set exactly when the task has ended."""
+    """Set exactly when the task has ended; a rerun clears it."""
 
 
 @dataclass(frozen=True, slots=True)

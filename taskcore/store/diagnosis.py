@@ -13,20 +13,17 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import capacity
+from taskcore.store.columns import selected
 from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row, Unmet
 
-_OWN: Final = """
-    SELECT t.id, k.name, t.phase, t.label, t.kind, k.max_attempts, k.max_lapses, k.options, t.priority, t.ahead,
-        t.greenfield, t.attempts, t.failures, t.lapses, t.blockers, t.held, t.parent, t.job, t.gated, t.behind,
-        t.children, t.open, t.first_started_at, t.started_at, t.finished_at, t.cancel_requested_at, t.progress,
-        t.waiting_for, t.serial, t.step, substr(t.message, 1, 1000), substr(t.last_error, 1, 1000), w.name, w.lane
+_OWN: Final = f"""
+    SELECT {selected(Row._fields, cut=True)}
     FROM taskcore_task AS t
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     LEFT JOIN taskcore_worker AS w ON w.id = t.worker
     WHERE t.id = ?"""
-_PEERS: Final = """
-    SELECT t.id, k.name, t.phase, t.label, t.greenfield, t.started_at, t.finished_at, t.waiting_for, t.job, t.children,
-        t.open, t.serial, substr(t.last_error, 1, 1000)
+_PEERS: Final = f"""
+    SELECT {selected(Peer._fields, cut=True)}
     FROM json_each(?) AS named
     CROSS JOIN taskcore_task AS t ON t.id = named.value
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind

@@ -11,11 +11,14 @@ from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Dependency, Handle, Task
 from taskcore.store import capacity
+from taskcore.store.columns import COLUMNS, READ, SHOWN, selected
 
 # -- finding --------------------------------------------------------------------------------------------------------
 
+_EQUAL: Final = ("t.# IN (SELECT value FROM json_each(:#))", "t.# IS NULL")
 # filter → (SQL where a value is given, SQL where it is None). Values are bound, never written into a statement.
 _FILTERS: Final[dict[str, tuple[str, str]]] = {
+    **{c.name: (_EQUAL[0].replace("#", c.name), _EQUAL[1].replace("#", c.name)) for c in COLUMNS if c.filter},
     "id": ("t.id IN (SELECT value FROM json_each(:id))", "0"),
     "ids": ("t.id IN (SELECT value FROM json_each(:ids))", "0"),
     "name": (
@@ -23,8 +26,6 @@ _FILTERS: Final[dict[str, tuple[str, str]]] = {
         "0",
     ),
     "status": ("ifnull(t.label, t.phase) IN (SELECT value FROM json_each(:status))", "0"),
-    "key": ("t.key IN (SELECT value FROM json_each(:key))", "t.key IS NULL"),
-    "parent": ("t.parent IN (SELECT value FROM json_each(:parent))", "t.parent IS NULL"),
     "tag": (
         "t.id IN (SELECT task FROM taskcore_tag WHERE tag IN (SELECT value FROM json_each(:tag)))",
         "NOT EXISTS (SELECT 1 FROM taskcore_tag WHERE task = t.id)",
@@ -43,7 +44,6 @@ _FILTERS: Final[dict[str, tuple[str, str]]] = {
                     CROSS JOIN taskcore_edge AS e ON e.upstream = x.value)""",
         "0",
     ),
-    "hidden": ("t.hidden IN (SELECT value FROM json_each(:hidden))", "0"),
     "submitted_after": ("t.submitted_at > (SELECT value FROM json_each(:submitted_after))", "0"),
     "submitted_before": ("t.submitted_at < (SELECT value FROM json_each(:submitted_before))", "0"),
 }
@@ -119,11 +119,8 @@ def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
 
 # -- reading -------------------------------------------------------------------------------------------------------
 
-_COLUMNS: Final = """
-    SELECT t.id, k.name, t.key, t.parent, t.phase, ifnull(t.label, t.phase), t.args, t.links, t.priority, t.greenfield,
-        t.attempts, t.failures, t.lapses, k.max_attempts, t.step, t.progress, t.message, t.result, t.last_error, w.name,
-        t.hidden, t.waiting_for, t.blockers, t.gated, t.behind, t.job, t.children, t.open, t.cancel_requested_at,
-        t.submitted_at, t.first_started_at, t.started_at, t.finished_at
+_COLUMNS: Final = f"""
+    SELECT {selected(READ)}
     FROM taskcore_task AS t
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
@@ -163,28 +160,24 @@ def _tagged(connection: Any, found: list[tuple[Any, ...]], wanted: str) -> list[
 
 def task_of(row: Row, codec: Codec) -> Task:
     """The row as a value. `args` have a `Handle` where another task's result belongs."""
-    columns, tags = row
-    (
-        task_id, name, key, parent, phase, status, args_text, links, priority, greenfield, attempts, failures, lapses,
-        max_attempts, step, progress, message, result, last_error, worker, hidden, waiting_for, blockers, gated, behind,
-        job, children, unfinished, cancel_at, submitted_at, first_started_at, started_at, finished_at,
-    ) = columns  # fmt: skip
-    args, kwargs = arguments(codec, args_text, links, Handle)
-    if job is not None and finished_at is None:
+    its, tags = dict(zip(READ, row[0], strict=True)), row[1]
+    args, kwargs = arguments(codec, its["args"], its["links"], Handle)
+    phase, job, progress, waiting_for = its["phase"], its["job"], its["progress"], its["waiting_for"]
+    if job is not None and its["finished_at"] is None:
+        children, unfinished = its["children"], its["open"]
         progress = (children - unfinished) / (children + (unfinished == 0))  # it has not ended itself
-    if phase == lifecycle.WAITING and blockers:
-        waiting_for = "dependencies" if blockers > gated + behind else "job" if gated else "serial"
+    if phase == lifecycle.WAITING and its["blockers"]:
+        edges = its["blockers"] > its["gated"] + its["behind"]
+        waiting_for = "dependencies" if edges else "job" if its["gated"] else "serial"
     elif job is not None and phase == lifecycle.SUSPENDED:
         waiting_for = "children"
     elif phase not in (lifecycle.SCHEDULED, lifecycle.SUSPENDED, lifecycle.PAUSED):
         waiting_for = None
     return Task(
-        id=task_id, name=name, key=key, parent_id=parent, phase=phase, status=status, args=args, kwargs=kwargs,
-        priority=priority, greenfield=greenfield, attempts=attempts, failures=failures, lapses=lapses,
-        max_attempts=max_attempts, step=step, progress=progress, message=message,
-        result=decoded(codec, result, job), last_error=last_error, worker=worker, tags=tags,
-        hidden=bool(hidden), waiting_for=waiting_for, cancel_requested_at=cancel_at, submitted_at=submitted_at,
-        first_started_at=first_started_at, started_at=started_at, finished_at=finished_at,
+        **{column: its[column] for column in SHOWN},
+        parent_id=its["parent"], name=its["name"], status=its["status"], max_attempts=its["max_attempts"],
+        worker=its["worker"], args=args, kwargs=kwargs, progress=progress, result=decoded(codec, its["result"], job), tags=tags,
+        hidden=bool(its["hidden"]), waiting_for=waiting_for,
     )  # fmt: skip
 
 

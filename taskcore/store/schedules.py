@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from taskcore.store.columns import OPTIONS, UNSAID
 from taskcore.store.queries import NO_ARGUMENTS
 from taskcore.store.submit import Births, Order, kind_of
 from taskcore.store.transaction import Transaction
@@ -46,7 +47,8 @@ class Row(NamedTuple):
     def order(self, now: float) -> Order:
         """Its task, for those who do not have the code."""
         said = json.loads(self.given)["said"]
-        return Order(self.task, self.options, NO_ARGUMENTS, now, **said)
+        its = tuple(said.get(name, default) for name, default in zip(OPTIONS, UNSAID, strict=True))
+        return Order(self.task, self.options, NO_ARGUMENTS, now, said=its, tags=said["tags"])
 
 
 _ROW: Final = """
@@ -103,7 +105,7 @@ def give(tx: Transaction, name: str, plan: Plan, said: Mapping[str, Any], now: f
     said again leaves an operator's change alone."""
     order = plan.order
     kind_of(tx, order.name, order.kind_options)  # what cannot be submitted is refused here, not when it is due
-    its = {"priority": order.priority, "tags": list(order.tags), "hidden": order.hidden, "serial": order.serial}
+    its = {**dict(zip(OPTIONS, order.said, strict=True)), "tags": list(order.tags)}
     text = json.dumps({**said, "said": its}, sort_keys=True)
     found = tx.execute("SELECT given FROM taskcore_schedule WHERE name = ?", (name,)).fetchone()
     tx.freed = True

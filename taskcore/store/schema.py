@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from taskcore.core import lifecycle
+from taskcore.store.columns import LINES
 
 FORMAT: Final = "2"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
@@ -55,47 +56,8 @@ WORKER = """CREATE TABLE taskcore_worker (
 WORKER_NAME = "CREATE UNIQUE INDEX taskcore_worker_name ON taskcore_worker (name) WHERE lane IS NULL"
 WORKER_ALIVE = "CREATE UNIQUE INDEX taskcore_worker_alive ON taskcore_worker (lane) WHERE ended_at IS NULL"
 
-# Small and often read columns first, texts last: a reader of the former never touches overflow pages of the latter.
-# `blockers` counts all that keeps a task from being released: its unmet edges, `gated` (the job it is a child of is not
-# open) and `behind` (an earlier task of its serial value has not ended). `children` are the direct ones that ever were,
-# `open` those of them of which something, they or whatever is below them, has not ended.
-TASK = """CREATE TABLE taskcore_task (
-    id INTEGER PRIMARY KEY,
-    kind INTEGER NOT NULL REFERENCES taskcore_kind (id),
-    phase TEXT NOT NULL,
-    label TEXT,
-    priority INTEGER NOT NULL CHECK (priority BETWEEN -1000 AND 1000),
-    ahead INTEGER NOT NULL DEFAULT 0 CHECK (ahead IN (0, 1)),
-    greenfield REAL,
-    token INTEGER NOT NULL DEFAULT 0,
-    worker INTEGER REFERENCES taskcore_worker (id),
-    attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
-    lapses INTEGER NOT NULL DEFAULT 0 CHECK (lapses >= 0),
-    blockers INTEGER NOT NULL DEFAULT 0 CHECK (blockers >= 0),
-    held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
-    hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1)),
-    parent INTEGER REFERENCES taskcore_task (id),
-    job TEXT CHECK (job = 'fail' OR job = 'ignore'),
-    gated INTEGER NOT NULL DEFAULT 0,
-    behind INTEGER NOT NULL DEFAULT 0,
-    children INTEGER NOT NULL DEFAULT 0,
-    open INTEGER NOT NULL DEFAULT 0 CHECK (open >= 0),
-    submitted_at REAL NOT NULL,
-    first_started_at REAL,
-    started_at REAL,
-    finished_at REAL,
-    cancel_requested_at REAL,
-    progress REAL CHECK (progress BETWEEN 0 AND 1),
-    waiting_for TEXT,
-    key TEXT,
-    serial TEXT,
-    step TEXT,
-    message TEXT,
-    args TEXT NOT NULL,
-    links TEXT,
-    result TEXT,
-    last_error TEXT,
+TASK = f"""CREATE TABLE taskcore_task (
+    {LINES},
     FOREIGN KEY (label, phase) REFERENCES taskcore_status (label, phase),
     CONSTRAINT a_row_is_what_its_phase_says CHECK (CASE phase
         WHEN 'ready' THEN finished_at IS NULL AND greenfield IS NULL AND blockers = 0

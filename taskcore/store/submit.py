@@ -12,6 +12,7 @@ from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
 from taskcore.store import capacity, dependencies, hierarchy, operations, schema, serial, settle, suspension
 from taskcore.store.cache import Kind, kind_of_row
+from taskcore.store.columns import OPTIONS, SERIAL, UNSAID
 from taskcore.store.connection import File
 from taskcore.store.transaction import Transaction
 
@@ -32,7 +33,8 @@ class Order:
     submitted_at: float
     links: str | None = None
     """JSON `[[task_id, path], …]`: where in the arguments results of other tasks belong."""
-    priority: int = 0
+    said: tuple[Any, ...] = UNSAID
+    """What the options say that are columns, in the order of `columns.OPTIONS`."""
     greenfield: float | None = None
     key: str | None = None
     key_forever: bool = True
@@ -42,17 +44,22 @@ class Order:
     parent: int | None = None
     job: str | None = None
     """Of a job: what failures of its children do, "fail" or "ignore"."""
-    serial: str | None = None
     tags: Sequence[str] = ()
-    hidden: bool = False
     behaviour: Any = None
     """The options, if there are functions among them that only this process has."""
 
+    @property
+    def serial(self) -> str | None:
+        """The value whose tasks run one at a time."""
+        found: str | None = self.said[SERIAL]
+        return found
 
-_INSERT: Final = """
-    INSERT INTO taskcore_task (id, kind, phase, priority, greenfield, blockers, held, hidden, parent, job, gated,
-        behind, submitted_at, waiting_for, key, serial, args, links)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_BORN: Final = (
+    "id", "kind", "phase", "greenfield", "blockers", "held", "parent", "job", "gated", "behind", "submitted_at",
+    "waiting_for", "key", "args", "links", *OPTIONS,
+)  # fmt: skip
+_INSERT: Final = f"INSERT INTO taskcore_task ({', '.join(_BORN)}) VALUES ({', '.join('?' * len(_BORN))})"
 _INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
 _INSERT_ALONE: Final = f"""
@@ -220,9 +227,9 @@ class Births:
         if order.job is not None:
             tx.building.add(task_id)  # until its block ends
         row = (
-            task_id, kind, phase, order.priority, greenfield, blockers, held, order.hidden, order.parent, order.job,
-            gated, behind, order.submitted_at, None if greenfield is None else "delay", order.key, order.serial,
-            order.args, order.links,
+            task_id, kind, phase, greenfield, blockers, held, order.parent, order.job, gated, behind,
+            order.submitted_at, None if greenfield is None else "delay", order.key, order.args, order.links,
+            *order.said,
         )  # fmt: skip
         if order.parent is not None:
             self._children.setdefault(order.parent, []).append(task_id)
