@@ -186,6 +186,8 @@ class Register:
     def ended(self, ends: Mapping[int, Outcome | None]) -> None:
         """The one place that hears of ends, after the commit: results are at hand, other ends are read from the
         rows."""
+        if not (ends or self._missed):
+            return
         others = []
         for task_id, outcome in ends.items():
             if outcome is None or outcome.verb != "succeed":

@@ -342,6 +342,7 @@ class File:
     def _close(self) -> None:
         if self._connection is not None and self._usable:
             self._connection.close()
+            self._identity.reopened()
         self._connection = None
 
     def _ready(self) -> sqlite3.Connection:
@@ -358,7 +359,6 @@ class File:
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
         self._connection = opening.connect(self.path, full=self._full, read_only=self.read_only)
-        self._identity.reopened()
         self.known.forget()
         return self._connection
 
@@ -374,7 +374,6 @@ class File:
             return False
         if self._transaction is None and not self.in_memory:
             self._close()
-            self._identity.reopened()
         return True
 
     def after_fork(self) -> None:

@@ -29,28 +29,35 @@ def _find(path: str) -> Found:
 
 
 class Identity:
-    """Of one database and its log. Asked under the lock over its connection, and by whoever wants to know."""
+    """Of one database and its log. Asked under the lock over its connection, and by whoever wants to know.
+
+    The log is watched through a descriptor of its own, which costs a third of what looking at its path would: a log
+    that was deleted or replaced has no name any more. (SQLite locks neither of the two files that way, so that closing
+    this descriptor drops no lock.)
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._log_path = os.path.realpath(path) + "-wal"
         self._database = _find(path)
-        self._log: Found = None  # known from the first commit on
+        self._log: int | None = None  # its descriptor, from the first commit on
         self._gone: str | None = None  # why commits go nowhere
         self.due = clock.monotonic() + EVERY
         """When to `check` next, by the machine's clock for durations."""
 
     def reopened(self) -> None:
-        """The connection was made anew, and with it perhaps the log."""
-        self._log = None
+        """The connection was made anew or closed, and with it perhaps the log."""
+        log, self._log = self._log, None
+        if log is not None:
+            os.close(log)
 
     def check(self) -> None:
         """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere."""
         if self._gone is None:
             if _find(self._path) != self._database:
                 self._gone = _REPLACED
-            elif self._log is not None:
-                self._look_at_log()
+            elif self._log is not None and not os.fstat(self._log).st_nlink:
+                self._gone = _LOG_GONE
         if self._gone is not None:
             self.due = 0.0
             raise BadFile(self._path, self._gone)
@@ -63,16 +70,19 @@ class Identity:
         A program that opens and closes the database file itself drops SQLite's locks on POSIX. Another process may
         then take itself for the last one, and delete the log under this connection.
         """
-        self._look_at_log()
-        if self._gone is not None:
+        if self._log is None:
+            self._watch_log()
+        elif not os.fstat(self._log).st_nlink:
             self.check()
 
-    def _look_at_log(self) -> None:
-        found = _find(self._log_path)
-        if self._log is None:
-            self._log = found
-        if found is None or found != self._log:
+    def _watch_log(self) -> None:
+        if os.name == "nt":
+            return  # there nobody can delete a file that is open
+        try:
+            self._log = os.open(self._log_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             self._gone = _LOG_GONE
+            self.check()
 
 
 class NoIdentity(Identity):
