@@ -6,6 +6,7 @@ import pytest
 
 from taskcore import Engine
 from taskcore.testing import InlineExecutor, ManualClock
+from tests.support.processes import Child
 
 STATUSES = {"good": "succeeded", "bad": "failed", "busy": "running"}
 
@@ -15,23 +16,39 @@ def clock():
     return ManualClock(1000.0)
 
 
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory):
+    """An empty file of ours: to copy it takes a fifth of the time that it takes to make one."""
+    path = tmp_path_factory.mktemp("blank") / "tasks.db"
+    Engine(path, workers=0, statuses=STATUSES).close()
+    return path.read_bytes()
+
+
 @pytest.fixture
 def path(tmp_path):
+    """Where a file may be made."""
     return tmp_path / "tasks.db"
 
 
 @pytest.fixture
-def engine(path, clock):
+def made(path, blank):
+    """The same place, with an empty file of ours."""
+    path.write_bytes(blank)
+    return path
+
+
+@pytest.fixture
+def engine(made, clock):
     """Runs nothing: what is to move, the test claims and reports."""
-    engine = Engine(path, workers=0, clock=clock, statuses=STATUSES)
+    engine = Engine(made, workers=0, clock=clock, statuses=STATUSES)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def inline(path, clock):
+def inline(made, clock):
     """Runs bodies in the test's own thread, while it waits for a result or in `run()`."""
-    engine = Engine(path, executor=InlineExecutor(), clock=clock, statuses=STATUSES)
+    engine = Engine(made, executor=InlineExecutor(), clock=clock, statuses=STATUSES)
     yield engine
     engine.close()
 
@@ -44,3 +61,16 @@ def raw(path):
     connection.execute("PRAGMA foreign_keys = ON")
     yield lambda sql, *values: [dict(row) for row in connection.execute(sql, values).fetchall()]
     connection.close()
+
+
+@pytest.fixture
+def child():
+    children = []
+
+    def start(body, *args, **options):
+        children.append(Child(body, *args, **options))
+        return children[-1]
+
+    yield start
+    for each in children:
+        each.close()

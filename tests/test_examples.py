@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import taskcore
+from tests.support.processes import until
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -283,9 +283,8 @@ def test_an_orchestrator_that_was_killed_while_its_workers_went_on_sees_to_what_
         until_there_is(first, tmp_path / "queue.db", name="digest", phase="succeeded")
         first.kill()
         with taskcore.Engine(tmp_path / "queue.db", workers=0) as looking:
-            deadline = time.monotonic() + 30
-            while len(looking.tasks.where(phase=["scheduled", "ready", "running"])) and time.monotonic() < deadline:
-                time.sleep(0.05)
+            left = looking.tasks.where(phase=["scheduled", "ready", "running"])
+            until(lambda: not len(left), "the workers end what they can")
             assert looking.tasks.where(key="late.raw").counts() == {"failed": 1, "paused": 2}
     output_of("sosw_queue.py", cwd=tmp_path)
     with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:

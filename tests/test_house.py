@@ -137,6 +137,10 @@ WRITTEN_INTO_SQL = {
 """The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
 
 
+FIXED_BY_NAME = ("_words", "tuple", "sorted", "selected", "leaving", "target", "by_row", "where_left")
+"""Functions whose text is fixed where their arguments are."""
+
+
 def unfixed(node):
     """The names in an expression whose value is not fixed when its module is written; how often a text is repeated does
     not count."""
@@ -153,7 +157,7 @@ def unfixed(node):
             return unfixed(text)
         case ast.Call(func=ast.Attribute(value=text, attr="join" | "replace"), args=parts):
             return unfixed(text).union(*map(unfixed, parts))
-        case ast.Call(func=ast.Name(id="_words" | "tuple" | "sorted" | "leaving" | "target" | "by_row" | "where_left" | "selected")):
+        case ast.Call(func=ast.Name(id=name)) if name in FIXED_BY_NAME:
             return set().union(*map(unfixed, [*node.args, *(keyword.value for keyword in node.keywords)]))
         case ast.Subscript(value=table, slice=key):
             return unfixed(table) | unfixed(key)
@@ -227,3 +231,17 @@ def test_a_transition_that_is_not_in_the_table_cannot_be_written():
             write("forgive")
     with pytest.raises(KeyError):
         transitions.by_row("lose its worker", lose="lapses > 3")  # without what wins over it
+
+
+# -- this suite ----------------------------------------------------------------------------------------------------
+
+
+def test_no_test_sleeps():
+    """But storms: there time is what disturbs."""
+    here = Path(__file__).parent
+    for file in here.rglob("test_*.py"):
+        if file.parent.name == "storms":
+            continue
+        calls = [n.func for n in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        names = {ast.unparse(function) for function in calls}
+        assert not names & {"time.sleep", "sleep"}, f"{file.relative_to(here)} sleeps"

@@ -18,9 +18,18 @@ NETWORKED: Final = frozenset({
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
+_kinds: Final[dict[int, str | None]] = {}  # device → the kind of its file system, as it was told once
+
+
 def objection(path: str) -> str | None:
     """Why a database must not lie at this path, in words; `None` if nothing is known against it."""
-    kind = kind_of(os.path.dirname(os.path.realpath(path)))
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        device = os.stat(folder).st_dev
+    except OSError:
+        kind = kind_of(folder)
+    else:
+        kind = _kinds[device] if device in _kinds else _kinds.setdefault(device, kind_of(folder))
     if kind is None:
         return None
     if kind in NETWORKED or (kind.startswith("fuse.") and kind != "fuse.portal"):

@@ -15,7 +15,6 @@ from typing import Final
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, schema
 from taskcore.store.busy import code
-from taskcore.store.shape import Shape
 
 Step = Callable[[sqlite3.Connection], None]
 
@@ -23,15 +22,8 @@ _FORMAT: Final = "SELECT value FROM taskcore_meta WHERE key = 'format'"
 _SET_FORMAT: Final = "UPDATE taskcore_meta SET value = ? WHERE key = 'format'"
 
 
-def number(connection: sqlite3.Connection, path: str, found: Shape) -> int | None:
-    """The format of the file, one that this version reads; `None` if there are no tables of ours. `BadFile`."""
-    if not found.tables:
-        if found.hanging:
-            kind, name, _ = found.hanging[0]
-            raise BadFile(path, f"there is a {kind} {name}, and no tables")
-        return None
-    if "taskcore_meta" not in found.tables:
-        raise BadFile(path, "the table taskcore_meta is missing")
+def number(connection: sqlite3.Connection, path: str) -> int:
+    """The format of the file, one that this version reads. `BadFile`."""
     try:
         row = connection.execute(_FORMAT).fetchone()
     except sqlite3.OperationalError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from taskcore.core.errors import BadFile
 from taskcore.store import filesystem, migrations, schema
 from taskcore.store.busy import code, patiently
-from taskcore.store.shape import fault, shape
+from taskcore.store.shape import fault, made_here, shape
 
 
 def look(path: str, *, read_only: bool, allow_network: bool) -> None:
@@ -120,12 +120,17 @@ def accept(connection: sqlite3.Connection, path: str) -> None:
 
 def _accept(connection: sqlite3.Connection, path: str) -> int | None:
     """The format of the file, `None` if there are no tables yet. `BadFile`."""
+    if made_here(connection):
+        return migrations.number(connection, path)
     found = shape(connection)
-    its = migrations.number(connection, path, found)
-    if its == int(schema.FORMAT):
-        wrong = fault(found)
-        if wrong:
-            raise BadFile(path, wrong)
+    if not found.tables and not found.hanging:
+        return None
+    if "taskcore_meta" not in found.tables:
+        raise BadFile(path, "the table taskcore_meta is missing")
+    its = migrations.number(connection, path)
+    wrong = fault(found) if its == int(schema.FORMAT) else None
+    if wrong:
+        raise BadFile(path, wrong)
     return its
 
 

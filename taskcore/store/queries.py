@@ -176,8 +176,8 @@ def task_of(row: Row, codec: Codec) -> Task:
     return Task(
         **{column: its[column] for column in SHOWN},
         parent_id=its["parent"], name=its["name"], status=its["status"], max_attempts=its["max_attempts"],
-        worker=its["worker"], args=args, kwargs=kwargs, progress=progress, result=decoded(codec, its["result"], job), tags=tags,
-        hidden=bool(its["hidden"]), waiting_for=waiting_for,
+        worker=its["worker"], args=args, kwargs=kwargs, progress=progress,
+        result=decoded(codec, its["result"], job), tags=tags, hidden=bool(its["hidden"]), waiting_for=waiting_for,
     )  # fmt: skip
 
 

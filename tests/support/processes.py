@@ -1,0 +1,114 @@
+"""Processes of their own: a function of a test, run in a child that talks to the test by lines."""
+
+import contextlib
+import inspect
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import taskcore
+
+ROOT = Path(taskcore.__file__).resolve().parents[1]
+PATIENCE = 30
+"""Seconds after which a test gives up on what takes a healthy engine a few milliseconds."""
+
+IMPORTS = """
+import contextlib, json, os, random, signal, sqlite3, sys, threading, time
+import taskcore
+from taskcore import Engine
+from taskcore.testing import InlineExecutor, ManualClock
+ENDED = ("succeeded", "failed", "cancelled", "skipped")
+PENDING = ("waiting", "scheduled", "ready", "paused")
+PATIENCE = 30
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+"""
+
+
+def say(*words):
+    """In a child: one line to the test, whole even if several threads speak."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+class Child:
+    """A function in a process of its own. It talks to the test by lines, and must say nothing on stderr."""
+
+    def __init__(self, body, *args, uses=(), python=sys.executable):
+        source = [IMPORTS, *(inspect.getsource(item) for item in (*uses, body)), f"{body.__name__}(*sys.argv[1:])"]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._text = b""
+        self.process = subprocess.Popen(
+            # 3.12 warns of a fork beside threads; those that an engine has just let go may still be ending
+            [python, "-W", "ignore:This process:DeprecationWarning", "-c", "\n".join(source), *map(str, args)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0,
+            start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def line(self, patience=PATIENCE):
+        """The next line it says; "" at its end."""
+        out = self.process.stdout.fileno()
+        while b"\n" not in self._text:
+            ready, _, _ = select.select([out], [], [], patience)
+            assert ready, f"silent for {patience} s; on stderr: {self.errors()}"
+            piece = os.read(out, 65536)
+            if not piece:
+                break
+            self._text += piece
+        line, _, self._text = self._text.partition(b"\n")
+        return line.decode()
+
+    def hears(self, *wanted, patience=PATIENCE):
+        """Read lines until all of the wanted ones came, in any order. → all that were read."""
+        lines, missing = [], list(wanted)
+        while missing:
+            lines.append(self.line(patience))
+            assert lines[-1], f"it ended without {missing}, after {lines}; on stderr: {self.errors()}"
+            if lines[-1] in missing:
+                missing.remove(lines[-1])
+        return lines
+
+    def tell(self, line):
+        os.write(self.process.stdin.fileno(), line.encode() + b"\n")
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        assert self.process.wait(PATIENCE) == -signal.SIGKILL
+
+    def end(self, code=0, quiet=True, patience=PATIENCE):
+        """Wait for its end. → the rest of what it said."""
+        with self.process.stdin:
+            pass
+        lines = []
+        while line := self.line(patience):
+            lines.append(line)
+        assert self.process.wait(PATIENCE) == code, self.errors()
+        if quiet:
+            assert self.errors() == ""
+        return lines
+
+    def errors(self):
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
+
+    def close(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # what it forked, too
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self._errors.close()
+
+
+def until(condition, why, patience=PATIENCE):
+    """Wait for what no pipe tells."""
+    deadline, nap = time.monotonic() + patience, threading.Event()
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{why}: not within {patience} s"
+        nap.wait(0.005)
+    return found
