@@ -144,6 +144,7 @@ def rows(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("  ")]
 
 
+@pytest.mark.storm
 def test_a_census_that_was_finished_parses_nothing_when_it_is_run_again(tmp_path: Path) -> None:
     some = ("--root", FEW, "--limit-files", "20")
     first = output_of("census.py", *some, cwd=tmp_path)
@@ -155,6 +156,7 @@ def test_a_census_that_was_finished_parses_nothing_when_it_is_run_again(tmp_path
     assert rows(first) == rows(second) == rows(fresh)
 
 
+@pytest.mark.storm
 def test_a_census_goes_from_a_few_files_to_more_in_the_same_database(tmp_path: Path) -> None:
     some = ("--root", FEW, "--limit-files")
     output_of("census.py", *some, "10", cwd=tmp_path)
@@ -223,6 +225,7 @@ def test_a_laboratory_killed_while_its_robot_mixes_the_first_sample_cancels_that
     assert "nitrides: cancelled" in output_of("alab_furnace.py", cwd=tmp_path).splitlines()
 
 
+@pytest.mark.storm
 def test_transients_looked_at_the_next_day_are_not_looked_at_again(tmp_path: Path) -> None:
     output = output_of("blast_transients.py", cwd=tmp_path)
     morning = rows(output)[7:]
@@ -231,6 +234,7 @@ def test_transients_looked_at_the_next_day_are_not_looked_at_again(tmp_path: Pat
     assert rows(again)[7:] == morning
 
 
+@pytest.mark.storm
 def test_the_frames_of_the_farm_are_there_and_a_desk_that_comes_again_finds_all_done(tmp_path):
     output_of("pyfarm_frames.py", cwd=tmp_path)
     names = sorted(path.name for path in (tmp_path / "frames").iterdir())
@@ -277,6 +281,7 @@ def test_what_a_killed_worker_held_is_done_by_another_and_an_orchestrator_that_c
         assert list(engine.tasks) == before
 
 
+@pytest.mark.storm
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_an_orchestrator_that_was_killed_while_its_workers_went_on_sees_to_what_they_could_not_do(tmp_path):
     with terminal("sosw_queue.py", cwd=tmp_path) as first:
@@ -389,6 +394,7 @@ def test_a_night_that_was_killed_goes_on_and_is_approved_in_another_terminal(tmp
         assert (night.attempts, night.lapses) == (1, 0), "it had no thread when its process died"
 
 
+@pytest.mark.storm
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 def test_a_night_killed_while_it_waits_takes_the_approval_that_came_while_nobody_ran_it(tmp_path: Path) -> None:
     said = killed_half_way(tmp_path)

@@ -74,7 +74,7 @@ def opens_at_once(where, rounds):
 
 
 def test_a_file_that_eight_processes_open_for_the_first_time_at_once_is_made_once(tmp_path, child):
-    assert child(opens_at_once, tmp_path, 12).end() == ["rounds 12"]
+    assert child(opens_at_once, tmp_path, 5).end() == ["rounds 5"]
     assert wrongs(tmp_path / "0.db") == []
 
 

@@ -62,6 +62,10 @@ def where(fault):
     return None if fault is IOERR else writes
 
 
+POINTS = (*range(1, 10), *range(11, 1000, 4))
+"""The statements at which a fault comes: each of the first, then one of four."""
+
+
 class Faulty:
     """Makes one statement fail, the n-th that runs on any connection opened meanwhile; 0: none, None: all."""
 
@@ -236,7 +240,7 @@ def bench(tmp_path, faulty, prepared):
 def test_an_operation_with_an_error_at_any_statement_is_whole_or_undone(bench, name, fault):
     raised, after, _ = bench.attempt(OPERATIONS[name], 0)
     assert raised is None
-    for at in range(1, 1000):
+    for at in POINTS:
         raised, found, came = bench.attempt(OPERATIONS[name], at, fault, where(fault))
         what = f"{name}, {fault[0]} at statement {at}, raised {raised!r}"
         assert found in (bench.before, after), f"{what}: it is done by half"
@@ -253,7 +257,7 @@ def test_an_operation_with_an_error_at_any_statement_is_whole_or_undone(bench, n
 def test_a_claim_and_its_report_are_each_whole_or_undone(bench, name, fault):
     _, after, _ = bench.attempt(SEVERAL[name], 0)
     _, between, _ = bench.attempt(lambda e: claimed(e, lambda claim: None), 0)
-    for at in range(1, 1000):
+    for at in POINTS:
         raised, found, came = bench.attempt(SEVERAL[name], at, fault, where(fault))
         assert found in (bench.before, between, after), f"{name}, {fault[0]} at statement {at}, raised {raised!r}"
         assert found == after or raised is not None
@@ -271,7 +275,7 @@ def waits_for_others(connection, sql):
 def test_a_file_that_is_busy_at_any_statement_is_waited_for_and_nobody_hears_of_it(bench, name):
     call = {**OPERATIONS, **SEVERAL}[name]
     _, after, _ = bench.attempt(call, 0)
-    for at in range(1, 1000):
+    for at in POINTS:
         raised, found, came = bench.attempt(call, at, BUSY, waits_for_others)
         assert raised is None, f"{name}, busy at statement {at}"
         assert found == after
@@ -294,7 +298,7 @@ def test_a_run_with_an_error_at_any_statement_goes_on_to_the_same_end(bench, fau
 
     bench.attempt(run, 0, fault, only)
     end = bench.fates
-    for at in range(1, 1000):
+    for at in POINTS:
         raised, _, came = bench.attempt(run, at, fault, only)
         assert raised is None, f"{fault[0]} at statement {at}"
         assert bench.fates == end, f"{fault[0]} at statement {at}"
@@ -363,7 +367,7 @@ def test_a_run_with_an_error_at_any_statement_at_all_can_be_run_again(bench, fau
     at, found = 0, []
     with at_most(10, lambda: f"{fault[0]} statement {at}") as alarm:
         bench.attempt(run, 0)
-        for at in range(1, 1000):
+        for at in POINTS:
             alarm()
             _, _, came = bench.attempt(run, at, fault)
             assert found[-1] == found[0], f"{fault[0]} statement {at}"
@@ -413,7 +417,7 @@ def test_a_run_with_a_ctrl_c_anywhere_can_be_run_again(bench):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
 def test_an_opening_that_fails_at_any_statement_leaves_a_file_that_can_be_opened(tmp_path, faulty, fault):
-    for at in range(1, 1000):
+    for at in POINTS:
         path = tmp_path / f"{at}.db"
         faulty.arm(at, fault, where(fault))
         try:
@@ -435,7 +439,7 @@ def test_an_opening_that_fails_at_any_statement_leaves_a_file_that_can_be_opened
 
 @pytest.mark.parametrize("fault", [BUSY, RECOVERY], ids=lambda fault: fault[0])
 def test_an_opening_that_finds_the_file_busy_at_any_statement_waits(tmp_path, faulty, fault):
-    for at in range(1, 1000):
+    for at in POINTS:
         path = tmp_path / f"{at}.db"
         faulty.arm(at, fault, waits_for_others)
         Engine(path, workers=0, statuses={"good": "succeeded"}).close()

@@ -254,6 +254,7 @@ def all_deaths(*args):
     test_limits_storm.dies_at_every_statement(*args)
 
 
+@pytest.mark.storm
 def test_a_process_killed_at_any_statement_of_a_fire_leaves_each_due_time_to_be_fired_once(tmp_path, child):
     lines = child(all_deaths, tmp_path).end(patience=60)
     assert len(lines) == 2 and lines[0].endswith("statements"), "\n".join(lines[:20])
