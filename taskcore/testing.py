@@ -69,5 +69,8 @@ class InlineExecutor(Executor):
         try:
             future.set_result(fn(*args, **kwargs))
         except BaseException as error:
-            future.set_exception(error)
+            if not future.done():  # else a Ctrl-C came just behind the result
+                future.set_exception(error)
+            elif isinstance(error, KeyboardInterrupt):
+                raise
         return future

@@ -9,10 +9,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
+from taskcore.core.ends import shown
 from taskcore.core.errors import EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.model import Task
-from taskcore.core.options import Definition
+from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import operations, queries
@@ -105,6 +106,8 @@ class Context:
             return task.id
         if isinstance(task, bool) or not isinstance(task, int):
             raise TypeError(f"a task is given by handle or id, not {task!r}")
+        if abs(task) > GREATEST:
+            raise ValueError(f"a task's id is a whole number below 2**63, not {shown(task)}")
         return task
 
     def task(self, task_id: int) -> Task:

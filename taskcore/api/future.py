@@ -15,12 +15,11 @@ from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import InvalidTransition
+from taskcore.core.logger import tell
 from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import operations, queries, steps
-
-log = logging.getLogger("taskcore")
 
 _PENDING: Final = "PENDING"
 _FINISHED: Final = "FINISHED"
@@ -184,7 +183,9 @@ class TaskFuture(Future[Any], Handle):
             context.futures.settle(self)
         phase = context.task(task_id).phase
         if not context.write(operations.rerun, [task_id], context.now(), downstream=downstream):
-            raise InvalidTransition(task_id, phase, "rerun")
+            newer = context.read(operations.replaced_by, task_id) if phase in lifecycle.ENDED else None
+            why = "" if newer is None else f"task #{newer} has its key and has not ended"
+            raise InvalidTransition(task_id, phase, "rerun", why)
         again: TaskFuture = context.futures.handle(task_id)
         return again
 
@@ -237,7 +238,7 @@ class TaskFuture(Future[Any], Handle):
         try:
             self._invoke_callbacks()  # type: ignore[attr-defined]
         except BaseException:  # SystemExit in a callback is no reason for the loop to die
-            log.exception("a callback of %r failed", self)
+            tell(logging.ERROR, "a callback of %r failed", self, exc_info=True)
 
     def _settle(self, text: str | None, error: BaseException | None) -> None:
         if isinstance(error, CancelledError):

@@ -19,7 +19,7 @@ from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed, TaskFailed, TaskNotFound, TaskSkipped
 from taskcore.runtime.wakeups import Latch
 from taskcore.store import queries
-from taskcore.store.busy import Trouble
+from taskcore.store.busy import Trouble, said
 
 
 class Register:
@@ -296,6 +296,13 @@ class Register:
                 future._resolve(text=text, error=error)
 
     def _outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
+        """(result as text, error) of a task that ended. Never raises: a row that cannot be read is its own error."""
+        try:
+            return self._read_outcome(task_id, row)
+        except Exception as error:
+            return None, BadFile(self._context.path, f"the end of task #{task_id} cannot be read ({said(error)})")
+
+    def _read_outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
         phase, status, result, job, last_error, attempts, error_type, message, traceback = row
         match phase:
             case None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from taskcore.api.context import Context
 from taskcore.body.outcome import storable
 from taskcore.core import lifecycle
+from taskcore.core.ends import shown
 from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
 from taskcore.store import operations, queries
@@ -143,7 +144,10 @@ class Selection:
 
 def _moment(name: str, value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is seconds since the epoch, not {shown(value)}") from None
     if hasattr(value, "timestamp") and getattr(value, "tzinfo", None) is not None:
         return float(value.timestamp())
     raise TypeError(f"{name} is seconds since the epoch or a datetime with a time zone, not {value!r}")

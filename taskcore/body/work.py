@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from taskcore.codec.json import Codec
-from taskcore.core.ends import Outcome
+from taskcore.core.ends import Outcome, seconds
 from taskcore.core.options import Definition
 from taskcore.store import queries, steps
 from taskcore.store.cache import Kind
@@ -49,6 +49,8 @@ class Work:
         self.kind = kind
         self.definition = definition
         self.timeout: float | None = kind.options.get("timeout")
+        if self.timeout is not None:
+            seconds(self.timeout, "the time limit")  # somebody may have written something else into the file
         self.contest: list[None] | None = None if self.timeout is None else [None]
         """Who may report, where two can: the body's thread and the time limit. Whoever pops it first."""
         self.began: float | None = None

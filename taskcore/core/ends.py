@@ -17,11 +17,11 @@ def seconds(value: object, what: str) -> float:
     except OverflowError:
         length = math.inf
     if not 0 <= length < math.inf:
-        raise ValueError(f"{what} is a finite number of seconds from 0 on, not {_shown(value)}")
+        raise ValueError(f"{what} is a finite number of seconds from 0 on, not {shown(value)}")
     return length
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
     """A number as it was said; of one with very many digits, how many."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return f"a whole number of {len(str(min(abs(value), 10**4000)))} digits or more"

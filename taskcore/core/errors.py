@@ -32,11 +32,11 @@ class TaskNotFound(TaskcoreError, LookupError):
 class InvalidTransition(TaskcoreError):
     """The task's phase does not allow the verb; nothing was changed."""
 
-    def __init__(self, task_id: int, phase: str, verb: str) -> None:
+    def __init__(self, task_id: int, phase: str, verb: str, reason: str = "") -> None:
         self.task_id = task_id
         self.phase = phase
         self.verb = verb
-        super().__init__(f"task #{task_id} is {phase}: it cannot {verb}")
+        super().__init__(f"task #{task_id} is {phase}: it cannot {verb}{reason and f', for {reason}'}")
 
 
 class LeaseLost(TaskcoreError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.core.backoff import exponential
-from taskcore.core.ends import seconds
+from taskcore.core.ends import seconds, shown
 
 OTHERWISE: Final = ("skip", "wait", "drop")
 DEFAULT_BACKOFF: Final[Callable[[int], float]] = exponential(1, factor=2, cap=3600, jitter=True)
@@ -114,12 +113,17 @@ def _no_function(*args: Any, **kwargs: Any) -> None:
 # -- the checks ----------------------------------------------------------------------------------------------------
 
 
-def _whole(name: str, value: Any, lowest: int, highest: float = math.inf) -> int:
+GREATEST: Final = 2**63 - 1
+"""The greatest whole number that SQLite keeps."""
+
+
+def _whole(name: str, value: Any, lowest: int, highest: int = GREATEST) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is a whole number, not {value!r}")
     if not lowest <= value <= highest:
-        bounds = f"from {lowest} on" if highest == math.inf else f"from {lowest} to {highest}"
-        raise ValueError(f"{name} is a whole number {bounds}, not {value!r}")
+        to = "on, below 2**63" if highest == GREATEST and value > highest else "on"
+        bounds = f"from {lowest} {to}" if highest == GREATEST else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is a whole number {bounds}, not {shown(value)}")
     return int(value)
 
 
@@ -195,7 +199,13 @@ def _is_task(value: Any) -> bool:
 def _parent(name: str, value: Any) -> Any:
     if value is not None and not _is_task(value):
         raise TypeError(f"{name} is a task's handle or id, not {value!r}")
-    return value
+    return value if value is None else _possible(name, value)
+
+
+def _possible(name: str, task: Any) -> Any:
+    if isinstance(task, int):
+        _whole(f"a task's id in {name}", task, -GREATEST)
+    return task
 
 
 def _tasks(name: str, value: Any) -> tuple[Any, ...]:
@@ -206,6 +216,7 @@ def _tasks(name: str, value: Any) -> tuple[Any, ...]:
     for task in tasks:
         if not _is_task(task):
             raise TypeError(f"in {name} tasks are given by handle or id, not as {task!r}")
+        _possible(name, task)
     return tasks
 
 
@@ -277,7 +288,7 @@ def limit(name: str, value: Any) -> int | None:
     return None if value is None else _whole(name, value, 0)
 
 
-_RATE: Final = re.compile(r"([0-9]+)/(?:([0-9]*\.?[0-9]+)\s*)?([smhd])")
+_RATE: Final = re.compile(r"([0-9]{1,19}+)/(?:([0-9]{1,20}+(?:\.[0-9]{1,20}+)?+|\.[0-9]{1,20}+)\s*+)?+([smhd])")
 _PERIODS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -286,9 +297,10 @@ def rate(name: str, value: Any) -> tuple[int, float] | None:
     if value is None:
         return None
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if found is None or int(found[1]) < 1 or float(found[2] or 1) <= 0:
+    if found is None or not 1 <= int(found[1]) <= GREATEST or float(found[2] or 1) <= 0:
         kind = TypeError if not isinstance(value, str) else ValueError
-        raise kind(f'{name} is starts per period, such as "10/s" or "100/m", not {value!r}')
+        said = value if not isinstance(value, str) or len(value) < 100 else f"{value[:100]}…"
+        raise kind(f'{name} is starts per period, such as "10/s" or "100/m", not {said!r}')
     return int(found[1]), float(found[2] or 1) * _PERIODS[found[3]]
 
 

@@ -12,16 +12,18 @@ from taskcore.body.work import Work
 from taskcore.core.clock import monotonic, pause
 from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
+from taskcore.core.logger import tell
 from taskcore.runtime.pacing import HORIZON
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.runtime.wakeups import Latch
-from taskcore.store.busy import Trouble
-
-log = logging.getLogger("taskcore")
+from taskcore.store.busy import Trouble, passing, said
 
 WORTH_A_TURN: Final = 0.002
 """Seconds of a body from which on its report is not left to gather with others."""
 
+
+ENOUGH: Final = 5
+"""Equal failures of a turn, one after the other, after which the engine stops: the next would be the same."""
 
 OVERSLEPT: Final = 1.0
 """Seconds after its time from which on a sleeping loop is taken for one that will not wake by itself."""
@@ -53,6 +55,7 @@ class Loop:
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
         self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
         self._stopping = False
+        self._failure, self._failures = "", 0  # what a turn failed of last, and how often in a row
         self._sleeps_until = math.inf  # monotonic; while the loop's thread is awake, no time
         self.trouble: str | None = None
         """Why the engine is not well, or `None`."""
@@ -130,7 +133,7 @@ class Loop:
         late = monotonic() - self._sleeps_until
         if late > OVERSLEPT:
             self._sleeps_until = math.inf
-            log.error("%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
+            tell(logging.ERROR, "%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
             self._scheduler.wake()
 
     def finish(self, deadline: float | None, own: int | None) -> None:
@@ -195,7 +198,7 @@ class Loop:
             wait = self._turn()
             if self.trouble != before:
                 before = self.trouble
-                log.warning("%s: %s", scheduler.file.path, before or "well again")
+                tell(logging.WARNING, "%s: %s", scheduler.file.path, before or "well again")
             if not self._stopping:
                 self._sleeps_until = monotonic() + wait
                 scheduler.block(wait)
@@ -204,6 +207,22 @@ class Loop:
                 self._nap()
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
+
+    def _fail(self, error: Exception) -> float:
+        """A turn failed by something that will not pass by itself. It is tried again a few times, for a while later
+        there may be nothing to do any more that fails; then whoever waits is told. → seconds until the next try."""
+        path, text = self._scheduler.file.path, said(error)
+        self._failure, self._failures = text, self._failures + 1 if text == self._failure else 1
+        if self._failures == 1:
+            tell(logging.ERROR, "%s: a turn failed", path, exc_info=error)
+        if self._failures < ENOUGH:
+            self.trouble = f"degraded: {text}"
+            return 0.5
+        self.error = EngineClosed(path, f"the engine stopped by itself: {text}")
+        self.trouble = f"stopped: {text}"
+        self._scheduler.claiming, self._stopping = False, True
+        self._on_stop(self.error)
+        return 0.0
 
     def _nap(self) -> None:
         """Let a batch gather while many submit and nobody waits: loop, submitter and workers would otherwise hand the
@@ -222,6 +241,7 @@ class Loop:
                     wait = self._scheduler.turn(reports)
                 finally:
                     self._turner = before
+            self._failures = 0
             if self.error is None:
                 self.trouble = None
             elif not self._scheduler.held:
@@ -235,13 +255,13 @@ class Loop:
             self._stopping = True
             self._on_stop(error)
             return 0.0
-        except Trouble as error:
-            self.trouble = f"degraded: {error}"
+        except (Trouble, MemoryError) as error:
+            if not passing(error):
+                return self._fail(error)
+            self.trouble = f"degraded: {said(error)}"
             return 0.5
         except Exception as error:
-            log.exception("a turn failed")
-            self.trouble = f"degraded: {error}"
-            return 0.5
+            return self._fail(error)
         except BaseException:  # a Ctrl-C, where bodies run in the caller's thread
             if not self._background:
                 self._scheduler.astray = True

@@ -17,11 +17,13 @@ from taskcore.runtime.custody import Custody
 from taskcore.runtime.notes import Display
 from taskcore.runtime.pacing import Traffic
 from taskcore.runtime.presence import Presence
+from taskcore.runtime.quarantine import replace_bad_ends, works_of
 from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.turn import Turn
 from taskcore.runtime.wakeups import Inbox, Latch
 from taskcore.store import claims, due, reports, schedules, workers
 from taskcore.store.capacity import Wanted
+from taskcore.store.busy import OF_A_ROW
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
@@ -272,9 +274,15 @@ class Scheduler:
                 if end.raised is not None and end.verb == "fail":
                     self.errors[end.id] = end.raised
         try:
-            self.file.write(self._step, turn, False)
-        except StaleReport:
-            self.file.write(self._step, turn, True)
+            try:
+                self.file.write(self._step, turn, False)
+            except StaleReport:
+                self.file.write(self._step, turn, True)
+        except OF_A_ROW:
+            if not replace_bad_ends(self.file, turn.works, turn.now):
+                raise
+            turn.successes, turn.others = [], []
+            self._write(turn)
 
     def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
         """The turn's transaction."""
@@ -334,7 +342,9 @@ class Scheduler:
         if turn.renew or not self.held:
             self.presence.renewed(turn.now)
         if taken is not None and taken.tasks:
-            self.custody.begin([self.repertoire.work(claimed) for claimed in taken.tasks])
+            works, bad = works_of(self.repertoire, taken.tasks)
+            self.custody.begin(works)
+            self._arrived.extend(bad)
         if turn.ended:
             self._on_ended(turn.ended)
         if turn.astray:

@@ -28,6 +28,38 @@ def code(error: sqlite3.Error) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
+PASSING: Final = BUSY | {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_PERM, sqlite3.SQLITE_ABORT,
+}  # fmt: skip
+"""What the world around the file may mend, so that the same is worth trying again."""
+
+
+OF_A_ROW: Final = (
+    sqlite3.IntegrityError, sqlite3.DataError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
+)  # fmt: skip
+"""Errors that one row, or one value, can be the reason of. What the disk or another program does is none."""
+
+
+def passing(error: BaseException) -> bool:
+    """Whether the same may go well in a while."""
+    if not isinstance(error, sqlite3.Error):
+        return isinstance(error, MemoryError)
+    if getattr(error, "sqlite_errorcode", None) is None:  # of Python's module itself
+        return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
+    return code(error) in PASSING
+
+
+def said(error: BaseException) -> str:
+    """An error in words, also where it has none of its own."""
+    text = "" if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: "
+    try:
+        text += str(error)
+    except Exception:
+        text += "<its str() failed>"
+    return text.removesuffix(": ") or type(error).__name__
+
+
 def data_version(connection: sqlite3.Connection) -> int:
     """Changes when another connection commits; costs microseconds."""
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]

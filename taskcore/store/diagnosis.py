@@ -152,7 +152,8 @@ _FAILED: Final = f"""
 _COUNTS: Final = "SELECT status, n FROM taskcore_tally WHERE job = ? AND n > 0 ORDER BY status LIMIT 10"
 _WANTED: Final = "SELECT wants FROM taskcore_edge WHERE upstream = ? AND task = ?"
 _CAUSE: Final = re.compile(r"#(\d{1,18}) is ")
-_DEEP: Final = 100
+_DEEP: Final = 100_000
+"""Tasks skipped one for the other that are gone through at most, to the root of it."""
 
 
 def _suspended(connection: Any, own: Row) -> dict[str, Any]:

@@ -107,7 +107,7 @@ RULES: Final = (
         """SELECT t.id, t.phase FROM taskcore_task AS t
            WHERE t.job IS NOT NULL AND t.finished_at IS NULL AND t.open = 0 AND (
                t.phase = 'suspended' OR t.cancel_requested_at IS NOT NULL
-               OR (t.phase = 'paused' AND t.blockers = 0 AND t.greenfield IS NULL)
+               OR (t.phase = 'paused' AND t.waiting_for = 'children')
            )""",
     ),
     Rule(

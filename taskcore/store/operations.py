@@ -6,6 +6,7 @@ Every verb takes many ids, moves those whose phase allows it, and says how many 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection
 from typing import Final
 
@@ -160,6 +161,18 @@ def rerun(tx: Transaction, ids: Collection[int], now: float, *, downstream: bool
     tasks = _with_their_keys(tx, tasks)
     _anew(tx, tasks, _count_up(tx, tasks), now)
     return len(tasks)
+
+
+def replaced_by(connection: sqlite3.Connection, task: int) -> int | None:
+    """The unfinished task that has taken the key of this one, which ended."""
+    row = connection.execute(
+        """SELECT other.id FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+           CROSS JOIN taskcore_key AS has ON has.name = k.name AND has.key = t.key
+           CROSS JOIN taskcore_task AS other ON other.id = has.task
+           WHERE t.id = ? AND other.id <> t.id AND other.finished_at IS NULL""",
+        (task,),
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def _with_their_keys(tx: Transaction, tasks: Collection[int]) -> list[int]:

@@ -351,7 +351,8 @@ class Births:
         self._seen.add(task_id)
 
     def _keyed(self, order: Order, key: str) -> int | None:
-        """The task that has this name and key, if it stands in the way of a new one."""
+        """The task that has this name and key, if it stands in the way of a new one. One that runs and was asked to
+        stop does not, where the key is free once it has: the new one waits for that."""
         fresh = self._keys.get((order.name, key))
         if fresh is not None and not order.key_forever:
             self.flush()  # one that nothing could meet has ended already
@@ -360,13 +361,18 @@ class Births:
             task_id, args, links, ended = (*fresh, False)
         else:
             row = self._tx.execute(
-                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL FROM taskcore_key AS k
-                   CROSS JOIN taskcore_task AS t ON t.id = k.task WHERE k.name = ? AND k.key = ?""",
+                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL, t.cancel_requested_at IS NOT NULL
+                   FROM taskcore_key AS k CROSS JOIN taskcore_task AS t ON t.id = k.task
+                   WHERE k.name = ? AND k.key = ?""",
                 (order.name, key),
             ).fetchone()
             if row is None:
                 return None
-            task_id, args, links, ended = row
+            task_id, args, links, ended, doomed = row
+            if doomed and not ended and not order.key_forever:
+                if all(upstream != task_id for upstream, _, _ in order.after):
+                    order.after = [*order.after, (task_id, lifecycle.ANY_END, "skip")]
+                return None
         if ended and not order.key_forever:
             return None
         if (args, links) != (order.args, order.links):
