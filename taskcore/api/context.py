@@ -9,7 +9,6 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
-from taskcore.core.ends import shown
 from taskcore.core.errors import EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.model import Task
@@ -52,6 +51,8 @@ class Context:
     scheduler: Scheduler
     start: Callable[[], None]
     """Claim from now on; `EngineClosed`."""
+    must_run: Callable[[], None]
+    """Likewise, if it could not be done before; `EngineClosed` where it still cannot."""
 
     def __init__(
         self, path: str, name: str, file: File, codec: Codec, clock: Clock, stage: Stage, lanes: Lanes | None, *,
@@ -106,8 +107,8 @@ class Context:
             return task.id
         if isinstance(task, bool) or not isinstance(task, int):
             raise TypeError(f"a task is given by handle or id, not {task!r}")
-        if abs(task) > GREATEST:
-            raise ValueError(f"a task's id is a whole number below 2**63, not {shown(task)}")
+        if abs(task) > GREATEST:  # no file has it, and SQLite could not even be asked
+            raise TaskNotFound(task)
         return task
 
     def task(self, task_id: int) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
@@ -27,7 +28,6 @@ from taskcore.body import logs
 from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock, duration_of
-from taskcore.core.errors import EngineClosed
 from taskcore.core.health import Health
 from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
@@ -38,7 +38,6 @@ from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import capacity, process_locks
 from taskcore.store.connection import File
-from taskcore.store.transaction import Transaction
 
 
 class Engine(Executor):
@@ -104,6 +103,8 @@ class Engine(Executor):
         self.limits = Limits(context)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
         shutdown.watch(self._lifetime, executor)
+        # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
+        weakref.finalize(self._submissions, self._lifetime.abandon).atexit = False
         give(context, given, {})
 
     def _connect(self, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:
@@ -122,28 +123,16 @@ class Engine(Executor):
         self._loop = context.loop = Loop(
             scheduler, background=background, on_stop=futures.give_up, calls_back=futures.calls_back
         )
-        context.futures, context.start = futures, self._lifetime.go
-        stage.house, stage.noted = Bodies(context, futures, self._submissions), scheduler.display.note
+        context.futures, context.start, context.must_run = futures, self._lifetime.go, self._lifetime.must_run
+        stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
         logs.listen()
         if executor is None:
-            scheduler.custody.crew = Threads(context.workers, stage, self._loop.report, self._broke)
+            scheduler.custody.crew = Threads(context.workers, stage, self._loop.report, self._lifetime.broke)
         else:
-            scheduler.custody.crew = Guests(executor, context.workers, stage, scheduler.report, self._broke)
-        self._file.on_commit, scheduler.display.tell = self._on_commit, self._tell
+            scheduler.custody.crew = Guests(executor, context.workers, stage, scheduler.report, self._lifetime.broke)
+        self._file.on_commit, scheduler.display.tell = self._lifetime.on_commit, self._lifetime.tell
         if hasattr(self._clock, "subscribe"):
             self._clock.subscribe(scheduler.look_again)
-
-    def _broke(self, why: str) -> None:
-        self._loop.break_down(EngineClosed(self.path, why))
-
-    def _on_commit(self, tx: Transaction) -> None:
-        if not self._scheduler.display.holds_back(tx):
-            self._tell(tx)
-
-    def _tell(self, tx: Transaction) -> None:
-        if not tx.of_a_turn:  # a turn tells of its ends itself, once it has put its own affairs in order
-            self._scheduler.committed(tx)
-            self._futures.ended(tx.ended)
 
     # -- defining ---------------------------------------------------------------------------------------------------
 
@@ -347,7 +336,13 @@ class Engine(Executor):
         replaces an earlier copy in one step. `progress(copied, pages)` is called now and then. `FileExistsError` for a
         database in use or anything that is no plain file; `OSError` where there is no room.
         """
-        self._file.backup(settings.path_of(path), progress)
+        from taskcore.store import backup, opening
+
+        if self._file.in_memory:
+            self._file.read(backup.write, settings.path_of(path), progress)
+        else:
+            self._file.check_identity()
+            opening.copy(self.path, settings.path_of(path), progress)
 
     def check(self) -> list[Finding]:
         """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.

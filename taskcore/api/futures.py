@@ -28,7 +28,7 @@ class Register:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waiting: dict[int, list[TaskFuture]] = {}
-        self._lock = threading.Lock()  # over joining and leaving; never held while anything is called
+        self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
         self._after_transaction: list[int] = []
         self._missed: list[int] = []  # whose ends could not be read when they were told of
@@ -138,6 +138,7 @@ class Register:
         deadline = None if timeout is None else monotonic() + timeout
         if self.settle(future):
             return
+        context.must_run()
         self.join(future)
         with context.scheduler.traffic.somebody_waits():
             if context.loop.helps:
@@ -264,7 +265,7 @@ class Register:
 
     def forked(self) -> None:
         """In a child: whoever held the lock is not here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Every live future gets its row's outcome first; what has not ended can no longer be waited for here."""

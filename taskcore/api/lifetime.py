@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
+from typing import Final
 
 from taskcore.api import shutdown
 from taskcore.api.context import Context
@@ -17,8 +19,12 @@ from taskcore.core.health import DEGRADED, OK, STOPPED, Health
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
 from taskcore.store import capacity, operations, queries
+from taskcore.store.busy import said
 from taskcore.store.connection import FORKED, READ_ONLY
+from taskcore.store.transaction import Transaction
 
+PATIENCE: Final = 0.1
+"""Seconds beyond the time of a close in which what is about to end may still do so."""
 LOCKED: float = 1.0
 """Seconds of waiting for another program after which the engine is no longer called well."""
 
@@ -34,6 +40,7 @@ class Lifetime:
         self.process = os.getpid()
         """The process that the engine belongs to; a child that was forked has none."""
         self._health = Health(OK, "", context.now())
+        self._unstarted: str | None = None  # why nothing runs, though it should
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -44,8 +51,22 @@ class Lifetime:
             why = FORKED if self.process != os.getpid() else "the engine is closed"
             raise EngineClosed(context.path, why)
         if context.workers and not context.scheduler.claiming and context.loop.error is None:
-            context.loop.start()
-            context.scheduler.start()
+            try:
+                context.loop.start()
+                context.scheduler.start()
+            except RuntimeError as error:
+                self._unstarted = f"no thread can be started: {error}"
+                raise
+            self._unstarted = None
+
+    def must_run(self) -> None:
+        """Before somebody waits: what was submitted when there was no thread to be had is begun now. `EngineClosed`
+        where there still is none."""
+        if self._unstarted is not None and not self._closing:
+            try:
+                self.start()
+            except RuntimeError:
+                raise EngineClosed(self._context.path, self._unstarted) from None
 
     def go(self) -> None:
         """Run what was just stored. It is in the file, so what goes wrong from here on is no error of the submit."""
@@ -53,8 +74,8 @@ class Lifetime:
             self.start()
         except EngineClosed:  # meanwhile
             return
-        except RuntimeError as error:  # there is no thread to be had; the next submit tries again
-            tell(logging.WARNING, "%s: %s", self._context.path, error)
+        except RuntimeError:  # there is no thread to be had; the next submit, or who waits, tries again
+            tell(logging.WARNING, "%s: %s", self._context.path, self._unstarted)
 
     def run(self, progress: bool | None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status."""
@@ -110,19 +131,21 @@ class Lifetime:
 
     def _state(self) -> tuple[str, str]:
         context = self._context
-        if context.closed:
+        if context.closed or self._closing:
             return STOPPED, "closed"
         try:
             if context.loop.error is None:
                 context.file.check_identity()
         except BadFile as error:
             return STOPPED, error.reason
-        since = context.file.locked_since
+        since = context.file.patience.since
         if since is not None and monotonic() - since > LOCKED:
             return DEGRADED, f"another program has kept the file locked for {monotonic() - since:.0f} s"
         if context.loop.trouble is not None:
             state, _, reason = context.loop.trouble.partition(": ")
             return state, reason
+        if self._unstarted is not None:
+            return DEGRADED, self._unstarted
         if context.file.read_only:
             return DEGRADED, READ_ONLY
         if context.lanes is not None and context.lanes.trouble is not None:
@@ -142,6 +165,7 @@ class Lifetime:
             raise RuntimeError("shutdown() inside transaction() would wait for ever")
         context.refusing = True
         if cancel_futures:
+            self._let_begin()
             for first, last in context.spans:
                 context.write(operations.cancel_unbegun, first, last, context.now())
         if not wait:
@@ -152,35 +176,87 @@ class Lifetime:
             context.loop.wait(lambda: context.loop.stopped or not self._due(context.spans), None, hurry=True)
         self.close(None)
 
-    def close(self, timeout: float | None) -> None:
-        """Claim nothing more, ask bodies to stop, wait for them at most `timeout` s; give back what did not end."""
+    def _let_begin(self) -> None:
+        """Until as many bodies run as there are threads for what was submitted: whoever cancels the rest at once finds
+        begun what a bare pool would have begun."""
         context = self._context
-        deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
+        scheduler, loop = context.scheduler, context.loop
+        if scheduler.claiming and loop.helps:
+            loop.wait(lambda: loop.stopped or scheduler.begun, monotonic() + LOCKED, hurry=False)
+
+    def close(self, timeout: float | None) -> None:
+        """Claim nothing more, ask bodies to stop, wait for them at most `timeout` s; give back what did not end.
+
+        With a `timeout` the work is done in a thread of its own, so that the call ends in time whatever a body, a
+        callback, a transaction or another program holds up. A signal handler that interrupted a call of this engine
+        does not wait at all: what that call holds it lets go of only after the handler.
+        """
+        context = self._context
+        length = None if timeout is None else seconds(timeout, "timeout")
         if self.process != os.getpid():
             context.closed = True
             return
         if context.file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
-        waited_for = context.running_body() is not None or context.loop.here
-        if not self._ending.acquire(blocking=not waited_for):
-            return  # somebody closes it already, and waits for this body or callback
+        deadline, own = None if length is None else monotonic() + length, context.running_body()
+        interrupts = context.file.interrupted
+        if (deadline is None or context.loop.here) and not interrupts:
+            self._close_once(deadline, own, wait=own is None and not context.loop.here)
+            return
+        context.refusing = self._closing = True
+        shutdown.forget(self)  # who gave a time does not want the interpreter to wait for longer
+        if deadline is not None:
+            context.file.patience.ends_at = deadline
+        closing = self._close_elsewhere(deadline, own)
+        if closing is not None and not interrupts and deadline is not None:
+            closing.join(max(0.0, deadline - monotonic()) + PATIENCE)
+
+    def _close_elsewhere(self, deadline: float | None, own: int | None) -> threading.Thread | None:
+        """The same in a thread of its own; in this one, and then `None`, where there is no thread to be had."""
+        arguments = {"deadline": deadline, "own": own, "wait": True, "to_the_end": True}
+        closing = threading.Thread(target=self._close_once, kwargs=arguments, name="taskcore-close", daemon=True)
         try:
-            if not context.closed:
-                self._close(deadline)
+            closing.start()
+        except RuntimeError:
+            self._close_once(deadline, own, wait=False)
+            return None
+        return closing
+
+    def abandon(self) -> None:
+        """Nobody holds the engine any more. Called by the garbage collector, in any thread and at any place of it, so
+        nothing is waited for."""
+        if not self._context.closed and self.process == os.getpid():
+            text = f"an engine on {self._context.path} was dropped without close()"
+            warnings.warn(text, ResourceWarning, stacklevel=2)
+            self._context.refusing = True
+            self._close_elsewhere(None, None)
+
+    def _close_once(
+        self, deadline: float | None, own: int | None, *, wait: bool, to_the_end: bool = False
+    ) -> None:
+        """`wait`: for another closer. Whoever closes already waits for this body or callback otherwise. `to_the_end`:
+        bodies are waited for until the deadline, and then whatever holds the file, however long it takes."""
+        if not self._ending.acquire(blocking=wait):
+            return
+        try:
+            if not self._context.closed:
+                self._close(deadline, own, to_the_end)
         finally:
             self._ending.release()
 
-    def _close(self, deadline: float | None) -> None:
-        context, own = self._context, self._context.running_body()
+    def _close(self, deadline: float | None, own: int | None, to_the_end: bool) -> None:
+        context = self._context
         context.refusing = self._closing = True
         try:
             try:
-                context.loop.finish(deadline, own)
-            except BadFile as error:  # there is nothing left to close in good order
-                tell(logging.WARNING, "%s", error)
+                if not context.loop.finish(deadline, own, to_the_end):
+                    text = "%s: closed before all was given back: the next start sees to it"
+                    tell(logging.WARNING, text, context.path)
             except KeyboardInterrupt:
-                context.loop.finish(monotonic(), own)  # bodies are not waited for any longer
+                context.loop.finish(monotonic(), own, False)  # bodies are not waited for any longer
                 raise
+            except Exception as error:  # the file is not there or locked: there is nothing left to close in good order
+                tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
             finally:
                 self._futures.close()
         finally:
@@ -189,8 +265,25 @@ class Lifetime:
             unsubscribe = getattr(context.clock, "unsubscribe", None)
             if unsubscribe is not None:
                 unsubscribe(context.scheduler.look_again)
-            context.file.close()
+            context.file.close(-1.0 if deadline is None or to_the_end else max(0.0, deadline - monotonic()))
             context.scheduler.leave()
+
+    # -- what happens meanwhile -------------------------------------------------------------------------------------
+
+    def broke(self, why: str) -> None:
+        """No body can run here any more."""
+        self._context.loop.break_down(EngineClosed(self._context.path, why))
+
+    def on_commit(self, tx: Transaction) -> None:
+        """Called after each commit, outside the file's lock."""
+        if not self._context.scheduler.display.holds_back(tx):
+            self.tell(tx)
+
+    def tell(self, tx: Transaction) -> None:
+        """Pass on what it brought."""
+        if not tx.of_a_turn:  # a turn tells of its ends itself, once it has put its own affairs in order
+            self._context.scheduler.committed(tx)
+            self._futures.ended(tx.ended)
 
     def forked(self) -> None:
         """In a child: this engine is the parent's."""

@@ -53,7 +53,7 @@ class Selection:
             several = value if name == "ids" else [value]
             if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
                 raise TypeError(f"{name} is a list of handles or ids, not {value!r}")
-            return tuple(self._context.id_of(task) for task in several)
+            return tuple(task if type(task) is int else self._context.id_of(task) for task in several)
         if name == "hidden":
             if not isinstance(value, bool):
                 raise TypeError(f"hidden is True or False, not {value!r}")

@@ -119,6 +119,11 @@ class Custody:
                 yield work.began + work.timeout - elapsed
 
     @property
+    def begun(self) -> int:
+        """How many bodies have begun and not come back."""
+        return sum(bool(work.since) for work in list(self.held.values()))
+
+    @property
     def occupied(self) -> bool:
         """Whether a body runs."""
-        return any(work.since and not work.took for work in self.held.values())
+        return any(work.since and not work.took for work in list(self.held.values()))

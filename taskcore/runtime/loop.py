@@ -29,6 +29,11 @@ OVERSLEPT: Final = 1.0
 """Seconds after its time from which on a sleeping loop is taken for one that will not wake by itself."""
 
 
+def _left(deadline: float | None) -> float | None:
+    """Seconds to the deadline; `None` for no end."""
+    return None if deadline is None else max(0.0, deadline - monotonic())
+
+
 class Loop:
     """Turns a scheduler in a thread of its own, or in the thread of whoever waits.
 
@@ -136,17 +141,26 @@ class Loop:
             tell(logging.ERROR, "%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
             self._scheduler.wake()
 
-    def finish(self, deadline: float | None, own: int | None) -> None:
-        """Stop bodies and the loop, and settle or give back all that is held. `own`: the task whose body calls."""
+    def finish(self, deadline: float | None, own: int | None, to_the_end: bool) -> bool:
+        """Stop bodies and the loop, and settle or give back all that is held. `own`: the task whose body calls.
+        `to_the_end`: only bodies are bound to the deadline (monotonic). → whether it was done; else who looks at the
+        file next does it."""
         scheduler = self._scheduler
         scheduler.ask_to_stop()
         self.wait(lambda: all(task == own for task in list(scheduler.held)), deadline, hurry=False)
         self._stopping = True
         scheduler.wake()
+        deadline = None if to_the_end else deadline
         if self.helps and self._thread is not None:
-            self._thread.join()
-        with self._turning:
+            self._thread.join(_left(deadline))
+        left = _left(deadline)
+        if not self._turning.acquire(timeout=-1 if left is None else left):
+            return False
+        try:
             scheduler.bow_out()
+        finally:
+            self._turning.release()
+        return True
 
     def report(self, work: Work, end: Outcome) -> None:
         """A body ended; called in its thread.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from taskcore.core.clock import monotonic, pause
-from taskcore.store import retention
+from taskcore.store import kinds, retention
 from taskcore.store.connection import File
 
 EVERY: Final = 60.0
@@ -25,7 +25,7 @@ class KindScan:
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._newest = file.read(retention.newest_kind)
+        self._newest = file.read(kinds.newest_kind)
         self._seen: set[int] = set()
         self._at = 0
 
@@ -33,18 +33,18 @@ class KindScan:
         """Look at the next stretch, or at last remove what was not seen. → whether there is more to do."""
         if self._newest < 2:
             return False
-        seen, end, more = self._file.read(retention.kinds, self._at)
+        seen, end, more = self._file.read(kinds.of_tasks, self._at)
         self._seen |= seen
         self._at = end or self._at
         if more:
             return True
-        unused = self._file.read(retention.unused, self._newest, self._seen)
+        unused = self._file.read(kinds.unused, self._newest, self._seen)
         if unused:
-            self._file.read(retention.check_keys, False)
+            self._file.read(kinds.check_keys, False)
             try:
-                self._file.write(retention.remove_kinds, unused, self._at)
+                self._file.write(kinds.remove_kinds, unused, self._at)
             finally:
-                self._file.read(retention.check_keys, True)
+                self._file.read(kinds.check_keys, True)
         return False
 
 

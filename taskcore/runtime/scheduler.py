@@ -21,9 +21,9 @@ from taskcore.runtime.quarantine import replace_bad_ends, works_of
 from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.turn import Turn
 from taskcore.runtime.wakeups import Inbox, Latch
-from taskcore.store import claims, due, reports, schedules, workers
-from taskcore.store.capacity import Wanted
+from taskcore.store import claims, reports, workers
 from taskcore.store.busy import OF_A_ROW
+from taskcore.store.capacity import Wanted
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, and for processes that died."""
-
 
 class Scheduler:
     """One engine's turns. Only one thread at a time turns; what other threads may call says so."""
@@ -96,12 +95,12 @@ class Scheduler:
         self.inbox.put((work, end))
 
     def committed(self, tx: Transaction) -> None:
-        """Called after each commit of this engine's that was not a turn's; again, if a Ctrl-C came in between."""
+        """Called after each commit of this engine's that was not a turn's; twice, if a Ctrl-C came in between."""
         if tx.born is not None:
             self._adopt(tx, tx.born)
         for task_id in tx.requested:
             work = self.held.get(task_id)
-            if work is not None and self._wants_cancel(task_id):
+            if work is not None and any(cancel for _, cancel in self.file.read(workers.asked, [task_id])):
                 work.stop = "cancel"
             self.custody.wanted_back = True
         if tx.freed:
@@ -154,6 +153,12 @@ class Scheduler:
         latch = Latch()
         self._latches.append(latch)
         return latch
+
+    @property
+    def begun(self) -> bool:
+        """Whether all that may begin has: every thread has a body, or nothing waits for one."""
+        bodies = self.custody.begun
+        return bodies >= self.custody.crew.size or (bodies == len(self.held) and not self._ready)
 
     def until_next(self) -> float | None:
         """Seconds until time moves a row, as far as is known."""
@@ -254,9 +259,6 @@ class Scheduler:
                 work.stop = "cancel"
             self.custody.wanted_back = True
 
-    def _wants_cancel(self, task_id: int) -> bool:
-        return any(cancel for _, cancel in self.file.read(workers.asked, [task_id]))
-
     def _commit(self, turn: Turn) -> None:
         ending = [work for work, _ in turn.works if work.notes or work.lines or work.course is not None]
         if not (ending or self.display):
@@ -307,10 +309,7 @@ class Scheduler:
             presence.bury(tx, now)
         turn.taken, turn.more = None, False
         if is_due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
-            turn.next_due = due.sweep(tx, now)
-            if self.plans and self.claiming:
-                fires, turn.more = schedules.fire(tx, self.plans, now)  # of a kind that is new, perhaps
-                turn.next_due = fires if turn.next_due is None else min(turn.next_due, fires or turn.next_due)
+            turn.let_time_move(tx, self.plans if self.claiming else {})
         turn.freed, turn.ended = tx.freed, tx.ended
         hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
         if turn.room and presence.worker is not None and hungry:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from taskcore.body.work import Work
 from taskcore.core.ends import Outcome
+from taskcore.store import due, schedules
 from taskcore.store.claims import Taken
+from taskcore.store.schedules import Plan
 from taskcore.store.steps import Notes
+from taskcore.store.transaction import Transaction
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -39,3 +43,10 @@ class Turn:
     """Whether all that this engine holds, and does not report now, is given back: nothing of it runs."""
     next_due: float | None = None
     """When time moves a row, as far as was known; once swept, as it is."""
+
+    def let_time_move(self, tx: Transaction, plans: Mapping[str, Plan]) -> None:
+        """Move every row whose time has come, and fire what is due of these schedules."""
+        self.next_due = due.sweep(tx, self.now)
+        if plans:
+            fires, self.more = schedules.fire(tx, plans, self.now)  # of a kind that is new, perhaps
+            self.next_due = fires if self.next_due is None else min(self.next_due, fires or self.next_due)

@@ -14,11 +14,11 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.store import backup, forks, opening, schema
+from taskcore.store import forks, opening, schema
 from taskcore.store.busy import BROKEN, BUSY, Patience, code, data_version
 from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
-from taskcore.store.transaction import Transaction
+from taskcore.store.transaction import Transaction, begin_part, end_part
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,31 +47,14 @@ class File:
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity = NoIdentity()
-        self._polled: int | None = None
-        self._patiently = Patience(path)
-        self._open(statuses, allow_network)
-        forks.watch(self)
-
-    # -- opening ----------------------------------------------------------------------------------------------------
-
-    def _open(self, statuses: Mapping[str, str], allow_network: bool) -> None:
-        connection, made = None, False
+        self.patience = self._patiently = Patience(path)
+        how = {"read_only": read_only, "allow_network": allow_network}
+        connection = opening.opened(path, full=full, statuses=statuses, **how)
         try:
-            if not self.in_memory:
-                opening.look(self.path, read_only=self.read_only, allow_network=allow_network)
-                made = not self.read_only and opening.create(self.path)
-            connection = opening.connect(self.path, full=self._full, read_only=self.read_only)
-            if self.read_only:
-                opening.accept(connection, self.path)
-            else:
-                opening.prepare(connection, self.path, in_memory=self.in_memory, statuses=statuses)
-            self._polled = self._patiently(data_version, connection)
+            self._polled: int | None = self._patiently(data_version, connection)
             self._patiently(self._learn, connection, self._polled)
         except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if made:
-                opening.uncreate(self.path)
+            connection.close()
             if isinstance(error, sqlite3.DatabaseError):
                 raise BadFile(self.path, opening.reason(error)) from error
             raise
@@ -81,6 +64,7 @@ class File:
         """What is told of each task that `bear` stored: always the same."""
         if not (self.in_memory or self.read_only):
             self._identity = Identity(self.path)
+        forks.watch(self)
 
     def _learn(self, connection: sqlite3.Connection, version: int | None) -> None:
         """`BadFile` where what everything else is read by cannot be read itself."""
@@ -206,20 +190,6 @@ class File:
                     raise BadFile(self.path, opening.reason(error)) from error
                 raise
 
-    def backup(self, path: str, progress: Callable[[int, int], object] | None) -> None:
-        """A whole copy at the path, read through a connection of its own; see `backup.write`."""
-        if self.in_memory:
-            with self._lock:
-                backup.write(self._ready(), path, progress)
-            return
-        with self._lock:
-            self._ready()
-        source = opening.connect(self.path, full=False, read_only=True)
-        try:
-            backup.write(source, path, progress)
-        finally:
-            source.close()
-
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
         with self._lock:
@@ -308,16 +278,6 @@ class File:
                 self._identity.check()
             finally:
                 self._lock.release()
-
-    @property
-    def locked_since(self) -> float | None:
-        """Since when a thread of this engine waits for another program to let go of the file, by the machine's clock
-        for durations; `None` if none does."""
-        return self._patiently.since
-
-    def stop_waiting(self, at: float) -> None:
-        """From then on, by the machine's clock for durations, nobody waits for another program: `EngineClosed`."""
-        self._patiently.ends_at = at
 
     @property
     def interrupted(self) -> bool:
@@ -414,36 +374,26 @@ class File:
     ) -> R:
         """A verb inside the caller's transaction is all or nothing too."""
         self.mark()
+        keep = False
         try:
             result = work(tx, *args, **kwargs)
-        except BaseException:
-            self.unmark(keep=False)
-            raise
-        self.unmark(keep=True)
-        return result
+            keep = True
+            return result
+        finally:
+            self.unmark(keep)
 
     def mark(self) -> None:
         """Begin a part of the transaction that the calling thread has entered; `unmark` ends it."""
-        tx = self._transaction
-        assert tx is not None
-        if tx.births is not None:
-            tx.births.flush()
-        tx.execute("SAVEPOINT part")
+        assert self._transaction is not None
+        begin_part(self._transaction)
 
     def unmark(self, keep: bool) -> None:
         """End the newest part: what it brought stays in the transaction, or was never there."""
         tx, connection = self._transaction, self._connection
         assert tx is not None and connection is not None
+        end_part(tx, keep, connection.in_transaction)
         if keep:
-            tx.execute("RELEASE part")
             return
-        if connection.in_transaction:
-            tx.execute("ROLLBACK TO part")
-            tx.execute("RELEASE part")
-        if tx.births is not None:
-            tx.births.forget()
-        tx.fresh.clear()
-        tx.opened.clear()
         version, last_id = self.known.version, self.known.last_id
         self.known.forget(part=True)
         self._learn(connection, version)

@@ -54,13 +54,14 @@ def keep_copy(path: str, since: int) -> None:
     while os.path.lexists(copy):
         n += 1
         copy = f"{path}.format-{since}-{n}"
-    source = sqlite3.connect(path, isolation_level=None)
     try:
-        backup.write(source, copy)
+        source = sqlite3.connect(path, isolation_level=None)
+        try:
+            backup.write(source, copy)
+        finally:
+            source.close()
     except OSError as error:
         raise BadFile(path, f"it is of format {since}, and no copy of it could be made first ({error})") from error
-    finally:
-        source.close()
 
 
 # -- the steps -----------------------------------------------------------------------------------------------------

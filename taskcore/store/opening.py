@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from taskcore.core.errors import BadFile
-from taskcore.store import filesystem, migrations, schema
+from taskcore.store import backup, filesystem, migrations, schema
 from taskcore.store.busy import code, patiently
 from taskcore.store.shape import fault, made_here, shape
 
@@ -51,6 +51,32 @@ def uncreate(path: str) -> None:
             os.unlink(path)
 
 
+def opened(
+    path: str, *, full: bool, read_only: bool, allow_network: bool, statuses: Mapping[str, str]
+) -> sqlite3.Connection:
+    """A connection to a file of this format, made where there was none; with `read_only`, of one that is there.
+    `BadFile`, and the file untouched; `ValueError` for a status that has another phase there."""
+    connection, made, in_memory = None, False, path == ":memory:"
+    try:
+        if not in_memory:
+            look(path, read_only=read_only, allow_network=allow_network)
+            made = not read_only and create(path)
+        connection = connect(path, full=full, read_only=read_only)
+        if read_only:
+            accept(connection, path)
+        else:
+            prepare(connection, path, in_memory=in_memory, statuses=statuses)
+        return connection
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if made:
+            uncreate(path)
+        if isinstance(error, sqlite3.DatabaseError):
+            raise BadFile(path, reason(error)) from error
+        raise
+
+
 def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connection:
     """A connection as every engine has it."""
     name, uri = path, False
@@ -76,6 +102,15 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
             connection.close()
             raise
     return connection
+
+
+def copy(own: str, path: str, progress: Callable[[int, int], object] | None = None) -> None:
+    """`backup.write` for the file at the path `own`, whoever has it open."""
+    source = connect(own, full=False, read_only=True)
+    try:
+        backup.write(source, path, progress)
+    finally:
+        source.close()
 
 
 def prepare(connection: sqlite3.Connection, path: str, *, in_memory: bool, statuses: Mapping[str, str]) -> None:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from taskcore.store.columns import OPTIONS, UNSAID
+from taskcore.store.kinds import kind_of
 from taskcore.store.queries import NO_ARGUMENTS
-from taskcore.store.submit import Births, Order, kind_of
+from taskcore.store.submit import Births, Order
 from taskcore.store.transaction import Transaction
 
 GRACE: Final = 60.0

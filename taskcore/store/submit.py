@@ -3,17 +3,16 @@ all."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from taskcore.core import lifecycle
-from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound, UnknownStatus
-from taskcore.store import capacity, dependencies, hierarchy, operations, schema, serial, settle, suspension
-from taskcore.store.cache import Kind, kind_of_row
+from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound
+from taskcore.store import dependencies, hierarchy, operations, schema, serial, settle, suspension
 from taskcore.store.columns import OPTIONS, SERIAL, UNSAID
 from taskcore.store.connection import File
+from taskcore.store.kinds import kind_of
 from taskcore.store.transaction import Transaction
 
 R = TypeVar("R")
@@ -73,35 +72,6 @@ _INSERT_CLAIMED: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
         started_at, first_started_at)
     VALUES (?, ?, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
-
-
-_KIND: Final = "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE name = ? AND options = ?"
-
-
-def kind_of(tx: Transaction, name: str, options: str) -> int:
-    """The id of this name with these options; a new row the first time. `UnknownStatus`; `ValueError` for a capacity
-    that there is not."""
-    found = tx.known.kind_ids.get((name, options))
-    if found is not None:
-        capacity.refuse_the_impossible(tx, tx.known.kinds[found])
-        return found
-    row = tx.execute(_KIND, (name, options)).fetchone()
-    if row is not None:  # a job's
-        tx.known.add(kind_of_row(row))
-        return int(row[0])
-    values = json.loads(options)
-    label = values.get("failed_status")
-    if label is not None and label != lifecycle.FAILED and tx.known.statuses.get(label) != lifecycle.FAILED:
-        fitting = [own for own, phase in tx.known.statuses.items() if phase == lifecycle.FAILED]
-        raise UnknownStatus(label, fitting, "of failed")
-    attempts, lapses = values.get("max_attempts"), values["max_lapses"]
-    capacity.refuse_the_impossible(tx, Kind(0, name, attempts, lapses, values, options))
-    kind_id = tx.execute(
-        "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id",
-        (name, attempts, lapses, options),
-    ).fetchall()[0][0]
-    tx.known.add(Kind(kind_id, name, attempts, lapses, values, options))
-    return int(kind_id)
 
 
 class Births:

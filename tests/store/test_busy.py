@@ -49,18 +49,18 @@ def test_a_locked_file_is_waited_for_and_says_since_when(file, lock):
         thread = threading.Thread(target=lambda: done.append(file.write(nothing)))
         before = time.monotonic()
         thread.start()
-        while file.locked_since is None:
+        while file.patience.since is None:
             assert time.monotonic() - before < PATIENCE
-        assert file.locked_since >= before
+        assert file.patience.since >= before
         assert not done
     thread.join(PATIENCE)
     assert done == [7]
-    assert file.locked_since is None
+    assert file.patience.since is None
 
 
 def test_from_the_moment_of_a_close_on_nobody_waits_for_another_program(file, lock):
     with lock():
-        file.stop_waiting(time.monotonic() + 0.05)
+        file.patience.ends_at = time.monotonic() + 0.05
         began = time.monotonic()
         with pytest.raises(EngineClosed, match="another program has kept the file locked"):
             file.write(nothing)

@@ -68,7 +68,10 @@ class Model:
         """→ id, or what refuses it."""
         if key is not None and (name, key) in self.keys:
             there = self.keys[name, key]
-            if forever or self.tasks[there].phase not in ENDED:
+            doomed = self.tasks[there].cancel and self.tasks[there].phase not in ENDED
+            if doomed and not forever:  # the new one waits for its end
+                after = {**after, there: after.get(there, ("finished", "skip"))}
+            elif forever or self.tasks[there].phase not in ENDED:
                 return there
         for task_id in before:
             if self.tasks[task_id].phase not in PENDING:
