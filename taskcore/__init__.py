@@ -30,7 +30,7 @@ from taskcore.core.errors import (
     TaskSkipped,
     UnknownStatus,
 )
-from taskcore.core.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task
+from taskcore.core.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task, Unreadable
 
 __version__ = "0.1.0"
 
@@ -38,6 +38,6 @@ __all__ = [
     "JSON", "Abort", "Attempt", "BadFile", "Cancelled", "Claim", "Codec", "Dependency", "DependencyCycle", "Done",
     "Engine", "EngineClosed", "Finding", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "LogLine",
     "NotInTask", "Pipeline", "Retry", "Run", "Selection", "Snooze", "Step", "StepMismatch", "Task", "TaskFailed",
-    "TaskFunction", "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "constant",
-    "current", "exponential", "linear",
+    "TaskFunction", "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "Unreadable",
+    "constant", "current", "exponential", "linear",
 ]  # fmt: skip

@@ -23,6 +23,8 @@ from taskcore.store.busy import said
 from taskcore.store.connection import FORKED, READ_ONLY
 from taskcore.store.transaction import Transaction
 
+FOREVER: Final = 1e8
+"""Seconds, some years: longer times than that threads cannot wait for."""
 PATIENCE: Final = 0.1
 """Seconds beyond the time of a close in which what is about to end may still do so."""
 LOCKED: float = 1.0
@@ -192,7 +194,7 @@ class Lifetime:
         does not wait at all: what that call holds it lets go of only after the handler.
         """
         context = self._context
-        length = None if timeout is None else seconds(timeout, "timeout")
+        length = None if timeout is None else min(seconds(timeout, "timeout"), FOREVER)
         if self.process != os.getpid():
             context.closed = True
             return
@@ -226,10 +228,10 @@ class Lifetime:
         """Nobody holds the engine any more. Called by the garbage collector, in any thread and at any place of it, so
         nothing is waited for."""
         if not self._context.closed and self.process == os.getpid():
-            text = f"an engine on {self._context.path} was dropped without close()"
-            warnings.warn(text, ResourceWarning, stacklevel=2)
             self._context.refusing = True
             self._close_elsewhere(None, None)
+            text = f"an engine on {self._context.path} was dropped without close()"
+            warnings.warn(text, ResourceWarning, stacklevel=2)
 
     def _close_once(
         self, deadline: float | None, own: int | None, *, wait: bool, to_the_end: bool = False

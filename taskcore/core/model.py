@@ -17,6 +17,15 @@ class Handle:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands where a stored value cannot be read: the file was damaged, or written by a codec that is not there."""
+
+    text: str
+    """What is stored."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One task as its row was read."""
 
@@ -36,7 +45,8 @@ class Task:
     """The phase's own name, or a label of yours that belongs to the phase: set by a body (`run.status`, `Done`), a
     claim's `succeed` or the option `failed_status`, gone when the phase changes."""
     args: tuple[Any, ...]
-    """As submitted, with a `Handle` where another task's result belongs; `claim.task.args` has the values."""
+    """As submitted, with a `Handle` where another task's result belongs; `claim.task.args` has the values. One
+    `Unreadable` where they cannot be read."""
     kwargs: dict[str, Any]
     """Likewise, by keyword."""
     priority: int
@@ -60,7 +70,8 @@ class Task:
     message: str | None
     """What its body said last (`run.message`), kept after the end; default none."""
     result: Any
-    """What its body returned, or saved so far; of a job how many children ended how. `None` before."""
+    """What its body returned, or saved so far; of a job how many children ended how. `None` before; `Unreadable` where
+    it cannot be read."""
     last_error: str | None
     """Why it failed or lapsed last, was skipped or cancelled; cleared by success."""
     worker: str | None

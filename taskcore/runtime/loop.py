@@ -231,7 +231,7 @@ class Loop:
             tell(logging.ERROR, "%s: a turn failed", path, exc_info=error)
         if self._failures < ENOUGH:
             self.trouble = f"degraded: {text}"
-            return 0.5
+            return float(0.05 * 2**self._failures)
         self.error = EngineClosed(path, f"the engine stopped by itself: {text}")
         self.trouble = f"stopped: {text}"
         self._scheduler.claiming, self._stopping = False, True

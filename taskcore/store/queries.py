@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
-from taskcore.core.model import Attempt, Dependency, Handle, Task
+from taskcore.core.model import Attempt, Dependency, Handle, Task, Unreadable
 from taskcore.store import capacity
+from taskcore.store.busy import said
 from taskcore.store.columns import COLUMNS, READ, SHOWN, selected
 
 # -- finding --------------------------------------------------------------------------------------------------------
@@ -161,7 +162,9 @@ def _tagged(connection: Any, found: list[tuple[Any, ...]], wanted: str) -> list[
 def task_of(row: Row, codec: Codec) -> Task:
     """The row as a value. `args` have a `Handle` where another task's result belongs."""
     its, tags = dict(zip(READ, row[0], strict=True)), row[1]
-    args, kwargs = arguments(codec, its["args"], its["links"], Handle)
+    called = _readable(its["args"], arguments, codec, its["args"], its["links"], Handle)
+    args, kwargs = ((called,), {}) if isinstance(called, Unreadable) else called
+    result = _readable(its["result"], decoded, codec, its["result"], its["job"])
     phase, job, progress, waiting_for = its["phase"], its["job"], its["progress"], its["waiting_for"]
     if job is not None and its["finished_at"] is None:
         children, unfinished = its["children"], its["open"]
@@ -177,8 +180,16 @@ def task_of(row: Row, codec: Codec) -> Task:
         **{column: its[column] for column in SHOWN},
         parent_id=its["parent"], name=its["name"], status=its["status"], max_attempts=its["max_attempts"],
         worker=its["worker"], args=args, kwargs=kwargs, progress=progress,
-        result=decoded(codec, its["result"], job), tags=tags, hidden=bool(its["hidden"]), waiting_for=waiting_for,
+        result=result, tags=tags, hidden=bool(its["hidden"]), waiting_for=waiting_for,
     )  # fmt: skip
+
+
+def _readable(text: str, read: Callable[..., Any], *args: Any) -> Any:
+    """A stored value; where it cannot be read, what stands for it: one bad row must not hide the others."""
+    try:
+        return read(*args)
+    except Exception as error:  # a codec is the user's
+        return Unreadable(text, said(error))
 
 
 def decoded(codec: Codec, result: str | None, job: str | None) -> Any:
