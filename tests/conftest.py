@@ -1,5 +1,6 @@
 """What most tests begin with: a file of their own, a clock that stands still, and a second look at the rows."""
 
+import signal
 import sqlite3
 
 import pytest
@@ -7,6 +8,10 @@ import pytest
 from taskcore import Engine
 from taskcore.testing import InlineExecutor, ManualClock
 from tests.support.processes import Child
+from tests.support.shards import pytest_addoption, pytest_runtestloop  # noqa: F401 - hooks
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: what is started here inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STATUSES = {"good": "succeeded", "bad": "failed", "busy": "running"}
 
