@@ -10,7 +10,7 @@ from taskcore.testing import InlineExecutor, ManualClock
 from tests.support.processes import Child
 from tests.support.shards import pytest_addoption, pytest_runtestloop  # noqa: F401 - hooks
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: what is started here inherits it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STATUSES = {"good": "succeeded", "bad": "failed", "busy": "running"}

@@ -104,15 +104,17 @@ def take(context: Context, names: tuple[str, ...], n: int, lease: float | None, 
         raise ValueError(f"n is a whole number from 1 on, not {n!r}")
     length = context.lease if lease is None else lease_of(lease)
     who = context.name if worker is None else text("worker", worker)
-    found = context.write(_take, context.lanes, names, n, context.now(), length, who)
+    own = context.scheduler.presence.worker
+    found = context.write(_take, context.lanes, own, names, n, context.now(), length, who)
     return [_made(context, row, claimed) for row, claimed in found]
 
 
 def _take(
-    tx: Transaction, lanes: Lanes | None, names: tuple[str, ...], n: int, now: float, lease: float, worker: str
+    tx: Transaction, lanes: Lanes | None, own: int | None, names: tuple[str, ...], n: int, now: float, lease: float,
+    worker: str,
 ) -> list[tuple[queries.Row, claims.Claimed]]:
     if lanes is not None:
-        workers.bury(tx, lanes, now)
+        workers.bury(tx, lanes, now, own)
     due.sweep(tx, now)
     kinds = [
         (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)

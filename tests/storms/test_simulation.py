@@ -1,0 +1,43 @@
+"""Seeded stories of several engines under a virtual clock; see `simulation.py`. A seed that fails says how to play it
+again."""
+
+import collections
+import logging
+
+import pytest
+
+from tests.storms.simulation import Simulation
+
+MUST_COME = (
+    "submitted", "interleaved", "a body ran", "rerun", "cancelled", "submitted several", "an engine died",
+    "died before a statement", "died after a statement", "died inside a transaction", "failed: memory", "failed: full",
+    "failed: io", "failed: busy", "failed: interrupt", "the clock jumped", "a living engine lost its lane",
+    "a claim was reported too late", "a claim from outside succeeded", "came to the end",
+)  # fmt: skip
+"""Cases without which the stories prove little."""
+
+
+def play(folder, seeds, steps):
+    """→ how often each case came."""
+    logging.getLogger("taskcore").setLevel(logging.CRITICAL + 1)  # troubles are the point
+    seen = collections.Counter()
+    try:
+        for seed in seeds:
+            place = folder / str(seed)
+            place.mkdir()
+            seen += Simulation(seed, place).run(steps)
+    finally:
+        logging.getLogger("taskcore").setLevel(logging.NOTSET)
+    return seen
+
+
+def test_short_stories_lose_nothing_do_nothing_twice_and_come_to_their_end(tmp_path):
+    seen = play(tmp_path, range(25), 60)
+    assert not [case for case in MUST_COME if not seen[case]], f"these never came, of {dict(seen)}"
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("hundred", range(100, 110))
+def test_long_stories_do_neither(tmp_path, hundred):
+    seen = play(tmp_path, range(100 * hundred, 100 * hundred + 100), 150)
+    assert not [case for case in MUST_COME if seen[case] < 5], f"these hardly came, of {dict(seen)}"
