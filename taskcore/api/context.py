@@ -91,7 +91,7 @@ class Context:
         """Run `work(connection, …)`, which only reads. What running bodies have to show is written first."""
         if self.file.current is not None:
             self.file.current.births.flush()
-        elif self.scheduler.display:
+        elif self.scheduler.display and not self.file.held_up:
             self.scheduler.display.show()
         return self.file.read(work, *args, **kwargs)
 

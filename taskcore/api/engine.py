@@ -351,4 +351,4 @@ class Engine(Executor):
         """
         from taskcore.store.integrity import findings
 
-        return findings(self._context.read)
+        return findings(self._context.read, self._context.codec)

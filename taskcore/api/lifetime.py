@@ -19,7 +19,7 @@ from taskcore.core.health import DEGRADED, OK, STOPPED, Health
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
 from taskcore.store import capacity, operations, queries
-from taskcore.store.busy import said
+from taskcore.store.busy import KNOWN_BUG, said
 from taskcore.store.connection import FORKED, READ_ONLY
 from taskcore.store.transaction import Transaction
 
@@ -152,7 +152,7 @@ class Lifetime:
             return DEGRADED, READ_ONLY
         if context.lanes is not None and context.lanes.trouble is not None:
             return DEGRADED, context.lanes.trouble
-        return OK, ""
+        return OK, "" if context.file.in_memory else KNOWN_BUG
 
     # -- ending -----------------------------------------------------------------------------------------------------
 

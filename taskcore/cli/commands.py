@@ -75,6 +75,8 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         given = _parser().parse_args(argv)
+        if given.verb == "salvage":
+            return _salvage(given)
         refuse_another(given.file)
         engine = Engine(given.file, workers=0, codec=_Lenient())
         try:
@@ -127,6 +129,10 @@ def _parser() -> _Parser:
         verb("resume", _resume, "let them go on", filters),
     ):
         added.add_argument("--all", action="store_true", help="every task of the file")
+    backup = verb("backup", _backup, "a whole copy of the file, while it is used")
+    backup.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
+    salvaged = verb("salvage", _check, "what can be read of a damaged file, in a new one; exit code 1 if not all can")
+    salvaged.add_argument("new", metavar="NEW", help="a file that is not there yet")
     verb("check", _check, "what is wrong with the file, and what mends it; exit code 1 if something is")
     return parser
 
@@ -307,6 +313,36 @@ def _check(engine: Engine, given: argparse.Namespace) -> int:
     if not (found or given.json):
         print("nothing is wrong")
     return FOUND_SOMETHING if found else 0
+
+
+def _backup(engine: Engine, given: argparse.Namespace) -> int:
+    engine.backup(given.new)
+    if given.json:
+        return _as_json({"copied": given.new})
+    print(f"copied to {printable(given.new)}")
+    return 0
+
+
+def _salvage(given: argparse.Namespace) -> int:
+    """Without an engine: the file may be such that none can open it."""
+    from taskcore.store.salvage import salvage
+
+    saved = salvage(given.file, given.new)
+    lost = any(table.lost for table in saved)
+    if given.json:
+        _as_json([table._asdict() for table in saved])
+        return FOUND_SOMETHING if lost else 0
+    for table in saved:
+        if table.rows or table.lost:
+            print(f"{table.rows:>10}  {table.table}")
+        for what in table.lost[:20]:
+            print(f"            lost: {printable(what)}")
+        if len(table.lost) > 20:
+            print(f"            and {len(table.lost) - 20} more")
+    with contextlib.closing(Engine(given.new, workers=0, codec=_Lenient())) as engine:
+        found = len(engine.check())
+    print(f"in {printable(given.new)}" + (f"; check finds {found} things there" if found else ""))
+    return FOUND_SOMETHING if lost or found else 0
 
 
 # -- showing --------------------------------------------------------------------------------------------------------

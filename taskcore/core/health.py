@@ -17,11 +17,11 @@ class Health(str):
     state: str
     """"ok"; "degraded": it keeps trying, and nothing is lost; "stopped": it runs nothing any more."""
     reason: str
-    """Why, in words; empty for "ok"."""
+    """Why, in words. With "ok" it is empty, or something to be known all the same."""
     since: float
     """Since when, in seconds since the epoch, UTC."""
 
     def __new__(cls, state: str, reason: str, since: float) -> Health:
-        made = super().__new__(cls, f"{state}: {reason}" if reason else state)
+        made = super().__new__(cls, state if state == OK else f"{state}: {reason}")
         made.state, made.reason, made.since = state, reason, since
         return made

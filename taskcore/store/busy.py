@@ -7,7 +7,7 @@ import math
 import random
 import sqlite3
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeGuard, TypeVar
 
 from taskcore.core import clock
 from taskcore.core.errors import EngineClosed
@@ -20,7 +20,18 @@ Trouble: Final = sqlite3.Error
 """What the file says when it cannot be read or written now."""
 
 BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+UNDECODABLE: Final = "Could not decode to UTF-8"
+"""How Python's sqlite3 begins to say that a text in the file is none."""
 BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+
+
+_VERSION: Final = sqlite3.sqlite_version_info
+_MENDED: Final = _VERSION >= (3, 51, 3) or (3, 50, 7) <= _VERSION < (3, 51) or (3, 44, 6) <= _VERSION < (3, 45)
+KNOWN_BUG: Final = "" if _MENDED else (
+    f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug, mended in 3.51.3 (and 3.50.7, 3.44.6): very seldom, where "
+    "several connections write, pages may be lost; keep backups"
+)
+"""What is to be known of the SQLite at hand; see sqlite.org/wal.html."""
 
 
 def code(error: sqlite3.Error) -> int:
@@ -58,6 +69,11 @@ def said(error: BaseException) -> str:
     except Exception:
         text += "<its str() failed>"
     return text.removesuffix(": ") or type(error).__name__
+
+
+def broken(error: BaseException) -> TypeGuard[sqlite3.Error]:
+    """Whether the file itself is damaged: nothing that is tried again will mend that."""
+    return isinstance(error, sqlite3.Error) and (code(error) in BROKEN or str(error).startswith(UNDECODABLE))
 
 
 def data_version(connection: sqlite3.Connection) -> int:

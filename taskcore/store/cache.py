@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from taskcore.core.errors import BadFile
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -46,6 +48,7 @@ def kind_of_row(row: tuple[Any, ...]) -> Kind:
 
 @dataclass(eq=False, repr=False, slots=True)
 class Known:
+    path: str = ""
     version: int | None = None
     format: str = ""
     last_id: int = 0
@@ -131,6 +134,21 @@ class Known:
                 self.behaviours.pop(task, None)
 
     def learn(self, connection: sqlite3.Connection, version: int | None) -> None:
+        """Read anew what others may have changed. `BadFile` where that by which everything else is read cannot be."""
+        try:
+            self._learn(connection, version)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise BadFile(self.path, f"the file is damaged ({error})") from error
+
+    def learn_again(self, connection: sqlite3.Connection) -> None:
+        """A part of the transaction that is open was taken back. Ids that it gave are not given again: a handle of what
+        never was must be no other task's."""
+        version, last_id = self.version, self.last_id
+        self.forget(part=True)
+        self.learn(connection, version)
+        self.last_id = max(last_id, self.last_id)
+
+    def _learn(self, connection: sqlite3.Connection, version: int | None) -> None:
         row = connection.execute(
             """SELECT (SELECT value FROM taskcore_meta WHERE key = 'format'),
                       max(ifnull((SELECT max(id) FROM taskcore_task), 0),

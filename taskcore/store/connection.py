@@ -15,10 +15,11 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.store import forks, opening, schema
-from taskcore.store.busy import BROKEN, BUSY, Patience, code, data_version
+from taskcore.store.busy import BUSY, Patience, broken, code, data_version
 from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
-from taskcore.store.transaction import Transaction, begin_part, end_part
+from taskcore.store.reader import Reader
+from taskcore.store.transaction import Transaction, begin_part, disown, end_part
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +41,7 @@ class File:
         self.on_commit: Callable[[Transaction], None] = lambda _: None
         self._full = full
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
-        self.known = Known()
+        self.known = Known(path)
         self._transaction: Transaction | None = None  # of the thread that holds the lock
         self._owner: int | None = None
         self._usable = True  # False in a process that forked off
@@ -52,26 +53,20 @@ class File:
         connection = opening.opened(path, full=full, statuses=statuses, **how)
         try:
             self._polled: int | None = self._patiently(data_version, connection)
-            self._patiently(self._learn, connection, self._polled)
+            self._patiently(self.known.learn, connection, self._polled)
         except BaseException as error:
             connection.close()
             if isinstance(error, sqlite3.DatabaseError):
                 raise BadFile(self.path, opening.reason(error)) from error
             raise
         self._connection = connection
+        self._reader = Reader(path, Patience(path))
         self._birth = Transaction(connection, self.known)
         self._birth.freed = True
         """What is told of each task that `bear` stored: always the same."""
         if not (self.in_memory or self.read_only):
             self._identity = Identity(self.path)
         forks.watch(self)
-
-    def _learn(self, connection: sqlite3.Connection, version: int | None) -> None:
-        """`BadFile` where what everything else is read by cannot be read itself."""
-        try:
-            self.known.learn(connection, version)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise BadFile(self.path, f"the file is damaged ({error})") from error
 
     # -- using ------------------------------------------------------------------------------------------------------
 
@@ -97,7 +92,7 @@ class File:
                 except (sqlite3.DatabaseError, MemoryError) as error:
                     self.known.forget()
                     committing = False
-                    if isinstance(error, sqlite3.Error) and code(error) in BROKEN:
+                    if broken(error):
                         raise BadFile(self.path, opening.reason(error)) from error
                     raise
                 except BaseException:
@@ -132,7 +127,7 @@ class File:
         try:
             return execute(sql, values).rowcount
         except sqlite3.DatabaseError as error:
-            if code(error) in BROKEN:
+            if broken(error):
                 raise BadFile(self.path, opening.reason(error)) from error
             if code(error) not in BUSY:
                 raise
@@ -180,15 +175,25 @@ class File:
             raise
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `work(connection, …)`, which only reads and fetches all it reads."""
-        with self._lock:
-            connection = self._ready()
-            try:
-                return self._patiently(work, connection, *args, **kwargs)
-            except sqlite3.DatabaseError as error:
-                if code(error) in BROKEN:
-                    raise BadFile(self.path, opening.reason(error)) from error
-                raise
+        """Run `work(connection, …)`, which only reads and fetches all it reads. Where a transaction of a user's or
+        another program holds the connection up, it reads beside it what was committed last."""
+        try:
+            if self.held_up:
+                return self._reader.read(work, *args, **kwargs)
+            with self._lock:
+                return self._patiently(work, self._ready(), *args, **kwargs)
+        except sqlite3.DatabaseError as error:
+            if broken(error):
+                raise BadFile(self.path, opening.reason(error)) from error
+            raise
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the connection is in the hands of another thread for as long as a user or another program likes."""
+        if self.in_memory or self._closed or not self._usable:
+            return False
+        theirs = self._transaction is not None and self._owner != threading.get_ident()
+        return theirs or self.patience.since is not None
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
@@ -265,7 +270,7 @@ class File:
                 return False
             self._polled = version
             if self._transaction is None:
-                self._patiently(self._learn, connection, version)
+                self._patiently(self.known.learn, connection, version)
             return True
         finally:
             self._lock.release()
@@ -300,6 +305,7 @@ class File:
         return True
 
     def _close(self) -> None:
+        self._reader.close()
         if self._connection is not None and self._usable:
             self._connection.close()
             self._identity.reopened()
@@ -345,12 +351,9 @@ class File:
         here would touch the parent's file."""
         self._usable = False
         if self._transaction is not None:
-            self._transaction.execute = self._transaction.executemany = self._refuse
+            disown(self._transaction, EngineClosed(self.path, FORKED))
         self._transaction, self._owner, self._lock = None, None, threading.RLock()  # of threads that are not here
         return self._connection
-
-    def _refuse(self, *_: Any) -> Any:
-        raise EngineClosed(self.path, FORKED)
 
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
         if self.read_only:
@@ -364,7 +367,7 @@ class File:
         version = data_version(connection)
         self.known.begin()
         if version != self.known.version:
-            self._learn(connection, version)
+            self.known.learn(connection, version)
             if self.known.format != schema.FORMAT:
                 raise BadFile(self.path, f"another process brought it to format {self.known.format} meanwhile")
         return Transaction(connection, self.known)
@@ -394,7 +397,4 @@ class File:
         end_part(tx, keep, connection.in_transaction)
         if keep:
             return
-        version, last_id = self.known.version, self.known.last_id
-        self.known.forget(part=True)
-        self._learn(connection, version)
-        self.known.last_id = max(last_id, self.known.last_id)  # a handle of what never was must be no other task's
+        self.known.learn_again(connection)

@@ -7,13 +7,17 @@ full scans: nothing here is meant to be fast.
 from __future__ import annotations
 
 import functools
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from taskcore.codec.json import Codec
 from taskcore.core.errors import BadFile
 from taskcore.core.model import Finding
+from taskcore.core.text import printable
 from taskcore.store import dependencies
+from taskcore.store.busy import OF_A_ROW, Trouble, code, passing, said
 
 SHOWN: Final = 10
 """Ids that are named in a finding; of the rest, how many."""
@@ -200,7 +204,7 @@ ORPHANS: Final = {
 }
 """What may be left of a task that is not there, each with the statement that finds such tasks' ids."""
 
-RESTORE: Final = "restore a backup, or save what can be read with the sqlite3 shell's .recover"
+RESTORE: Final = "restore a backup, or save what can be read: python -m taskcore FILE salvage NEW"
 _INTEGRITY: Final = "PRAGMA integrity_check(20)"
 _FOREIGN_KEYS: Final = "SELECT \"table\", \"parent\", count(*) FROM pragma_foreign_key_check GROUP BY 1, 2"
 
@@ -253,12 +257,65 @@ LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
 """Each finds something."""
 
 
-def findings(read: Callable[[Callable[[Any], list[Found]]], list[Found]]) -> list[Finding]:
-    """What is wrong, SQLite's own findings first. Others go on between one rule and the next."""
-    found = []
-    for look in LOOKS:
+_OF_TASKS: Final = (
+    "SELECT id, args, links, result, job FROM taskcore_task WHERE id > ? ORDER BY id LIMIT 1000",
+    "cancel them if they have not ended, and delete them: nothing can make anything of them",
+)
+_STEPS: Final = "SELECT task, place, result FROM taskcore_step WHERE (task, place) > (?, ?) ORDER BY 1, 2 LIMIT 1000"
+
+
+def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
+    """Values that the codec cannot read."""
+    bad: dict[str, list[tuple[int, Any]]] = {"arguments": [], "links": [], "result": [], "step": []}
+
+    def look(what: str, task: int, decode: Callable[[str], Any], text: str | None) -> None:
         try:
-            found += [Finding(what, mend) for what, mend in read(look)]
+            if text is not None:
+                decode(text)
+        except Exception as error:  # a codec is the user's
+            bad[what].append((task, said(error)))
+
+    last = 0
+    while rows := connection.execute(_OF_TASKS[0], (last,)).fetchall():
+        for task, args, links, result, job in rows:
+            look("arguments", task, codec.decode, args)
+            look("links", task, json.loads, links)
+            look("result", task, json.loads if job else codec.decode, result)
+        last = rows[-1][0]
+    at = (0, -1)
+    while steps := connection.execute(_STEPS, at).fetchall():
+        for task, _, result in steps:
+            look("step", task, codec.decode, result)
+        at = steps[-1][:2]
+    said_of = {what: _listed(rows) for what, rows in bad.items() if rows}
+    return [(f"tasks of which the {what} cannot be read: {which}", _OF_TASKS[1]) for what, which in said_of.items()]
+
+
+def _options(connection: sqlite3.Connection) -> list[Found]:
+    """Options of kinds and of schedules that cannot be read."""
+    found = []
+    for table, column, of in (("kind", "options", "tasks"), ("schedule", "given", "the schedule")):
+        for name, text in connection.execute(f"SELECT name, {column} FROM taskcore_{table}").fetchall():
+            try:
+                if not isinstance(json.loads(text), dict):
+                    raise ValueError(f"they are {text[:60]}")
+            except (ValueError, TypeError) as error:
+                found.append((f"the options of {of} {name!r} cannot be read ({said(error)})", RESTORE))
+    return found
+
+
+def findings(read: Callable[[Callable[[Any], list[Found]]], list[Found]], codec: Codec) -> list[Finding]:
+    """What is wrong, SQLite's own findings first. Others go on between one rule and the next. Never raises for what is
+    in the file; what cannot be looked at is a finding."""
+    found: list[Found] = []
+    looks: list[Callable[[Any], list[Found]]] = [*LOOKS, _options, functools.partial(_unreadable, codec)]
+    for look in looks:
+        try:
+            found += read(look)
         except BadFile as error:  # what can still be read may be right or wrong
-            found.append(Finding(error.reason, RESTORE))
-    return list(dict.fromkeys(found))
+            found.append((error.reason, RESTORE))
+        except OF_A_ROW + (Trouble,) as error:
+            if isinstance(error, Trouble) and passing(error) and code(error) != 0:
+                raise
+            found.append((f"the file is damaged: {said(error)}", RESTORE))
+    return list(dict.fromkeys(Finding(printable(what), mend) for what, mend in found))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, filesystem, migrations, schema
-from taskcore.store.busy import code, patiently
+from taskcore.store.busy import UNDECODABLE, code, patiently
 from taskcore.store.shape import fault, made_here, shape
 
 
@@ -87,6 +88,8 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
     connection = sqlite3.connect(
         name, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
     )
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
     for pragma in (
         "PRAGMA foreign_keys = ON",
         "PRAGMA trusted_schema = OFF",
@@ -180,6 +183,8 @@ def _add_statuses(connection: sqlite3.Connection, path: str, statuses: Mapping[s
 
 def reason(error: sqlite3.Error) -> str:
     """What SQLite says of a file that cannot be used."""
+    if str(error).startswith(UNDECODABLE):
+        return "the file is damaged (a text in it is no UTF-8)"
     match code(error):
         case sqlite3.SQLITE_NOTADB:
             return "this is no SQLite file"

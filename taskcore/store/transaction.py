@@ -73,3 +73,12 @@ def end_part(tx: Transaction, keep: bool, is_open: bool) -> None:
         tx.births.forget()
     tx.fresh.clear()
     tx.opened.clear()
+
+
+def disown(tx: Transaction, error: Exception) -> None:
+    """In a process that forked off: whoever goes on with it is told."""
+
+    def refuse(*_: Any) -> Any:
+        raise error
+
+    tx.execute = tx.executemany = refuse

@@ -234,3 +234,28 @@ def test_shutdown_cancels_nothing_that_a_pool_would_have_begun(path):
         threading.Timer(0.2, go.set).start()
         engine.shutdown(cancel_futures=True)
         assert sum(not future.cancelled() for future in futures) == 5
+
+
+# -- looking meanwhile ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held_up", [in_a_transaction, in_a_transacted_step, in_a_job, behind_another_program])
+def test_who_only_looks_does_not_wait_for_a_transaction_of_another_thread_or_program(path, held_up):
+    engine, go = Engine(path, workers=2), threading.Event()
+    try:
+        done = engine.task(lambda: 5, name="done").submit()
+        assert done.result(PATIENCE) == 5
+        held_up(engine, path, go)
+        if held_up is behind_another_program:
+            threading.Thread(target=lambda: engine.task("w").options(tags=["x"]).submit(), daemon=True).start()
+            until(lambda: engine._file.patience.since is not None, "somebody waits")
+        looks = [
+            lambda: engine.tasks.counts(), lambda: done.snapshot(), lambda: list(engine.tasks), lambda: done.explain(),
+            lambda: engine.future(done.id).result(PATIENCE), lambda: len(engine.tasks.where(name="done")),
+        ]
+        for look in looks:
+            assert took(look) < 1
+        assert engine.tasks.where(name="done").counts() == {"succeeded": 1}
+    finally:
+        go.set()
+        engine.close()

@@ -1,0 +1,38 @@
+"""A second connection that only reads, for whoever must not wait for what holds the first one up."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from taskcore.store import opening
+from taskcore.store.busy import Patience
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Reader:
+    """Of one file. Opened when it is first needed; each read sees what was committed last."""
+
+    def __init__(self, path: str, patience: Patience) -> None:
+        self._path = path
+        self._patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()  # over the connection: it has one user at a time
+
+    def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(connection, …)`, which fetches all that it reads."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = opening.connect(self._path, full=False, read_only=True)
+            return self._patience(work, self._connection, *args, **kwargs)
+
+    def close(self) -> None:
+        """Let go of the file, until the next read."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,209 @@
+"""Seeded bugs: each is put into a scratch copy of the project, alone, and the tests named beside it must find it.
+
+    python -m tests.mutants             # all of them
+    python -m tests.mutants lapse give  # those with one of these words in their text
+
+Prints a line a mutant, and ends with the survivors. A bug that changes nothing anybody could see is marked with `=`, and
+is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 60
+"""Seconds in which a mutant is to be found."""
+
+
+class Mutant(NamedTuple):
+    file: str
+    old: str
+    new: str
+    tests: str
+    """Paths below `tests/`, the likeliest first."""
+    equivalent: bool = False
+
+
+def m(file: str, old: str, new: str, tests: str, equivalent: bool = False) -> Mutant:
+    return Mutant(f"taskcore/{file}.py", old, new, tests, equivalent)
+
+
+LIFE, DEPS, CLAIM = "store/test_life.py", "store/test_dependencies.py", "api/test_claim.py"
+SIM, WALKS, FAMILIES = "storms/test_simulation.py", "store/test_walks.py", "store/test_family_walks.py"
+SCHEDULER, JOBS, FUTURE, EXECUTOR = "runtime/test_scheduler.py", "api/test_jobs.py", "api/test_future.py", "api/test_executor.py"
+
+MUTANTS = [
+    # -- the table of a task's life
+    m("core/lifecycle", '(RUNNING, "lapse"): WAITING', '(RUNNING, "lapse"): FAILED', LIFE),
+    m("core/lifecycle", '(RUNNING, "lose"): FAILED', '(RUNNING, "lose"): CANCELLED', LIFE),
+    m("core/lifecycle", '(SUSPENDED, "cancel"): CANCELLED,\n', "", "store/test_life.py body/test_suspension.py"),
+    m("core/lifecycle", '"free": ("pause", "schedule", "open", "release")', '"free": ("schedule", "pause", "open", "release")', LIFE),
+    m("core/lifecycle", '"lose its worker": ("obey", "lose", "lapse")', '"lose its worker": ("lose", "obey", "lapse")', LIFE),
+    m("core/lifecycle", 'PENDING: Final = (WAITING, SCHEDULED, READY, PAUSED)', 'PENDING: Final = (WAITING, SCHEDULED, READY)', f"{DEPS} {WALKS}"),
+    # -- claims
+    m("store/claims", "ORDER BY priority DESC, ahead DESC, id", "ORDER BY ahead DESC, priority DESC, id", f"{CLAIM} {WALKS}"),
+    m("store/claims", "ORDER BY priority DESC, ahead DESC, id", "ORDER BY priority DESC, id", f"{WALKS} {CLAIM} api/test_options.py"),
+    m("store/claims", "token = token + 1, attempts", "token = token, attempts", LIFE),
+    m("store/claims", "attempts = attempts + 1, worker", "attempts = attempts, worker", LIFE),
+    m("store/claims", "first_started_at = ifnull(first_started_at, :now)", "first_started_at = :now", f"{LIFE} {CLAIM} parity"),
+    m("store/claims", "AND t.token = claim.value->>1", "", f"{LIFE} {CLAIM}"),
+    m("store/claims", "attempts = attempts - 1, worker = NULL, label = NULL,\n        phase", "worker = NULL, label = NULL,\n        phase", f"{CLAIM} {LIFE}"),
+    m("store/claims", "started_at = CASE WHEN attempts > 1 THEN started_at END,", "", f"{CLAIM} {LIFE} {WALKS}"),
+    m("store/claims", "SET greenfield = max(greenfield, ?)", "SET greenfield = ?", CLAIM),
+    m("store/claims", "tx.end([task for task, cancel_requested in held if cancel_requested])", "pass", f"{FUTURE} {CLAIM} {EXECUTOR} {LIFE}"),
+    m("store/claims", "    if blocked:\n        give_back(tx, blocked, now)\n", "", f"{DEPS} {WALKS}"),
+    m("store/claims", "if seen[place] == share < kinds[place][1]:\n            return chosen, True", "if seen[place] == share < kinds[place][1]:\n            return chosen, False", f"{SCHEDULER} api/test_limits.py api/test_options.py {CLAIM}"),
+    # -- reports
+    m("store/reports", "        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):\n            raise StaleReport\n", "        tx.execute(_succeed(rows), (now, *values))\n", f"{LIFE} {SIM}"),
+    m("store/reports", 'verb = "obey" if cancel_requested and end.result is None else end.verb', "verb = end.verb", f"{LIFE} {CLAIM} body/test_bodies.py"),
+    m("store/reports", "failures = failures + 1, result = ifnull", "result = ifnull", f"{LIFE} {WALKS}"),
+    m("store/reports", "label = NULL, failures = failures + 1, ahead = :ahead", "label = NULL, failures = failures + 1, ahead = 0", f"{LIFE} {WALKS} parity"),
+    m("store/reports", "        tx.execute(steps.TRY_AGAIN, {\"id\": end.id})\n", "", "body"),
+    m("store/reports", "lapses = lapses + 1, label", "lapses = lapses, label", LIFE),
+    m("store/reports", '_TOO_OFTEN: Final = "lapses >= ', '_TOO_OFTEN: Final = "lapses > ', LIFE),
+    m("store/reports", "    tx.end([task for (task,) in over])\n", "", f"{FUTURE} {LIFE} storms/test_crash.py"),
+    m("store/reports", "        tx.end([end.id], end)\n", "        tx.fresh.append(end.id)\n", f"{FUTURE} {EXECUTOR}"),
+    m("store/reports", "settle.released(tx, [end.id], now)\n    else", "pass\n    else", LIFE),
+    m("store/reports", "        stale = {done.id for done in batch if done.id not in held}\n", "", f"{LIFE} {SCHEDULER}"),
+    # -- what follows
+    m("store/dependencies", "WHEN u.finished_at IS NULL OR e.otherwise = 'wait' THEN 'unmet'", "WHEN u.finished_at IS NULL THEN 'unmet'", DEPS),
+    m("store/dependencies", "WHEN e.otherwise = 'drop' THEN 'dropped'", "", DEPS),
+    m("store/dependencies", "OR (e.wants = 'finished' AND u.finished_at IS NOT NULL)", "", DEPS),
+    m("store/dependencies", "        if not (doomed or tx.known.has_guards or tx.known.has_jobs):\n            return\n", "        if not doomed:\n            return\n", f"{DEPS} {WALKS} {FAMILIES}"),
+    m("store/dependencies", "AND t.cancel_requested_at IS NULL\n        GROUP BY e.task", "GROUP BY e.task", f"{DEPS} {FAMILIES} {JOBS}"),
+    m("store/dependencies", "    refuse_cycle(tx, task, upstream)\n", "", DEPS),
+    m("store/dependencies", "AND (blockers = 0 OR held = 1)", "AND blockers = 0", f"{WALKS} {LIFE} {JOBS} {FAMILIES}"),
+    m("store/settle", "                serial.ended(tx, ended, now)", "                pass", "store/test_serial.py"),
+    m("store/settle", "                suspension.ended(tx, ended, now)", "                pass", "body/test_children.py"),
+    m("store/settle", "    tx.requested.extend(task for task, _, running in rows if running)\n", "", f"{EXECUTOR} {FUTURE} api/test_processes.py body/test_bodies.py"),
+    m("store/settle", "cancel_requested_at = :now, last_error = ifnull(:reason, last_error)", "cancel_requested_at = :now", "api/test_selection.py " + FUTURE),
+    m("store/hierarchy", "    SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0)", "    SELECT count(*), 0", f"{JOBS} {FAMILIES}"),
+    m("store/hierarchy", "SET open = open - fewer.n", "SET open = open - 1", f"{JOBS} {FAMILIES} body/test_children.py"),
+    m("store/hierarchy", "if job not in tx.building]", "]", f"{JOBS}"),
+    m("store/hierarchy", "gated = 0, blockers = blockers - 1", "gated = 0", JOBS),
+    m("store/serial", "    UPDATE taskcore_task SET behind = 0, blockers = blockers - 1", "    UPDATE taskcore_task SET behind = 0, blockers = blockers", "store/test_serial.py"),
+    # -- time and workers
+    m("store/due", "AND w.lane IS NULL\"\"\"\n_PROMOTE", "\"\"\"\n_PROMOTE", f"storms/test_crash.py {CLAIM} {SCHEDULER}"),
+    m("store/due", "    if silent:\n        reports.lapse(tx, silent, now, \"its lease ran out\")\n", "", CLAIM),
+    m("store/due", "        tx.freed = True\n", "", f"{SCHEDULER} api/test_options.py"),
+    m("store/workers", "begun is None or task in begun or (once and not certain)", "begun is None or task in begun", "store/test_process_locks.py storms/test_crash.py"),
+    m("store/workers", "begun is None or task in begun or (once and not certain)", "True", "storms/test_crash.py"),
+    m("store/workers", "if worker != own and lanes.is_dead(lane)", "if lanes.is_dead(lane)", f"{SIM} store/test_process_locks.py runtime"),
+    m("store/workers", "        sign_off(tx, worker, now)\n    return", "    return", f"storms/test_crash.py {SIM}"),
+    m("runtime/presence", "            if self._seen == tx.known.version or workers.is_alive(tx, self.worker):", "            if True:", f"{SIM} store/test_process_locks.py"),
+    m("runtime/presence", "        return any(self.lanes.is_dead(lane) for _, lane in others)", "        return False", "storms/test_crash.py api/test_processes.py"),
+    m("runtime/presence", "            claims.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)", "            pass", f"{SCHEDULER} storms/test_crash.py"),
+    m("runtime/presence", "        self._renew_at = min(self._renew_at, now)", "        pass", SCHEDULER),
+    # -- the turn
+    m("runtime/scheduler", "            self._ready, self._next_due = True, 0.0\n            self.presence.somebody_came()", "            self.presence.somebody_came()", "api/test_processes.py " + SCHEDULER),
+    m("runtime/scheduler", "        if self.claiming and self.presence.sees_a_death(self.file):\n            self._next_due = 0.0\n", "", "storms/test_crash.py"),
+    m("runtime/scheduler", "        self._ready = self._ready or turn.more or", "        self._ready = self._ready or", f"{SCHEDULER} {EXECUTOR}"),
+    m("runtime/scheduler", "        if now < self._now:  # the clock was set back", "        if False:", SCHEDULER),
+    m("runtime/scheduler", "            if not replace_bad_ends(self.file, turn.works, turn.now):\n                raise\n", "            raise\n", "api/test_trouble.py"),
+    m("runtime/custody", "        if suspect is None:\n", "        if True:\n", "storms/test_crash.py"),
+    m("runtime/custody", "if limit is not None and work.began is not None and elapsed >= work.began + limit and work.win():", "if False:", "api/test_options.py runtime/test_threads.py"),
+    m("runtime/loop", "        if self._failures < ENOUGH:", "        if True:", "api/test_trouble.py"),
+    m("runtime/loop", "        if late > OVERSLEPT:", "        if False:", "runtime/test_wakeups.py"),
+    m("runtime/pools", "                        if not self._threads:\n                            self._broken(", "                        if False:\n                            self._broken(", "api/test_closing.py runtime/test_threads.py"),
+    m("runtime/pools", "            if not work.win():\n                self._deaf.discard(work.claimed.id)\n                return", "            if not work.win():\n                return", "runtime/test_threads.py api/test_options.py api/test_exit.py"),
+    # -- the file
+    m("store/identity", "        elif not os.fstat(self._log).st_nlink:\n            self.check()", "        else:\n            pass", "store/test_identity.py"),
+    m("store/identity", "            if _find(self._path) != self._database:", "            if False:", "api/test_processes.py store/test_identity.py"),
+    m("store/connection", "                    self._identity.confirm()\n                    committing = True\n", "                    committing = True\n", "store/test_identity.py"),
+    m("store/connection", "            if self.known.format != schema.FORMAT:", "            if False:", "store/test_migrations.py"),
+    m("store/connection", "                except sqlite3.IntegrityError:  # another process removed the kind\n                    committing = False\n                    known.forget()\n                    return None\n", "", "store/test_kinds.py"),
+    m("store/connection", "            tx.doomed = True\n", "", "api/test_transaction.py"),
+    m("store/submit", "    AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')", "", "store/test_migrations.py"),
+    m("store/submit", " AND ? > CAST(value AS INTEGER)", " AND ? > 0", "store api/test_submit.py api/test_processes.py"),
+    m("store/submit", "            if doomed and not ended and not order.key_forever:", "            if False:", f"api/test_trouble.py {WALKS}"),
+    m("store/submit", "            tx.building.add(task_id)  # until its block ends", "            pass", JOBS),
+    m("store/cache", "        if self.version is None or row[10] != self.kinds_removed:", "        if self.version is None:", "store/test_kinds.py"),
+    m("store/cache", "            for task in self._fresh:\n                self.behaviours.pop(task, None)\n", "            pass\n", "store/test_kinds.py"),
+    m("store/migrations", "    if not in_memory:\n        keep_copy(path, since)\n", "", "store/test_migrations.py"),
+    m("store/migrations", "        if first != kind:\n", "        if False:\n", "store/test_migrations.py"),
+    m("store/opening", "    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))", "    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))", "store/test_opening.py"),
+    m("store/opening", "    if os.path.exists(path) and os.stat(path).st_nlink > 1:", "    if False:", "store/test_opening.py"),
+    m("store/shape", "        if name not in wanted.indices and index.unique:", "        if False:", "store/test_opening.py"),
+    m("store/shape", "    for kind, name, table_name in found.hanging:", "    for kind, name, table_name in ():", "store/test_opening.py"),
+    m("store/kinds", "    WHERE id < :newest AND", "    WHERE", "store/test_kinds.py"),
+    m("store/kinds", "    AND name NOT IN (SELECT task FROM taskcore_schedule)", "", "store/test_kinds.py"),
+    m("store/process_locks", "                    self._reopen()", "                    pass", "store/test_process_locks.py"),
+    m("store/busy", "                if clock.monotonic() >= self.ends_at:", "                if False:", "store/test_busy.py"),
+    # -- bodies
+    m("store/steps", "WHERE id = ? AND phase = 'running' AND token = ?", "WHERE id = ? AND phase = 'running'", "body"),
+    m("body/runner", "        if work.timeout is not None and stage.late(work):\n            return outcome.timed_out(work, work.timeout)\n        if work.saved", "        if work.saved", "api/test_options.py body/test_bodies.py"),
+    m("body/outcome", "    if work.kind.max_attempts is not None and failures >= work.kind.max_attempts:", "    if work.kind.max_attempts is not None and failures > work.kind.max_attempts:", "api/test_options.py"),
+    m("body/outcome", "    return again(work, end) if isinstance(error, retried(work)) else failed(work, end)", "    return again(work, end)", "api/test_options.py body/test_bodies.py"),
+    m("store/suspension", "    there = sleep.until is not None and sleep.until <= now\n", "    there = False\n", "body/test_suspension.py"),
+    m("store/suspension", "        there = there or not joined\n", "", "body"),
+    m("store/suspension", "        there = there or _signalled(tx, task, sleep.signal)\n", "        pass\n", "body/test_suspension.py"),
+    m("store/suspension", "    if waits:\n        tx.execute(_JOIN", "    if False:\n        tx.execute(_JOIN", "body/test_children.py store/test_family_walks.py"),
+    # -- schedules, limits
+    m("store/schedules", "        if _fired(tx, row, due):\n            continue\n", "", "api/test_schedules.py"),
+    m("store/schedules", "    if due is None or due <= now:\n        return row\n", "    return row\n", "api/test_schedules.py"),
+    m("store/capacity", "        return all(need == 1 for need in", "        return any(need == 1 for need in", "api/test_limits.py", equivalent=True),
+    m("runtime/pruner", "        if unused:\n", "        if False:\n", "store/test_kinds.py"),
+    # -- futures, ends
+    m("api/futures", "            elif task_id in self._waiting:\n                for future in self._leave(task_id):", "            elif False:\n                for future in self._leave(task_id):", f"{FUTURE} {EXECUTOR}"),
+    m("api/futures", "        if raised:\n            self._keep_errors(raised)\n", "", f"{FUTURE} runtime/test_threads.py"),
+    m("api/lifetime", "        if context.running_body() is not None:\n            raise RuntimeError(\"run() in a body would wait for its own end\")\n", "", "api runtime body"),
+    m("api/lifetime", "        interrupts = context.file.interrupted\n", "        interrupts = False\n", "api/test_closing.py"),
+    m("api/lifetime", "            context.file.patience.ends_at = deadline\n", "            pass\n", "api/test_closing.py"),
+    m("api/lifetime", "            self._close_elsewhere(None, None)\n            text", "            text", "api/test_closing.py"),
+    m("api/lifetime", "            self._let_begin()\n", "", "api/test_closing.py"),
+    m("api/claim", "workers.bury(tx, lanes, now, own)", "workers.bury(tx, lanes, now)", SIM),
+]  # fmt: skip
+
+
+def try_out(mutant: Mutant, copy: Path) -> tuple[str, float]:
+    """→ what became of it, and after how many seconds."""
+    file = copy / mutant.file
+    text = file.read_text(encoding="utf-8")
+    if mutant.old not in text:
+        return "not there any more", 0.0
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    since, told = time.monotonic(), ""
+    tests = [f"tests/{path}" for path in mutant.tests.split()]
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *tests],
+            cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        told = "survives" if ran.returncode == 0 else "found"
+    except subprocess.TimeoutExpired:
+        told = "found (it hangs)"
+    finally:
+        file.write_text(text, encoding="utf-8")
+    return told, time.monotonic() - since
+
+
+def main(words: list[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in repr(mutant) for word in words)]
+    survivors, counted = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        keep = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=keep)
+        for number, mutant in enumerate(chosen, 1):
+            told, took = try_out(mutant, copy)
+            mark = "=" if mutant.equivalent else " "
+            print(f"{number:4d} {mark} {told:16s} {took:5.1f} s  {mutant.file}: {mutant.old.strip()[:70]!r}", flush=True)
+            counted += not mutant.equivalent
+            if not told.startswith("found") and not mutant.equivalent:
+                survivors.append(mutant)
+    print(f"{counted - len(survivors)} of {counted} found")
+    for mutant in survivors:
+        print(f"  survives: {mutant.file}\n    {mutant.old}\n    → {mutant.new}")
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
