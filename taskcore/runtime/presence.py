@@ -91,9 +91,6 @@ class Presence:
         """They were, or there is nothing to renew."""
         self._renew_at = now + self.lease / 3
 
-    def clock_set_back(self, now: float) -> None:
-        self._renew_at = min(self._renew_at, now)
-
     # -- the others -------------------------------------------------------------------------------------------------
 
     def somebody_came(self) -> None:

@@ -191,7 +191,6 @@ class Scheduler:
         works = self._collect()
         self.custody.take_back(real)
         if now < self._now:  # the clock was set back
-            self.presence.clock_set_back(now)
             self._next_due = 0.0
         self._now = now
         room, cramped = self._room(len(works))

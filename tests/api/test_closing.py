@@ -218,6 +218,23 @@ def test_where_no_thread_can_be_started_whoever_waits_is_told_and_health_says_it
     engine.close()
 
 
+def test_an_engine_whose_last_thread_was_written_off_and_that_gets_no_other_says_so(path, monkeypatch):
+    engine, go = Engine(path, workers=1), threading.Event()
+    deaf = engine.task(lambda: go.wait(LONG), name="deaf", timeout=0.2).submit()
+    until(lambda: engine._scheduler.custody.begun == 1, "it has begun")
+    with monkeypatch.context() as patch:
+        no_threads(patch, "taskcore-worker")
+        with pytest.raises(Exception, match="ran for more than"):
+            deaf.result(PATIENCE)
+        with pytest.raises(EngineClosed, match="no thread can be started"):
+            engine.task(lambda: 1, name="next").submit().result(PATIENCE)
+    crew = engine._scheduler.custody.crew
+    assert crew._deaf
+    go.set()
+    until(lambda: not crew._deaf, "a body that returned after all is not deaf any more")
+    engine.close()
+
+
 def test_an_engine_without_a_thread_to_close_in_closes_all_the_same(path, monkeypatch):
     engine = Engine(path, workers=1)
     engine.task(lambda: 1, name="t").submit().result(PATIENCE)

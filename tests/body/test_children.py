@@ -722,3 +722,19 @@ def test_a_family_whose_process_is_killed_goes_on_in_the_next(path, processes):
         second.tell("go")
     assert second.end() == ["once", "result ([1, 2, 3], 3)"]
     assert rows(path, "SELECT count(*) FROM taskcore_task") == [(4,)]
+
+
+def test_a_child_that_failed_is_done_again_after_its_parent_asked_to_come_back_later(inline):
+    stumble, seen = failing(), []
+    child = inline.task(lambda n: stumble("grown"), name="child")
+
+    @inline.task
+    def parent():
+        try:
+            return taskcore.current().gather(child, [1])
+        except ValueError as error:
+            seen.append(str(error))
+            raise taskcore.Snooze(5) from None
+
+    assert parent.submit().result() == ["grown"]
+    assert seen == ["not yet"]

@@ -668,3 +668,12 @@ def test_an_engine_whose_first_turn_could_not_be_written_is_not_known_by_a_row_t
     hand.executor.finish()
     hand.turn()
     assert future.result() == "done"
+
+
+def test_what_time_frees_is_claimed_in_the_turn_that_frees_it(hands, clock):
+    hand = hands(Parked(), workers=4)
+    hand.engine.task(lambda: None, name="f").options(delay=10).submit()
+    hand.until_quiet()
+    clock.advance(10)
+    hand.scheduler.turn()  # one, that looks for nothing else
+    assert len(hand.executor) == 1

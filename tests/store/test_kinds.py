@@ -104,6 +104,29 @@ def test_another_engine_that_remembers_a_removed_kind_submits_as_before(path, en
     assert len(ids) == len(set(ids)) == 3
 
 
+def test_another_engine_that_remembers_a_removed_kind_stores_a_transaction_of_it(path, engine):
+    with contextlib.closing(Engine(path, workers=0)) as other:
+        for name in ("a", "b", "c"):
+            other.submit(name).cancel()
+        engine.prune(0)
+        with other.transaction():
+            for name in ("a", "b"):
+                other.submit(name)
+                other.task(name).options(tags=["x"]).submit()
+        assert [t.name for t in engine.tasks] == ["a", "a", "b", "b"] and engine.check() == []
+
+
+def test_the_functions_of_what_was_rolled_back_never_go_to_a_task_of_another_process(path, engine):
+    task = engine.task("t")
+    with contextlib.suppress(RuntimeError), engine.transaction():
+        lost = task.options(backoff=lambda n: 77).submit()
+        raise RuntimeError("not this")
+    with contextlib.closing(Engine(path, workers=0)) as other:
+        assert other.submit("t").id == lost.id
+    task.submit()
+    assert engine._file.known.behaviours == {}
+
+
 def test_a_kind_that_a_schedule_has_stays(engine, raw):
     engine.every("1d", name="nightly")(lambda: None)
     engine.submit("nightly").cancel()

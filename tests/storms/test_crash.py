@@ -669,3 +669,17 @@ def test_nothing_acknowledged_is_lost_and_no_graph_is_torn_when_processes_are_ki
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_nothing_acknowledged_is_lost_in_a_long_storm(tmp_path, child, seed):
     check_a_storm(tmp_path, child, seed, seconds=60)
+
+
+def test_an_idle_engine_notices_the_death_of_a_neighbour_that_had_said_nothing_for_a_while(path, child):
+    """It has seen all that the neighbour wrote; only the lock tells that nothing more will come."""
+    with Engine(path, workers=1, lease=300) as engine:
+        again = threading.Event()
+        engine.task(lambda: again.set(), name="hold")
+        engine.task(lambda: None, name="other").submit().result(PATIENCE)
+        dying = child(holds_until_told, path, 300)
+        dying.hears("began")
+        threading.Event().wait(1.5)  # three looks at the file
+        assert not again.is_set()
+        dying.kill()
+        assert again.wait(2), "the death went unnoticed"
