@@ -235,7 +235,7 @@ class Engine(Executor):
     @property
     def health(self) -> Health:
         """"ok", "degraded: why" (it keeps trying, nothing is lost) or "stopped: why", with `state`, `reason` and
-        `since` beside it."""
+        `since` beside it. With "ok", `reason` may have something to be known: a bug of the SQLite at hand."""
         return self._lifetime.health
 
     def start(self) -> None:
@@ -259,7 +259,9 @@ class Engine(Executor):
     def close(self, timeout: float | None = None) -> None:
         """Claim nothing more, ask bodies to stop (`check()` raises in them), wait for them at most `timeout` s.
 
-        What did not end is given back, stays in the file and continues at the next start.
+        What did not end is given back, stays in the file and continues at the next start. With a `timeout` it returns
+        in that time, whatever a body, a callback, a transaction or another program holds up; in a signal handler, at
+        once where it interrupted a call of this engine.
         """
         self._lifetime.close(timeout)
 

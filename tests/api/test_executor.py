@@ -743,3 +743,11 @@ def test_a_script_that_fails_leaves_the_rest_in_the_file(path):
     assert "a bug of mine" in ran.stderr
     with contextlib.closing(Engine(path, workers=0)) as engine:
         assert engine.tasks.counts() == {"ready": 3}
+
+
+@pytest.mark.parametrize("call", ["run", "shutdown"])
+def test_what_would_wait_for_its_own_end_is_refused_in_a_body(live, call):
+    future = live.task(lambda: getattr(live, call)(), name="waits").submit()
+    with pytest.raises(RuntimeError, match=f"{call}\\(\\) in a body would wait for its own end"):
+        future.result(PATIENCE)
+    assert live.health == "ok"
