@@ -51,6 +51,9 @@ class Context:
     scheduler: Scheduler
     start: Callable[[], None]
     """Claim from now on; `EngineClosed`."""
+    submitter: Callable[[], Any]
+    """What the engine and all that can submit to it hold, and by that keep it open; `None` once nobody does. Handles
+    hold it too until their task's end is known here."""
     must_run: Callable[[], None]
     """Likewise, if it could not be done before; `EngineClosed` where it still cannot."""
 

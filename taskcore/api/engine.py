@@ -105,6 +105,7 @@ class Engine(Executor):
         shutdown.watch(self._lifetime, executor)
         # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
         weakref.finalize(self._submissions, self._lifetime.abandon).atexit = False
+        context.submitter = weakref.ref(self._submissions)
         give(context, given, {})
 
     def _connect(self, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:

@@ -41,6 +41,8 @@ class TaskFuture(Future[Any], Handle):
     _result: Any = None
     _exception: BaseException | None = None
     _text: str | None = None
+    _holds: Any = None
+    """What keeps its engine open until its end is known here."""
 
     def __init__(self, context: Context, task_id: int, origin: Scope | None = None) -> None:
         self._context = context
@@ -241,6 +243,7 @@ class TaskFuture(Future[Any], Handle):
             tell(logging.ERROR, "a callback of %r failed", self, exc_info=True)
 
     def _settle(self, text: str | None, error: BaseException | None) -> None:
+        self._holds = None
         if isinstance(error, CancelledError):
             self._state = _CANCELLED
         else:

@@ -45,6 +45,7 @@ class Register:
             if found is not None and not found._resolved and not found._lost:
                 return found
         future = TaskFuture(self._context, task_id, origin)
+        future._holds = self._context.submitter()
         self._handles[task_id] = weakref.ref(future)
         if len(self._handles) > self._tidy_at:
             self._tidy()

@@ -155,28 +155,40 @@ def test_what_another_program_locks_is_said_and_what_was_not_given_back_is_taken
 # -- nobody holds it any more --------------------------------------------------------------------------------------
 
 
+def test_results_come_though_the_engine_went_out_of_sight(path):
+    def begin():
+        engine = Engine(path, workers=2)
+        task = engine.task(lambda n: n * n, name="square")
+        return [task.submit(n) for n in range(20)]
+
+    futures = begin()
+    gc.collect()
+    with pytest.warns(ResourceWarning, match="dropped without close"):  # now nobody waits for it any more
+        assert [future.result(PATIENCE) for future in futures] == [n * n for n in range(20)]
+
+
 def test_an_engine_that_nobody_holds_is_closed_and_says_so(path):
     engine, go = Engine(path, workers=2), threading.Event()
     task = engine.task(lambda n: (go.wait(PATIENCE), n)[1], name="t")
     first, context = task.submit(1), engine._context
     go.set()
     assert first.result(PATIENCE) == 1
-    second = task.submit(2)
+    second, number = task.submit(2), first.id + 1
     del engine
     gc.collect()
     assert not context.closed, "who can submit holds the engine"
-    holders = [task]
     del task
-    with pytest.warns(ResourceWarning, match=r"tasks\.db was dropped without close\(\)"):
-        holders.clear()
     gc.collect()
+    assert not context.closed, "and who waits for a result"
+    with pytest.warns(ResourceWarning, match=r"tasks\.db was dropped without close\(\)"):
+        assert second.result(PATIENCE) == 2
     until(lambda: context.closed, "it is closed")
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("taskcore")], "its threads end")
     with Engine(path, workers=1) as again:
         again.task(lambda n: n, name="t")
         again.run(progress=False)
         assert again.tasks.counts() == {"succeeded": 2}
-        assert again.future(second.id).result(PATIENCE) == 2
+        assert again.future(number).result(PATIENCE) == 2 == second.result()
 
 
 def test_an_engine_that_was_closed_is_dropped_in_silence(path):
