@@ -127,6 +127,19 @@ def needed(tx: Transaction, task: int, now: float) -> None:
             give_way(tx, [other], now)
 
 
+_BACK: Final = """
+    SELECT q.task FROM json_each(?) AS back CROSS JOIN taskcore_queue AS q ON q.task = back.value
+    CROSS JOIN taskcore_task AS t ON t.id = q.task WHERE t.blockers > t.behind + t.gated"""
+
+
+def came_back(tx: Transaction, tasks: Collection[int], now: float) -> None:
+    """These ran or slept, and wait again. Meanwhile something that they depend on may have come into their queue anew,
+    behind them: then they go behind it, for both would wait for ever."""
+    if tx.known.has_queues and tx.known.has_edges:
+        for (task,) in tx.execute(_BACK, (json.dumps(list(tasks)),)).fetchall():
+            needed(tx, task, now)
+
+
 _LEAVING: Final = """
     SELECT json_group_array(json_array(q.serial, q.place, t.id, t.phase = 'failed'
         AND ifnull(k.options->>'serial_failure', 'clear') = 'clear'))

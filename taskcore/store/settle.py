@@ -32,6 +32,7 @@ def succeeded(tx: Transaction, batch: Sequence[Outcome], now: float) -> None:
 def released(tx: Transaction, tasks: Collection[int], now: float) -> None:
     """`moved` for tasks that wait again, after asking the release rule."""
     dependencies.release(tx, tasks, now)
+    serial.came_back(tx, tasks, now)
     moved(tx, tasks, now)
 
 

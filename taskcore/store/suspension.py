@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from taskcore.core.ends import Sleep
-from taskcore.store import dependencies
+from taskcore.store import dependencies, serial
 from taskcore.store.steps import put
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import leaving, target
@@ -57,6 +57,7 @@ def wake(tx: Transaction, tasks: Collection[int], now: float) -> list[int]:
         if tx.known.has_joins:
             tx.execute(_FORGET, (ids,))
         dependencies.release(tx, woken, now)
+        serial.came_back(tx, woken, now)
         dependencies.propagate(tx, woken, now)
     return woken
 

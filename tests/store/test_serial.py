@@ -484,3 +484,21 @@ def value_of(engine, task_id):
     return engine._context.read(
         lambda connection: connection.execute("SELECT serial FROM taskcore_task WHERE id = ?", (task_id,)).fetchall()
     )
+
+
+@pytest.mark.parametrize("back", ["release", "snooze", "fail"])
+def test_what_comes_back_goes_behind_what_it_depends_on_and_that_was_rerun_meanwhile(engine, clock, back):
+    """Else each of the two would wait for the other for ever."""
+    first = engine.submit("first")
+    second = engine.task("second").options(serial="y", after=first).submit()
+    first.cancel()
+    third = engine.task("third", max_attempts=3).options(serial="y", after={second: ("succeeded", "drop")}).submit()
+    (claim,) = engine.claim("third")
+    engine.tasks.where(id=first).rerun(downstream=True)
+    {"release": claim.release, "snooze": lambda: claim.snooze(5), "fail": lambda: claim.fail("later")}[back]()
+    clock.advance(4000)
+    for name in ("first", "second", "third"):
+        (claim,) = engine.claim("first", "second", "third")
+        assert claim.task.name == name
+        claim.succeed()
+    assert third.snapshot().phase == "succeeded" and engine.check() == []
