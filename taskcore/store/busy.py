@@ -71,8 +71,11 @@ def said(error: BaseException) -> str:
     return text.removesuffix(": ") or type(error).__name__
 
 
-def broken(error: BaseException) -> TypeGuard[sqlite3.Error]:
-    """Whether the file itself is damaged: nothing that is tried again will mend that."""
+def broken(error: BaseException) -> TypeGuard[sqlite3.Error | UnicodeDecodeError]:
+    """Whether the file itself is damaged: nothing that is tried again will mend that. Where the very message of SQLite
+    has a piece of the damage in it, Python cannot even say it."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     return isinstance(error, sqlite3.Error) and (code(error) in BROKEN or str(error).startswith(UNDECODABLE))
 
 

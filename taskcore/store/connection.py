@@ -56,7 +56,7 @@ class File:
             self._patiently(self.known.learn, connection, self._polled)
         except BaseException as error:
             connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
+            if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
                 raise BadFile(self.path, opening.reason(error)) from error
             raise
         self._connection = connection
@@ -182,7 +182,7 @@ class File:
                 return self._reader.read(work, *args, **kwargs)
             with self._lock:
                 return self._patiently(work, self._ready(), *args, **kwargs)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if broken(error):
                 raise BadFile(self.path, opening.reason(error)) from error
             raise

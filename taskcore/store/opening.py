@@ -73,7 +73,7 @@ def opened(
             connection.close()
         if made:
             uncreate(path)
-        if isinstance(error, sqlite3.DatabaseError):
+        if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
             raise BadFile(path, reason(error)) from error
         raise
 
@@ -181,9 +181,9 @@ def _add_statuses(connection: sqlite3.Connection, path: str, statuses: Mapping[s
             raise ValueError(f"status {label!r} is {row[0]} in {path}, and keeps that phase; not {phase}")
 
 
-def reason(error: sqlite3.Error) -> str:
+def reason(error: sqlite3.Error | UnicodeDecodeError) -> str:
     """What SQLite says of a file that cannot be used."""
-    if str(error).startswith(UNDECODABLE):
+    if isinstance(error, UnicodeDecodeError) or str(error).startswith(UNDECODABLE):
         return "the file is damaged (a text in it is no UTF-8)"
     match code(error):
         case sqlite3.SQLITE_NOTADB:

@@ -20,6 +20,10 @@ TABLES: Final = (
 """Those whose rows are saved, each after those that it refers to. Counts are made anew."""
 
 
+LOOKS: Final = 5000
+"""How often rows are looked for behind a place that cannot be read: ids may be damaged, too, and lead anywhere."""
+
+
 class Saved(NamedTuple):
     table: str
     rows: int
@@ -40,7 +44,7 @@ def salvage(path: str, new: str) -> list[Saved]:
     try:
         try:
             source.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise BadFile(path, f"nothing of it can be read ({said(error)})") from error
         target = opening.opened(new, full=False, read_only=False, allow_network=True, statuses={})
         try:
@@ -63,7 +67,7 @@ def _save(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> 
     wanted = [row[1] for row in target.execute(f'PRAGMA table_info("{table}")').fetchall()]
     try:
         there = {row[1] for row in source.execute(f'PRAGMA table_info("{table}")').fetchall()}
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return Saved(name, 0, (f"the table cannot be read ({said(error)})",))
     columns = [column for column in wanted if column in there]
     if not columns:
@@ -85,7 +89,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
     try:
         has_ids = True
         source.execute(f'SELECT rowid FROM "{table}" LIMIT 1').fetchall()
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         has_ids = False
     if not has_ids:
         yield from _from_both_ends(source, table, listed, lost)
@@ -95,21 +99,26 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
             last = row[0]
             yield row[1:]
         return
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         lost.append(f"rows behind {last or 0} ({said(error)})")
     highest = _highest(source, table)
-    step, at = 1, (last or 0) + 1
-    while at <= highest:  # a stride that grows while nothing can be read, and shrinks again where something can
+    step, skip, at = 1, 1, (last or 0) + 1
+    for _ in range(LOOKS):  # a stride that grows while all can be read; where nothing can, ever more is passed over
+        if at > highest:
+            return
         try:
             rows = source.execute(
                 f'SELECT rowid, {listed} FROM "{table}" WHERE rowid BETWEEN ? AND ? ORDER BY rowid', (at, at + step - 1)
             ).fetchall()
-        except sqlite3.DatabaseError:
-            at, step = at + (step if step == 1 else 0), max(1, step // 2) if step > 1 else 1
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            if step == 1:
+                at, skip = at + skip, min(2 * skip, 4096)
+            step = 1
             continue
         for row in rows:
             yield row[1:]
-        at, step = at + step, min(step * 2, 1000)
+        at, step, skip = at + step, min(step * 2, 1000), 1
+    lost.append(f"rows from {at} on were not looked at")
 
 
 def _from_both_ends(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -123,7 +132,7 @@ def _from_both_ends(source: sqlite3.Connection, table: str, listed: str, lost: l
                     seen.add(row)
                     yield row
             return
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             lost.append(f"rows from its {'beginning' if order == 'ASC' else 'end'} on ({said(error)})")
 
 
@@ -131,7 +140,7 @@ def _highest(source: sqlite3.Connection, table: str) -> int:
     try:
         found: int = source.execute(f'SELECT ifnull(max(rowid), 0) FROM "{table}"').fetchone()[0]
         return found
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return 1_000_000
 
 

@@ -331,6 +331,7 @@ def test_damage_found_later_is_a_bad_file_too_and_never_an_error_of_sqlite(path,
 AS_SOMEBODY_ELSE = """
 import os, sys
 from taskcore import BadFile, Engine
+import taskcore.codec.tagged, taskcore.store.integrity  # while the project's folder can be read
 path, user = sys.argv[1], int(sys.argv[2])
 if user:
     os.setgid(user)
