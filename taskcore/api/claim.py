@@ -151,4 +151,4 @@ def _made(context: Context, row: queries.Row, claimed: claims.Claimed) -> Claim:
     newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
     work = Work(claimed, kind, context.scheduler.repertoire.definition(claimed.id, newest))
     args, kwargs = context.stage.arguments(claimed)
-    return Claim(context, replace(queries.task_of(row, context.codec), args=args, kwargs=kwargs), work)
+    return Claim(context, replace(context.row(row), args=args, kwargs=kwargs), work)

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
-from taskcore.core.errors import EngineClosed, TaskNotFound
+from taskcore.core.errors import BadFile, EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.model import Task
 from taskcore.core.options import GREATEST, Definition
@@ -119,7 +119,14 @@ class Context:
         found = self.read(queries.rows, [task_id])
         if not found:
             raise TaskNotFound(task_id)
-        return queries.task_of(found[0], self.codec)
+        return self.row(found[0])
+
+    def row(self, row: queries.Row) -> Task:
+        """A row as a value. `BadFile` where a damaged file has in it what can be none."""
+        try:
+            return queries.task_of(row, self.codec)
+        except (TypeError, ValueError) as error:
+            raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
 
     def outcomes(self, task_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
         """What `queries.outcomes` tells of those that have ended."""

@@ -75,12 +75,12 @@ class Selection:
             ids = context.read(queries.ids, self._where)
             for start in range(0, len(ids), PAGE):
                 for row in context.read(queries.rows, ids[start : start + PAGE]):
-                    yield queries.task_of(row, context.codec)
+                    yield context.row(row)
             return
         beyond = -1
         while rows := context.read(queries.page, self._where, beyond, PAGE):
             for row in rows:
-                yield queries.task_of(row, context.codec)
+                yield context.row(row)
             beyond = rows[-1][0][0]
 
     def __len__(self) -> int:
@@ -92,13 +92,13 @@ class Selection:
     def first(self) -> Task | None:
         """The one with the lowest id."""
         rows = self._context.read(queries.page, self._where, -1, 1)
-        return queries.task_of(rows[0], self._context.codec) if rows else None
+        return self._context.row(rows[0]) if rows else None
 
     def some(self, most: int, *, newest: bool = False) -> list[Task]:
         """At most so many of them (0: all), those with the lowest ids or, the newest first, those with the highest."""
         context = self._context
         ids = context.read(queries.some_ids, self._where, most, newest)
-        tasks = [queries.task_of(row, context.codec) for row in context.read(queries.rows, ids)]
+        tasks = [context.row(row) for row in context.read(queries.rows, ids)]
         return tasks[::-1] if newest else tasks
 
     def counts(self) -> dict[str, int]:
