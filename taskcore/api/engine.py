@@ -103,14 +103,14 @@ class Engine(Executor):
         self.limits = Limits(context)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
         shutdown.watch(self._lifetime, executor)
-        # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
-        weakref.finalize(self._submissions, self._lifetime.abandon).atexit = False
-        context.submitter = weakref.ref(self._submissions)
         give(context, given, {})
 
     def _connect(self, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:
         """Make the parts that run bodies, and tell each of the others."""
         context, futures, stage = self._context, self._futures, self._context.stage
+        # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
+        weakref.finalize(self._submissions, self._lifetime.abandon).atexit = False
+        context.submitter = weakref.ref(self._submissions)
         background = getattr(executor, "background", True)
         self._scheduler = context.scheduler = scheduler = Scheduler(
             self._file, self._clock, stage, Repertoire(self._file, context.definitions),

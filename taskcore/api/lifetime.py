@@ -215,8 +215,8 @@ class Lifetime:
 
     def _close_elsewhere(self, deadline: float | None, own: int | None) -> threading.Thread | None:
         """The same in a thread of its own; in this one, and then `None`, where there is no thread to be had."""
-        arguments = {"deadline": deadline, "own": own, "wait": True, "to_the_end": True}
-        closing = threading.Thread(target=self._close_once, kwargs=arguments, name="taskcore-close", daemon=True)
+        how = {"deadline": deadline, "own": own, "wait": True, "to_the_end": True}
+        closing = threading.Thread(target=self._close_once, kwargs=how, name="taskcore-close", daemon=True)
         try:
             closing.start()
         except RuntimeError:
@@ -233,9 +233,7 @@ class Lifetime:
             text = f"an engine on {self._context.path} was dropped without close()"
             warnings.warn(text, ResourceWarning, stacklevel=2)
 
-    def _close_once(
-        self, deadline: float | None, own: int | None, *, wait: bool, to_the_end: bool = False
-    ) -> None:
+    def _close_once(self, deadline: float | None, own: int | None, *, wait: bool, to_the_end: bool = False) -> None:
         """`wait`: for another closer. Whoever closes already waits for this body or callback otherwise. `to_the_end`:
         bodies are waited for until the deadline, and then whatever holds the file, however long it takes."""
         if not self._ending.acquire(blocking=wait):
@@ -252,8 +250,7 @@ class Lifetime:
         try:
             try:
                 if not context.loop.finish(deadline, own, to_the_end):
-                    text = "%s: closed before all was given back: the next start sees to it"
-                    tell(logging.WARNING, text, context.path)
+                    tell(logging.WARNING, "%s: closed before all was given back", context.path)
             except KeyboardInterrupt:
                 context.loop.finish(monotonic(), own, False)  # bodies are not waited for any longer
                 raise

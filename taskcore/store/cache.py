@@ -122,8 +122,7 @@ class Known:
 
     def begin(self) -> None:
         """A transaction begins; the one before it was committed, or forgotten."""
-        if self._fresh:
-            self._fresh.clear()
+        self._fresh.clear()
 
     def forget(self, *, part: bool = False) -> None:
         """After a rollback, or that of a `part` of a transaction: what was learnt inside it never was. Everything is

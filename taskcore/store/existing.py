@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from taskcore.core.errors import BadFile
+from taskcore.store import opening
 
 
 def refuse_another(path: str) -> None:
@@ -17,10 +18,7 @@ def refuse_another(path: str) -> None:
     """
     if not os.path.exists(path):
         raise BadFile(path, "there is no such file")
-    if os.path.isdir(path):
-        raise BadFile(path, "this is a directory")
-    if not os.path.isfile(path):  # a pipe would be waited for
-        raise BadFile(path, "this is no ordinary file")
+    opening.look(path, read_only=True, allow_network=True)  # a pipe would be waited for
     try:
         with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
             ours = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'taskcore_meta'").fetchall()

@@ -257,10 +257,8 @@ LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
 """Each finds something."""
 
 
-_OF_TASKS: Final = (
-    "SELECT id, args, links, result, job FROM taskcore_task WHERE id > ? ORDER BY id LIMIT 1000",
-    "cancel them if they have not ended, and delete them: nothing can make anything of them",
-)
+_VALUES: Final = "SELECT id, args, links, result, job FROM taskcore_task WHERE id > ? ORDER BY id LIMIT 1000"
+_USELESS: Final = "cancel them if they have not ended, and delete them: nothing can make anything of them"
 _STEPS: Final = "SELECT task, place, result FROM taskcore_step WHERE (task, place) > (?, ?) ORDER BY 1, 2 LIMIT 1000"
 
 
@@ -276,7 +274,7 @@ def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
             bad[what].append((task, said(error)))
 
     last = 0
-    while rows := connection.execute(_OF_TASKS[0], (last,)).fetchall():
+    while rows := connection.execute(_VALUES, (last,)).fetchall():
         for task, args, links, result, job in rows:
             look("arguments", task, codec.decode, args)
             look("links", task, json.loads, links)
@@ -288,19 +286,17 @@ def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
             look("step", task, codec.decode, result)
         at = steps[-1][:2]
     said_of = {what: _listed(rows) for what, rows in bad.items() if rows}
-    return [(f"tasks of which the {what} cannot be read: {which}", _OF_TASKS[1]) for what, which in said_of.items()]
+    return [(f"tasks of which the {what} cannot be read: {which}", _USELESS) for what, which in said_of.items()]
 
 
-def _options(connection: sqlite3.Connection) -> list[Found]:
-    """Options of kinds and of schedules that cannot be read."""
+def _schedules(connection: sqlite3.Connection) -> list[Found]:
+    """Schedules of which nobody knows any more what was said. (Options of kinds are read at opening.)"""
     found = []
-    for table, column, of in (("kind", "options", "tasks"), ("schedule", "given", "the schedule")):
-        for name, text in connection.execute(f"SELECT name, {column} FROM taskcore_{table}").fetchall():
-            try:
-                if not isinstance(json.loads(text), dict):
-                    raise ValueError(f"they are {text[:60]}")
-            except (ValueError, TypeError) as error:
-                found.append((f"the options of {of} {name!r} cannot be read ({said(error)})", RESTORE))
+    for name, text in connection.execute("SELECT name, given FROM taskcore_schedule").fetchall():
+        try:
+            json.loads(text)["said"]
+        except (ValueError, TypeError, KeyError) as error:
+            found.append((f"the options of the schedule {name!r} cannot be read ({said(error)})", RESTORE))
     return found
 
 
@@ -308,7 +304,7 @@ def findings(read: Callable[[Callable[[Any], list[Found]]], list[Found]], codec:
     """What is wrong, SQLite's own findings first. Others go on between one rule and the next. Never raises for what is
     in the file; what cannot be looked at is a finding."""
     found: list[Found] = []
-    looks: list[Callable[[Any], list[Found]]] = [*LOOKS, _options, functools.partial(_unreadable, codec)]
+    looks: list[Callable[[Any], list[Found]]] = [*LOOKS, _schedules, functools.partial(_unreadable, codec)]
     for look in looks:
         try:
             found += read(look)

@@ -87,11 +87,8 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
     its other end."""
     last: int | None = None
     try:
-        has_ids = True
         source.execute(f'SELECT rowid FROM "{table}" LIMIT 1').fetchall()
     except (sqlite3.DatabaseError, UnicodeDecodeError):
-        has_ids = False
-    if not has_ids:
         yield from _from_both_ends(source, table, listed, lost)
         return
     try:
