@@ -329,9 +329,12 @@ def test_damage_found_later_is_a_bad_file_too_and_never_an_error_of_sqlite(path,
 
 
 AS_SOMEBODY_ELSE = """
-import os, sys
+import os, pathlib, sys, urllib.parse
 from taskcore import BadFile, Engine
-import taskcore.codec.tagged, taskcore.store.integrity  # while the project's folder can be read
+import taskcore.codec.tagged
+pathlib.Path("/x").as_uri()
+with Engine(":memory:", workers=0) as engine:  # what is imported late is imported while its folder can be read
+    print(len(engine.tasks), engine.check(), file=open(os.devnull, "w"))
 path, user = sys.argv[1], int(sys.argv[2])
 if user:
     os.setgid(user)
