@@ -206,21 +206,23 @@ class Lifetime:
             self._close_once(deadline, own, wait=own is None and not context.loop.here)
             return
         context.refusing = self._closing = True
-        shutdown.forget(self)  # who gave a time does not want the interpreter to wait for longer
-        if deadline is not None:
+        if deadline is not None:  # who gave a time does not want the interpreter to wait for longer, either
+            shutdown.forget(self)
             context.file.patience.ends_at = deadline
         closing = self._close_elsewhere(deadline, own)
         if closing is not None and not interrupts and deadline is not None:
             closing.join(max(0.0, deadline - monotonic()) + PATIENCE)
 
     def _close_elsewhere(self, deadline: float | None, own: int | None) -> threading.Thread | None:
-        """The same in a thread of its own; in this one, and then `None`, where there is no thread to be had."""
+        """The same in a thread of its own; in this one, and then `None`, where no thread is to be had. (But not in
+        the middle of a call of the file's: then the end of the process gives back what is held.)"""
         how = {"deadline": deadline, "own": own, "wait": True, "to_the_end": True}
         closing = threading.Thread(target=self._close_once, kwargs=how, name="taskcore-close", daemon=True)
         try:
             closing.start()
         except RuntimeError:
-            self._close_once(deadline, own, wait=False)
+            if not self._context.file.interrupted:
+                self._close_once(deadline, own, wait=False)
             return None
         return closing
 

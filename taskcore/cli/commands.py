@@ -75,8 +75,8 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         given = _parser().parse_args(argv)
-        if given.verb == "salvage":
-            return _salvage(given)
+        if given.verb == "salvage":  # no engine can open such a file, perhaps
+            return _salvage(None, given)
         refuse_another(given.file)
         engine = Engine(given.file, workers=0, codec=_Lenient())
         try:
@@ -131,7 +131,7 @@ def _parser() -> _Parser:
         added.add_argument("--all", action="store_true", help="every task of the file")
     backup = verb("backup", _backup, "a whole copy of the file, while it is used")
     backup.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
-    salvaged = verb("salvage", _check, "what can be read of a damaged file, in a new one; exit code 1 if not all can")
+    salvaged = verb("salvage", _salvage, "what can be read of a damaged file, in a new one; exit code 1 if not all can")
     salvaged.add_argument("new", metavar="NEW", help="a file that is not there yet")
     verb("check", _check, "what is wrong with the file, and what mends it; exit code 1 if something is")
     return parser
@@ -323,7 +323,7 @@ def _backup(engine: Engine, given: argparse.Namespace) -> int:
     return 0
 
 
-def _salvage(given: argparse.Namespace) -> int:
+def _salvage(_: Engine | None, given: argparse.Namespace) -> int:
     """Without an engine: the file may be such that none can open it."""
     from taskcore.store.salvage import salvage
 

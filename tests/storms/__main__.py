@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import logging
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -123,8 +124,6 @@ def signals(folder: Path, scale: float) -> Found:
     with contextlib.closing(Engine(path, workers=0)) as engine, engine.transaction() as db:
         db.execute("CREATE TABLE effect (n INTEGER)")
     found = {"stops": 0, "Ctrl-C": 0, "SIGTERM": 0, "acknowledged": 0, "lost": 0, "twice": 0}
-    import random
-
     dice = random.Random(7)
     with children() as child:
         for _ in range(max(3, round(150 * scale))):
@@ -215,7 +214,7 @@ STORMS: dict[str, Callable[[Path, float], Found]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.storms", description="Long storms, and what came of them.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(STORMS))
-    parser.add_argument("--scale", type=float, default=1.0, help="how long: 1 is an hour or so")
+    parser.add_argument("--scale", type=float, default=1.0, help="how long: 1 is half an hour or so")
     given = parser.parse_args()
     logging.getLogger("taskcore").setLevel(logging.CRITICAL + 1)
     for name in given.names or STORMS:
