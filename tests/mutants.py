@@ -72,7 +72,8 @@ MUTANTS = [
     m("store/reports", "    tx.end([task for (task,) in over])\n", "", f"store/test_claims.py {FUTURE} {LIFE} storms/test_crash.py"),
     m("store/reports", "        tx.end([end.id], end)\n", "        tx.fresh.append(end.id)\n", f"{FUTURE} {EXECUTOR}"),
     m("store/reports", "settle.released(tx, [end.id], now)\n    else", "pass\n    else", LIFE),
-    m("store/reports", "        stale = {done.id for done in batch if done.id not in held}\n", "", f"{LIFE} {SCHEDULER}"),
+    m("store/reports", "        batch = [done for done in batch if done[:2] in held]\n", "", f"{LIFE} {SCHEDULER}"),
+    m("runtime/custody", "            if self.held.get(end.id) is work:", "            if True:", SCHEDULER),
     # -- what follows
     m("store/dependencies", "WHEN u.finished_at IS NULL OR e.otherwise = 'wait' THEN 'unmet'", "WHEN u.finished_at IS NULL THEN 'unmet'", DEPS),
     m("store/dependencies", "WHEN e.otherwise = 'drop' THEN 'dropped'", "", DEPS),

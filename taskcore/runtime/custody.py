@@ -89,9 +89,10 @@ class Custody:
         self.returning, behaviours = [], self._repertoire.behaviours
         took: dict[str, list[float]] = {}
         for work, end in works:
-            self.held.pop(end.id, None)
-            if behaviours and end.verb == "succeed":
-                behaviours.pop(end.id, None)
+            if self.held.get(end.id) is work:  # else it was taken away, and is claimed here again
+                self.held.pop(end.id, None)
+                if behaviours and end.verb == "succeed":
+                    behaviours.pop(end.id, None)
             took.setdefault(work.kind.name, []).append(work.took)
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))

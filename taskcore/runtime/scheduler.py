@@ -290,10 +290,10 @@ class Scheduler:
         tx.of_a_turn, now = True, turn.now
         if turn.notes:
             notes.write(tx, turn.notes, now)
-        turn.stale = reports.succeed(tx, turn.successes, now, look_first=look_first) if turn.successes else set()
+        if turn.successes:
+            reports.succeed(tx, turn.successes, now, look_first=look_first)
         for end in turn.others:
-            if not reports.report(tx, end, now):
-                turn.stale.add(end.id)
+            reports.report(tx, end, now)
         if turn.back:
             claims.give_back(tx, [work.claim for work in turn.back], now)
         presence = self.presence

@@ -31,7 +31,6 @@ class Turn:
     others: list[Outcome] = field(default_factory=list)
     notes: list[Notes] = field(default_factory=list)
     """What running bodies have to show, those that end first."""
-    stale: set[int] = field(default_factory=set)
     ended: dict[int, Outcome | None] = field(default_factory=dict)
     """All tasks that ended in its transaction, and how their bodies did."""
     taken: Taken | None = None

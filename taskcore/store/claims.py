@@ -179,10 +179,10 @@ def _without_guarded(tx: Transaction, claimed: list[Claimed], ids: str, now: flo
 
 
 HELD: Final = """
-    SELECT t.id, t.cancel_requested_at IS NOT NULL FROM json_each(?) AS claim
+    SELECT t.id, t.token, t.cancel_requested_at IS NOT NULL FROM json_each(?) AS claim
     CROSS JOIN taskcore_task AS t ON t.id = claim.value->>0
     WHERE +t.phase = 'running' AND t.token = claim.value->>1"""
-"""Of claims (id, token), those that are held: (id, whether it was asked to cancel)."""
+"""Of claims (id, token), those that are held: (id, token, whether it was asked to cancel)."""
 _GIVE_BACK: Final = f"""
     UPDATE taskcore_task SET greenfield = NULL, attempts = attempts - 1, worker = NULL, label = NULL,
         phase = {by_row("come back unbegun", obey="cancel_requested_at IS NOT NULL")},
@@ -195,9 +195,9 @@ _GIVE_BACK: Final = f"""
 def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) -> list[int]:
     """Claims (id, token) that never began: as if they had not been. → the ids of those that were held."""
     held = tx.execute(HELD, (json.dumps(list(claims)),)).fetchall()
-    tasks = [task for task, _ in held]
+    tasks = [task for task, _, _ in held]
     tx.execute(_GIVE_BACK, (now, json.dumps(tasks)))
-    tx.end([task for task, cancel_requested in held if cancel_requested])
+    tx.end([task for task, _, cancel_requested in held if cancel_requested])
     settle.released(tx, tasks, now)
     return tasks
 

@@ -38,17 +38,19 @@ class StaleReport(Exception):
     """Some of a batch are no longer held: begin again, and look which."""
 
 
-def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first: bool = False) -> set[int]:
-    """End these as succeeded. → the ids that were no longer held.
+def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first: bool = False) -> set[tuple[int, int]]:
+    """End these as succeeded. → the claims (id, token) that were no longer held: a task that was taken from its worker
+    may have been claimed by the same one again, and both bodies return.
 
     A statement that settles many counts them but does not tell which. So this raises `StaleReport` when the count
     is short, and the caller, whose transaction is rolled back by that, comes again with `look_first`.
     """
-    stale: set[int] = set()
+    stale: set[tuple[int, int]] = set()
     if look_first:
-        held = {task for task, _ in tx.execute(HELD, (json.dumps([done[:2] for done in batch]),)).fetchall()}
-        stale = {done.id for done in batch if done.id not in held}
-        batch = [done for done in batch if done.id in held]
+        claims = [done[:2] for done in batch]
+        held = {(task, token) for task, token, _ in tx.execute(HELD, (json.dumps(claims),)).fetchall()}
+        stale = set(claims) - held
+        batch = [done for done in batch if done[:2] in held]
     for start in range(0, len(batch), _AT_A_TIME[-1]):
         part = batch[start : start + _AT_A_TIME[-1]]
         rows = next(rows for rows in _AT_A_TIME if rows >= len(part))

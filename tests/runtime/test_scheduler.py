@@ -10,6 +10,7 @@ import pytest
 import taskcore
 from taskcore import Engine, Snooze, constant
 from taskcore.runtime.pacing import AHEAD, HORIZON, MOST, Pace
+from taskcore.store import reports
 from taskcore.testing import InlineExecutor, ManualClock
 from tests.support.parked import IDLE, Parked
 
@@ -441,6 +442,25 @@ def test_one_stale_report_in_a_batch_leaves_the_others(hands, raw):
     hand.turn()
     assert phases(hand.engine) == ["succeeded", "succeeded", "running", "succeeded", "succeeded"]
     assert len(hand.scheduler.held) == 0
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["together", "the late one first"])
+def test_a_task_that_its_own_worker_lost_and_claimed_again_is_settled_by_the_newer_claim(hands, clock, late):
+    hand = hands(Parked(), workers=3)
+    runs = itertools.count(1)
+    future = hand.engine.task(lambda: next(runs), name="f").submit()
+    hand.turn()
+    hand.engine._context.write(reports.lapse, [future.id], clock.now(), "its process died")
+    hand.turn()
+    assert (future.snapshot().attempts, len(hand.executor)) == (2, 2)
+    hand.executor.finish()
+    if late:
+        hand.turn()
+        assert (future.snapshot().phase, len(hand.scheduler.held)) == ("running", 1)
+    hand.executor.finish()
+    hand.turn()
+    assert (future.result(), future.snapshot().attempts, len(hand.scheduler.held)) == (2, 2, 0)
+    assert hand.engine.health.state == "ok"
 
 
 def test_what_could_not_be_written_is_written_when_it_can_be(hands, monkeypatch):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import logging
 import os
 import random
@@ -100,6 +101,7 @@ def damaged(folder: Path, scale: float) -> Found:
 
 def works_and_counts(path, ledger):
     """In a child: runs what is there, and asks for more, until it is stopped or interrupted."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     log = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     engine = Engine(path, workers=2)
 
@@ -116,6 +118,16 @@ def works_and_counts(path, ledger):
             os.write(log, f"{work.submit(n).id} {n}\n".encode())
     with contextlib.suppress(KeyboardInterrupt):
         engine.close()
+
+
+def ends(one: Child, why: str) -> None:
+    """It ends within a minute, or shows where its threads are."""
+    try:
+        one.process.wait(60)
+    except subprocess.TimeoutExpired:
+        one.process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+        raise AssertionError(f"not ended 60 s after {why}:\n{one.errors()}") from None
 
 
 def signals(folder: Path, scale: float) -> Found:
@@ -138,7 +150,7 @@ def signals(folder: Path, scale: float) -> Found:
             found["stops"] += 1
             for one, name, number in ((first, "Ctrl-C", signal.SIGINT), (second, "SIGTERM", signal.SIGTERM)):
                 os.kill(one.process.pid, number)
-                one.process.wait(60)
+                ends(one, name)
                 found[name] += 1
     with Engine(path, workers=2) as engine:
         engine.task(lambda n: taskcore.current().transact(
@@ -217,6 +229,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how long: 1 is half an hour or so")
     given = parser.parse_args()
     logging.getLogger("taskcore").setLevel(logging.CRITICAL + 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored, for children too
     for name in given.names or STORMS:
         with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
             since = time.monotonic()

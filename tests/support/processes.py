@@ -19,7 +19,7 @@ PATIENCE = 30
 """Seconds after which a test gives up on what takes a healthy engine a few milliseconds."""
 
 IMPORTS = """
-import contextlib, json, os, random, signal, sqlite3, sys, threading, time
+import contextlib, faulthandler, json, os, random, signal, sqlite3, sys, threading, time
 import taskcore
 from taskcore import Engine
 from taskcore.testing import InlineExecutor, ManualClock
