@@ -13,6 +13,7 @@ from taskcore.core.errors import BadFile, EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.model import Task
 from taskcore.core.options import GREATEST, Definition
+from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import operations, queries
@@ -46,6 +47,7 @@ class Futures(Protocol):
 class Context:
     """One engine's. Made by `Engine`, and handed to whatever it gives out; may be used from any thread."""
 
+    callbacks: Callbacks
     futures: Futures
     loop: Loop
     scheduler: Scheduler

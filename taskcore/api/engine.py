@@ -31,6 +31,7 @@ from taskcore.core.clock import Clock, duration_of
 from taskcore.core.health import Health
 from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
+from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.pools import Guests, Threads
 from taskcore.runtime.presence import Presence
@@ -121,9 +122,8 @@ class Engine(Executor):
             from taskcore.runtime.pruner import LULL, Pruning
 
             scheduler.pruning = Pruning(self._file, self._keep, LULL if background else 0.0)
-        self._loop = context.loop = Loop(
-            scheduler, background=background, on_stop=futures.give_up, calls_back=futures.calls_back
-        )
+        self._loop = context.loop = Loop(scheduler, background=background, on_stop=futures.give_up)
+        context.callbacks = Callbacks(background)
         context.futures, context.start, context.must_run = futures, self._lifetime.go, self._lifetime.must_run
         stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
         logs.listen()

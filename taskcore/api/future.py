@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import sys
 import threading
 from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
@@ -15,7 +16,6 @@ from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import InvalidTransition
-from taskcore.core.logger import tell
 from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
@@ -24,6 +24,10 @@ from taskcore.store import operations, queries, steps
 _PENDING: Final = "PENDING"
 _FINISHED: Final = "FINISHED"
 _CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
+
+
+def _of_a_waiter(callback: object) -> bool:
+    return (getattr(callback, "__module__", None) or "").partition(".")[0] in ("asyncio", "taskcore")
 
 
 async def _given(value: Any) -> Any:
@@ -41,6 +45,7 @@ class TaskFuture(Future[Any], Handle):
     _result: Any = None
     _exception: BaseException | None = None
     _text: str | None = None
+    _done_callbacks: list[Any]
     _holds: Any = None
     """What keeps its engine open until its end is known here."""
 
@@ -112,9 +117,14 @@ class TaskFuture(Future[Any], Handle):
 
     def cancel(self, reason: str | None = None) -> bool:
         """Not running: ended as cancelled, with its unfinished children, True. Running: a request that the body sees,
-        False; of a job too, while something below it runs."""
+        False; of a job too, while something below it runs.
+
+        Asked by name only: a waiter of `asyncio` that gives up leaves the task as it is.
+        """
         if self._lost:
             return True
+        if sys._getframe(1).f_globals.get("__name__") == "asyncio.futures":  # `wrap_future` passes its own end on
+            return False
         Selection(self._context).where(id=self).cancel(reason)
         return self._state is _CANCELLED or self.snapshot().phase == lifecycle.CANCELLED
 
@@ -124,7 +134,26 @@ class TaskFuture(Future[Any], Handle):
             return _given(run.wait(self)[0]).__await__()
         import asyncio  # whoever awaits has it already; the others need not pay for it
 
-        return asyncio.wrap_future(self).__await__()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def go() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        def told(_: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop was closed meanwhile
+                loop.call_soon_threadsafe(go)
+
+        self.add_done_callback(told)
+        try:
+            yield from waiter  # if it is cancelled, by a time limit say, the task stays
+        finally:
+            with self._condition, contextlib.suppress(ValueError):
+                self._done_callbacks.remove(told)
+        if self._state is _CANCELLED:
+            raise asyncio.CancelledError(f"task #{self.id} was cancelled")
+        return self.result()
 
     def __repr__(self) -> str:
         return f"<TaskFuture #{self.id}>"
@@ -237,10 +266,17 @@ class TaskFuture(Future[Any], Handle):
                 else:
                     waiter.add_result(self)
             condition.notify_all()
-        try:
-            self._invoke_callbacks()  # type: ignore[attr-defined]
-        except BaseException:  # SystemExit in a callback is no reason for the loop to die
-            tell(logging.ERROR, "a callback of %r failed", self, exc_info=True)
+        callbacks, self._done_callbacks = self._done_callbacks, []
+        for callback in callbacks:
+            self._context.callbacks.call(self, callback, self)
+
+    def _release(self, error: Exception) -> None:
+        """Let go whoever waits, for the engine ends before the task does. That is no end of the task, so no callback of
+        a user's is called; those of asyncio are how its waiters hear of it."""
+        if "_made_condition" in self.__dict__:
+            with self._condition:
+                self._done_callbacks = [c for c in self._done_callbacks if _of_a_waiter(c)]
+        self._resolve(error=error)
 
     def _settle(self, text: str | None, error: BaseException | None) -> None:
         self._holds = None

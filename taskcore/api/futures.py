@@ -76,7 +76,7 @@ class Register:
                 return condition
             condition = threading.Condition()
             future._waiters = []
-            future._done_callbacks = []  # type: ignore[attr-defined]
+            future._done_callbacks = []
             if not future._resolved:
                 self._waiting.setdefault(future.id, []).append(future)
             future.__dict__["_made_condition"] = condition  # last: whoever has one is in the register
@@ -259,11 +259,6 @@ class Register:
             for future in self._leave(task_id):
                 future._resolve(error=error)
 
-    def calls_back(self, task_id: int) -> bool:
-        """Whether somebody is to be called at this task's end."""
-        waiting = self._waiting.get(task_id, ())  # nobody may have touched them: `failed` brings such
-        return any(future.__dict__.get("_done_callbacks") for future in waiting)
-
     def forked(self) -> None:
         """In a child: whoever held the lock is not here."""
         self._lock = threading.RLock()
@@ -282,7 +277,7 @@ class Register:
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 why = f"the engine was closed before task #{task_id} ended"
-                future._resolve(error=EngineClosed(self._context.path, why))
+                future._release(EngineClosed(self._context.path, why))
 
     def _leave(self, task_id: int) -> list[TaskFuture]:
         with self._lock:

@@ -27,6 +27,9 @@ FOREVER: Final = 1e8
 """Seconds, some years: longer times than that threads cannot wait for."""
 PATIENCE: Final = 0.1
 """Seconds beyond the time of a close in which what is about to end may still do so."""
+CALLBACKS: Final = 1.0
+"""Seconds in which callbacks of users may end that `run` and `close` find in their thread: one may wait for the very
+thread that called."""
 LOCKED: float = 1.0
 """Seconds of waiting for another program after which the engine is no longer called well."""
 
@@ -98,6 +101,7 @@ class Lifetime:
                     context.scheduler.claiming = False
             if loop.error is not None:
                 raise loop.error
+            context.callbacks.flush(CALLBACKS)
         return context.read(queries.counts, queries.where(()))
 
     def _due(self, spans: Spans | None = None) -> bool:
@@ -176,6 +180,7 @@ class Lifetime:
             return
         if context.scheduler.claiming:
             context.loop.wait(lambda: context.loop.stopped or not self._due(context.spans), None, hurry=True)
+        context.callbacks.flush(-1.0)
         self.close(None)
 
     def _let_begin(self) -> None:
@@ -260,6 +265,9 @@ class Lifetime:
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
             finally:
                 self._futures.close()
+                left = CALLBACKS if deadline is None else deadline - monotonic()
+                context.callbacks.flush(min(CALLBACKS, max(0.0, left)))
+                context.callbacks.stop()
         finally:
             context.closed = True
             shutdown.forget(self)
@@ -285,6 +293,8 @@ class Lifetime:
         if not tx.of_a_turn:  # a turn tells of its ends itself, once it has put its own affairs in order
             self._context.scheduler.committed(tx)
             self._futures.ended(tx.ended)
+            if tx.ended:
+                self._context.callbacks.settle()
 
     def forked(self) -> None:
         """In a child: this engine is the parent's."""

@@ -170,6 +170,7 @@ class Submissions:
         """A `transaction()` or a job's block has ended."""
         if scope.rolled_back:
             self.futures.rolled_back(scope)
+            self._context.callbacks.settle()
         elif self._context.workers and scope.submitted and not self._context.refusing:
             self._context.start()
         self.futures.transaction_ended()

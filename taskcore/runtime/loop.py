@@ -47,18 +47,16 @@ class Loop:
         *,
         background: bool,
         on_stop: Callable[[Exception], None],
-        calls_back: Callable[[int], bool],
     ) -> None:
         self._scheduler = scheduler
         self._on_stop = on_stop
-        self._calls_back = calls_back
         self._background = background
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # over the decision to start the thread
         self._first = [None]  # whoever pops it is the thread
         self._there = Latch()  # rung when it is
         self._turning = threading.RLock()  # held by whoever turns; a body run inside a turn may turn again
-        self._turner: int | None = None  # the thread that turns now: a callback in it that waits must turn on itself
+        self._turner: int | None = None  # the thread that turns now: a body run in it that waits must turn on itself
         self._stopping = False
         self._failure, self._failures = "", 0  # what a turn failed of last, and how often in a row
         self._sleeps_until = math.inf  # monotonic; while the loop's thread is awake, no time
@@ -167,11 +165,11 @@ class Loop:
 
         If that was all that was going on, this thread takes the turn itself and may go straight on with what it set
         free: a lone task is settled, and a chain goes on, without waking another thread. Otherwise the loop gathers a
-        batch. A callback is always the loop's: it may wait for a task that needs this thread.
+        batch.
         """
         scheduler = self._scheduler
         alone = len(scheduler.held) <= 1 and scheduler.custody.crew.ahead and self._thread is not None
-        alone = alone and not scheduler.traffic.streaming() and not self._calls_back(end.id)
+        alone = alone and not scheduler.traffic.streaming()
         if alone and self._turning.acquire(blocking=False):
             try:
                 wait = self._turn([(work, end)])

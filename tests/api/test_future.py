@@ -24,7 +24,9 @@ from taskcore import (
     TaskSkipped,
     constant,
 )
+from taskcore.runtime import callbacks
 from taskcore.testing import InlineExecutor, ManualClock
+from tests.support.processes import until
 
 PATIENCE = 10  # seconds that a healthy engine never needs
 
@@ -435,17 +437,95 @@ def test_awaiting_a_skipped_or_cancelled_task_raises_so(live):
     asyncio.run(main())
 
 
-def test_cancelling_the_asyncio_future_cancels_the_task(live):
+@pytest.mark.parametrize("wrap", [lambda future: future, asyncio.wrap_future], ids=["awaited", "wrapped"])
+@pytest.mark.parametrize("gives_up", ["in time", "cancelled"])
+def test_a_waiter_of_asyncio_that_gives_up_leaves_the_task(live, wrap, gives_up):
+    gate = Gate(live)
+
+    async def main():
+        for future in (live.submit("elsewhere"), gate.submit(3)):  # one that is ready, one that runs
+            waiter = asyncio.ensure_future(asyncio.wait_for(wrap(future), 0.02 if gives_up == "in time" else None))
+            await asyncio.sleep(0)
+            if gives_up == "cancelled":
+                waiter.cancel()
+            with pytest.raises(asyncio.CancelledError if gives_up == "cancelled" else TimeoutError):
+                await waiter
+            await asyncio.sleep(0)
+            task = future.snapshot()
+            assert (task.phase in ("ready", "running"), task.cancel_requested_at, future.done()) == (True, None, False)
+        gate.go.set()
+        assert await future == 3
+
+    asyncio.run(main())
+
+
+def test_awaiting_again_and_again_leaves_nothing_behind(live):
     async def main():
         future = live.submit("elsewhere")
-        waiter = asyncio.wrap_future(future)
-        waiter.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiter
-        await asyncio.sleep(0)
-        return future
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(future, 0.001)
+        assert future._done_callbacks == []
 
-    assert asyncio.run(main()).snapshot().phase == "cancelled"
+    asyncio.run(main())
+
+
+# -- callbacks -----------------------------------------------------------------------------------------------------
+
+
+def test_callbacks_are_called_in_order_in_a_thread_of_their_own(live):
+    calls, go = [], threading.Event()
+    gated = live.task(lambda n: go.wait(PATIENCE) and n, name="t")
+    for number in range(20):
+        gated.submit(number).add_done_callback(lambda f: calls.append((f.result(), threading.current_thread().name)))
+    go.set()
+    live.run()
+    assert sorted(number for number, _ in calls) == list(range(20))
+    assert {thread for _, thread in calls} == {"taskcore-callbacks"}
+
+
+def test_a_slow_callback_holds_up_no_task_and_is_named_in_the_log(live, caplog, monkeypatch):
+    monkeypatch.setattr(callbacks, "SLOW", 0.0)
+    go, work = threading.Event(), live.task(lambda n: n, name="t")
+
+    def slow(future):
+        assert go.wait(PATIENCE)
+
+    work.submit(0).add_done_callback(slow)
+    assert [work.submit(n).result(PATIENCE) for n in range(1, 6)] == [1, 2, 3, 4, 5]
+    go.set()
+    live.run()
+    assert "slow of <TaskFuture #1> took 0.0 s" in caplog.text
+
+
+def test_a_callback_may_wait_for_other_tasks_and_run_the_engine(live):
+    heard, work = [], live.task(lambda n: n, name="t")
+    work.submit(1).add_done_callback(lambda _: heard.append((work.submit(2).result(PATIENCE), live.run())))
+    until(lambda: heard, "heard")
+    assert heard == [(2, {"succeeded": 2})]
+
+
+def test_closing_lets_waiters_go_and_calls_nobody_back_whose_task_goes_on(path):
+    engine, called, released = Engine(path, workers=1), [], []
+    ended, waiting = engine.task(lambda: 1, name="t").submit(), engine.submit("elsewhere")
+    for future in (ended, waiting):
+        future.add_done_callback(called.append)
+
+    async def main():
+        waits = [asyncio.ensure_future(wait(waiting)) for wait in (lambda f: asyncio.wait_for(f, None),
+                                                                   asyncio.wrap_future)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(engine.close)
+        for waiter in waits:
+            with pytest.raises(EngineClosed):
+                await waiter
+            released.append(waiter)
+
+    engine.run()
+    asyncio.run(main())
+    assert (called, len(released)) == ([ended], 2)
+    with pytest.raises(EngineClosed):
+        waiting.result()
 
 
 # -- failures ------------------------------------------------------------------------------------------------------

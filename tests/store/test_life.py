@@ -400,7 +400,7 @@ def test_a_batch_of_successes_with_a_stale_one_settles_the_others_and_says_which
     with pytest.raises(reports.StaleReport):
         engine._file.write(reports.succeed, batch, 5.0)
     assert engine.tasks.counts() == {"running": 3}
-    assert engine._file.write(reports.succeed, batch, 5.0, look_first=True) == {tasks[1].id}
+    assert engine._file.write(reports.succeed, batch, 5.0, look_first=True) == {(tasks[1].id, 2)}
     assert [task.snapshot().phase for task in tasks] == ["succeeded", "running", "succeeded"]
 
 

@@ -1,0 +1,96 @@
+"""Users' callbacks, one after the other, in a thread of their own: what one of them does holds up no task."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from taskcore.core.clock import monotonic
+from taskcore.core.logger import tell
+from taskcore.runtime.wakeups import Latch
+
+SLOW: Final = 1.0
+"""Seconds from which on a callback is named in the log: those behind it wait."""
+
+MOMENT: Final = 0.05
+"""Seconds that a call which ended tasks may take longer for their callbacks, which a bare pool would have called in
+it."""
+
+
+class Callbacks:
+    """One engine's. Every method may be called from any thread; there is no thread before the first callback."""
+
+    def __init__(self, background: bool) -> None:
+        self._background = background
+        """Whether there may be a thread; otherwise whoever has something to tell calls."""
+        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._starting = threading.Lock()  # over the decision to start the thread
+        self._thread: threading.Thread | None = None
+        self._since = math.inf  # monotonic; when the callback that runs now began
+
+    def call(self, of: object, callback: Callable[..., object], *args: Any) -> None:
+        """Have this called, after all that was to be called before. `of`: whose it is, for the log. Never raises."""
+        if self._there():
+            self._queue.put((of, callback, args))
+        else:
+            _call(of, callback, args)
+
+    def flush(self, timeout: float) -> None:
+        """Return when all that was to be called until now has been, or after `timeout` s (-1: however long it takes);
+        in a callback, at once."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            done = Latch()
+            self._queue.put((None, done.open, ()))
+            done.wait(timeout)
+
+    def settle(self) -> None:
+        """Before a call of the user's returns that ended tasks: a moment for the callbacks that follow from it, unless
+        one has been at work for longer."""
+        if monotonic() - self._since < MOMENT:
+            self.flush(MOMENT)
+
+    def stop(self) -> None:
+        """Let the thread end behind its last callback."""
+        self._background = False
+        with self._starting:
+            if self._thread is not None:
+                self._queue.put(None)
+                self._thread = None
+
+    def _there(self) -> bool:
+        if self._background and self._thread is None:
+            with self._starting:
+                if self._background and self._thread is None:
+                    thread = threading.Thread(target=self._serve, name="taskcore-callbacks", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError:  # there is none to be had
+                        return False
+                    self._thread = thread
+        return self._background
+
+    def _serve(self) -> None:
+        while (item := self._queue.get()) is not None:
+            self._since = monotonic()
+            _call(*item)
+            self._since = math.inf
+            del item
+
+
+def _call(of: object, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    began = monotonic()
+    try:
+        callback(*args)
+    except BaseException:  # SystemExit in a callback is no reason for a thread of ours to end
+        tell(logging.ERROR, "callback %s of %r failed", _name(callback), of, exc_info=True)
+    took = monotonic() - began
+    if took > SLOW:
+        tell(logging.WARNING, "callback %s of %r took %.1f s: those behind it waited", _name(callback), of, took)
+
+
+def _name(callback: object) -> str:
+    return str(getattr(callback, "__qualname__", callback))
