@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
 from taskcore.core.errors import BadFile, EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
+from taskcore.core.logger import tell
 from taskcore.core.model import Task
 from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.callbacks import Callbacks
@@ -42,6 +46,10 @@ class Futures(Protocol):
     def settle(self, future: Any) -> bool: ...
     def refresh(self, future: Any) -> None: ...
     def handle(self, task_id: int) -> Any: ...
+
+
+_contexts: Final[list[weakref.ref[Context]]] = []
+"""Of all engines of this process. A list is added to, and copied, in one step for the interpreter."""
 
 
 class Context:
@@ -82,6 +90,8 @@ class Context:
         """The ids of the tasks that this engine submitted."""
         self.closed = self.refusing = False
         """Whether it has ended; whether it takes no more tasks."""
+        self._where: object = self if file.in_memory else os.path.realpath(path)
+        _contexts.append(weakref.ref(self, _contexts.remove))
 
     @property
     def statuses(self) -> Mapping[str, str]:
@@ -149,10 +159,23 @@ class Context:
         return moved
 
     def define(self, definition: Definition) -> None:
-        """This engine runs what the definition says; the newest of a name wins."""
-        self.definitions[definition.name] = definition
-        if self.scheduler.claiming:
-            self.scheduler.look_again()
+        """This engine runs what the definition says. The newest of a name in this process wins: other engines on the
+        same file that run the name, such as one that a notebook's cell made before, run it too."""
+        name, fn, before = definition.name, definition.fn, None
+        for context in [reference() for reference in tuple(_contexts)]:
+            if context is self or (context is not None and context._goes_with(self) and name in context.definitions):
+                before = context.definitions.get(name, before)
+                context.definitions[name] = definition
+                if not context.closed and context.scheduler.claiming:
+                    context.scheduler.look_again()
+        if before is not None and before.fn is not fn and not _same_place(before.fn, fn):
+            text = "%s: task %r was %s and is now %s, which runs all tasks of that name"
+            tell(logging.WARNING, text, self.path, name, _place(before.fn), _place(fn))
+
+    def _goes_with(self, other: Context) -> bool:
+        """Whether both are engines on one file. One whose bodies run in the caller's thread, as in tests, stands for a
+        process of its own."""
+        return self._where == other._where and self.loop.background and other.loop.background
 
     def running_body(self) -> int | None:
         """The id of the task whose body calls, if it is one of this engine's."""
@@ -162,3 +185,19 @@ class Context:
         """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
         if self.refusing and (self.closed or self.running_body() is None):
             raise EngineClosed(self.path, "the engine takes no more tasks")
+
+
+def _same_place(one: Any, other: Any) -> bool:
+    """Whether two functions are one that was run again, with a notebook's cell or a module."""
+    if getattr(one, "__qualname__", one) != getattr(other, "__qualname__", other):
+        return False
+    return getattr(one, "__module__", None) == getattr(other, "__module__", "") or _file(one) == _file(other)
+
+
+def _file(fn: Any) -> str | None:
+    return getattr(getattr(fn, "__code__", None), "co_filename", None)
+
+
+def _place(fn: Any) -> str:
+    line = getattr(getattr(fn, "__code__", None), "co_firstlineno", "?")
+    return f"{getattr(fn, '__qualname__', repr(fn))} ({_file(fn) or 'no file'}, line {line})"

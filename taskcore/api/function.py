@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,7 +37,9 @@ class TaskFunction(Submittable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._fn is None:
-            raise TypeError(f"{self._name!r} is run elsewhere: there is no function to call here")
+            function = bool(args) and callable(args[0])
+            way = f"; to give it one, say engine.task(name={self._name!r})" if function else ""
+            raise TypeError(f"{self._name!r} is run elsewhere: there is no function to call here{way}")
         return self._fn(*args, **kwargs)
 
     def submit(self, /, *args: Any, **kwargs: Any) -> TaskFuture:
@@ -86,11 +89,25 @@ def define(context: Context, submissions: Submissions, fn: Any, name: str | None
     if not callable(fn):
         raise TypeError(f"a task is a function, not {fn!r}")
     name = getattr(fn, "__name__", None) if name is None else name
-    if name is None:
-        raise TypeError(f"{fn!r} has no name: say which with name=")
+    if name in (None, "<lambda>"):
+        raise TypeError(f"{fn!r} has no name of its own: say which with name=")
+    if _is_method(fn):
+        raise TypeError(
+            f"{fn.__qualname__} is a method, and its object is not stored with a task: define a function outside of "
+            "the class that is given what it needs"
+        )
     function = register(context, submissions, checked_text("name", name), fn, chosen)
     give(context, {f"name:{name}": named.get("limit")}, {name: named.get("rate")})
     return function
+
+
+def _is_method(fn: Any) -> bool:
+    """Whether it is written in a class and takes its object or class."""
+    if not isinstance(fn, types.FunctionType):
+        return False
+    within = fn.__qualname__.rpartition(".")[0]
+    first = fn.__code__.co_varnames[: min(fn.__code__.co_argcount, 1)]
+    return within != "" and not within.endswith("<locals>") and first in (("self",), ("cls",))
 
 
 def _decorate(

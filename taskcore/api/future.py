@@ -132,6 +132,9 @@ class TaskFuture(Future[Any], Handle):
         run = self._waiting_body()
         if run is not None:
             return _given(run.wait(self)[0]).__await__()
+        return self._awaited()
+
+    def _awaited(self) -> Generator[Any, None, Any]:
         import asyncio  # whoever awaits has it already; the others need not pay for it
 
         loop = asyncio.get_running_loop()

@@ -50,7 +50,7 @@ class Loop:
     ) -> None:
         self._scheduler = scheduler
         self._on_stop = on_stop
-        self._background = background
+        self.background = background
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # over the decision to start the thread
         self._first = [None]  # whoever pops it is the thread
@@ -71,7 +71,7 @@ class Loop:
         return self._thread is not None
 
     def start(self) -> None:
-        if self._thread is None and self._background and not self._stopping:
+        if self._thread is None and self.background and not self._stopping:
             with self._starting:
                 if self._thread is None:
                     self._there = Latch()
@@ -275,7 +275,7 @@ class Loop:
         except Exception as error:
             return self._fail(error)
         except BaseException:  # a Ctrl-C, where bodies run in the caller's thread
-            if not self._background:
+            if not self.background:
                 self._scheduler.astray = True
                 self._scheduler.look_again()
             raise

@@ -17,6 +17,10 @@ HOUR, DAY, YEAR = 3600.0, 86_400.0, 365 * 86_400.0
 ROME = "Europe/Rome"
 
 
+def nothing():
+    return None
+
+
 def at(*when, tz=ROME, fold=0):
     """Seconds since the epoch of a wall time."""
     return datetime(*when, tzinfo=UTC if tz is None else ZoneInfo(tz), fold=fold).timestamp()
@@ -889,7 +893,7 @@ def test_a_schedule_that_is_defined_while_the_engine_idles_is_heard_of(opened, c
 def test_a_bad_value_is_refused_by_name_and_nothing_is_stored(inline, verb, options, error, match):
     when = 60 if verb == "every" else "@daily"
     with pytest.raises(error, match=match):
-        getattr(inline, verb)(when, **options)(lambda: None)
+        getattr(inline, verb)(when, **options)(nothing)
     assert list(inline.schedules) == []
     assert inline.run() == {} and inline.health == "ok"
 
