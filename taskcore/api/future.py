@@ -210,8 +210,8 @@ class TaskFuture(Future[Any], Handle):
         return False
 
     def rerun(self, downstream: bool = False) -> TaskFuture:
-        """Run again what ended, with a new handle; this one keeps its outcome. `InvalidTransition` if it has not
-        ended."""
+        """Run again what ended, with a new handle; this one keeps its outcome. Starts the engine, as a submit does.
+        `InvalidTransition` if it has not ended."""
         context, task_id = self._context, self._context.id_of(self)
         if not self._resolved and context.file.current is None:
             context.futures.settle(self)
@@ -221,6 +221,8 @@ class TaskFuture(Future[Any], Handle):
             why = "" if newer is None else f"task #{newer} has its key and has not ended"
             raise InvalidTransition(task_id, phase, "rerun", why)
         again: TaskFuture = context.futures.handle(task_id)
+        if context.workers and context.file.current is None and not context.refusing:
+            context.start()
         return again
 
     def pause(self) -> bool:

@@ -200,6 +200,7 @@ class Lifetime:
         """
         context = self._context
         length = None if timeout is None else min(seconds(timeout, "timeout"), FOREVER)
+        self.leave()
         if self.process != os.getpid():
             context.closed = True
             return
@@ -231,11 +232,18 @@ class Lifetime:
             return None
         return closing
 
+    def leave(self) -> None:
+        """Say in the file that the end has begun: a process that is killed before it has come to it costs its tasks
+        no lapse."""
+        if self.process == os.getpid():
+            self._context.scheduler.presence.leaving()
+
     def abandon(self) -> None:
         """Nobody holds the engine any more. Called by the garbage collector, in any thread and at any place of it, so
         nothing is waited for."""
         if not self._context.closed and self.process == os.getpid():
             self._context.refusing = True
+            self.leave()
             self._close_elsewhere(None, None)
             text = f"an engine on {self._context.path} was dropped without close()"
             warnings.warn(text, ResourceWarning, stacklevel=2)

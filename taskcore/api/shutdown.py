@@ -18,6 +18,7 @@ class Ending(Protocol):
 
     process: int
 
+    def leave(self) -> None: ...
     def shutdown(self, wait: bool, cancel_futures: bool) -> None: ...
     def close(self, timeout: float | None) -> None: ...
     def forked(self) -> None: ...
@@ -61,6 +62,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _end() -> None:
+    for engine in list(_engines):
+        if engine.process == os.getpid():
+            engine.leave()
     for engine in list(_engines):
         if engine.process == os.getpid():
             _leave(engine, wait=not _by_an_error())

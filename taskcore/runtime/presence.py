@@ -23,6 +23,7 @@ class Presence:
         self.worker: int | None = None
         """Its row, once it has one."""
         self.lane = 0
+        self._leaves = False
         self._others = False  # whether other engines that live were there when it was last looked
         self._renew_at = 0.0
         self._seen: int | None = _OLD  # the version of the file in which the row was there
@@ -47,6 +48,8 @@ class Presence:
         self._seen = tx.known.version
         if self.lanes is not None and crew.ahead:
             crew.mark(self.lanes.page(self.lane, self.worker))
+        if self._leaves:
+            self.leaving()
         self._others = True
 
     def rolled_back(self) -> None:
@@ -69,6 +72,12 @@ class Presence:
         if self.worker is not None:
             claims.give_back(tx, workers.claims_of(tx, self.worker), now)
             workers.sign_off(tx, self.worker, now)
+
+    def leaving(self) -> None:
+        """Its end has begun: if that is cut short, what runs here pays nothing. From any thread."""
+        self._leaves = True
+        if self.lanes is not None and self.worker is not None:
+            self.lanes.leave(self.lane, self.worker)
 
     def leave(self) -> None:
         """It has ended: give up the proof of life."""

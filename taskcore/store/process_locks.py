@@ -14,6 +14,7 @@ both cases one descriptor a side file is kept here, and never closed while one o
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import mmap
@@ -35,7 +36,8 @@ else:
 _PAGE: Final = max(131072, mmap.ALLOCATIONGRANULARITY)
 _LOCKS_AT: Final = 1 << 30  # far beyond the pages: where locks are mandatory, they must not stop a reader
 _WORD: Final = struct.Struct("=q")
-_HEAD: Final = 2  # words before the ring: the worker, and the boot of the machine in which it began
+_HEAD: Final = 3  # words before the ring: the worker, the boot of the machine in which it began, and
+_LEAVES: Final = 2  # the worker again once it leaves
 RING: Final = _PAGE // _WORD.size - _HEAD
 _FLOCK: Final = struct.Struct("hhqqi4x")  # `struct flock` of 64-bit Linux: type, whence, start, length, process
 _DESCRIPTION_LOCKS: Final = sys.platform == "linux" and sys.maxsize > 1 << 32
@@ -145,6 +147,22 @@ class Lanes:
         power cut took, while the claims are in the database."""
         words = self._words(lane)
         return len(words) > _HEAD and words[1] == _boot() != 0
+
+    def leave(self, lane: int, worker: int) -> None:
+        """This worker's process has begun to end: should it die before that is done, then not of what it ran. Takes no
+        lock, so a signal handler may call it anywhere."""
+        word, at = _WORD.pack(worker), lane * _PAGE + _LEAVES * _WORD.size
+        if sys.platform == "win32":  # pragma: no cover
+            if lane in self._marks:
+                self._marks[lane].page[_LEAVES * _WORD.size : _HEAD * _WORD.size] = word
+            return
+        with contextlib.suppress(OSError):  # no room, or closed: then the death counts
+            os.pwrite(self._descriptor, word, at)
+
+    def was_leaving(self, lane: int, worker: int) -> bool:
+        """Whether a dead worker's process had begun to end."""
+        words = self._words(lane)
+        return len(words) > _LEAVES and words[_LEAVES] == worker
 
     # -- the side file -----------------------------------------------------------------------------------------------
 

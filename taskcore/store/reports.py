@@ -104,7 +104,7 @@ def report(tx: Transaction, end: Outcome, now: float) -> bool:
             return True
         end = Outcome(end.id, end.token, verb="obey")
     if end.verb == "lapse":
-        lapse(tx, [end.id], now, end.error or "its process died")
+        lapse(tx, [end.id], now, end.error or DIED)
         return True
     if end.verb == "give back":
         return bool(claims.give_back(tx, [(end.id, end.token)], now))
@@ -137,17 +137,25 @@ _RUNNING: Final = """
     CROSS JOIN taskcore_task AS t ON t.id = silent.value WHERE +t.phase = 'running'"""
 
 
-_TOO_OFTEN: Final = "lapses >= (SELECT k.max_lapses FROM taskcore_kind AS k WHERE k.id = kind)"
+DIED: Final = "its process died"
+SPARED: Final = 100
+"""So often may a process die under a task while it ends anyway: who kills it there each time shall not do so for
+ever."""
+_TOO_OFTEN: Final = """(SELECT CASE WHEN :spared THEN k.max_lapses = 0 OR :most <= (
+        SELECT count(*) FROM taskcore_attempt AS a WHERE a.task = taskcore_task.id AND a.outcome = 'lapsed')
+    ELSE lapses >= k.max_lapses END FROM taskcore_kind AS k WHERE k.id = kind)"""
 _LAPSE: Final = f"""
-    UPDATE taskcore_task SET lapses = lapses + 1, label = NULL, greenfield = NULL, worker = NULL,
-        last_error = CASE WHEN {_TOO_OFTEN} THEN 'lost: ' || :why || ' (' || (lapses + 1) || ' times)' ELSE :why END,
+    UPDATE taskcore_task SET lapses = lapses + (NOT :spared), label = NULL, greenfield = NULL, worker = NULL,
+        last_error = CASE WHEN {_TOO_OFTEN} THEN 'lost: ' || :why || CASE WHEN :spared THEN '' ELSE
+            ' (' || (lapses + 1) || ' times' || :way || ')' END ELSE :why END,
         phase = {by_row("lose its worker", obey="cancel_requested_at IS NOT NULL", lose=_TOO_OFTEN)},
         finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR {_TOO_OFTEN} THEN :now END
     WHERE id IN (SELECT value FROM json_each(:ids)) AND {LEFT["lose its worker"]}"""
 
 
-def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None:
-    """Running tasks whose holder died or fell silent: again, or failed for good at the cap. A cancel request wins."""
+def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str, *, spared: bool = False) -> None:
+    """Running tasks whose holder died or fell silent: again, or failed for good at the cap. A cancel request wins.
+    `spared`: it costs none of the lapses that a task may have."""
     tasks = [task for (task,) in tx.execute(_RUNNING, (json.dumps(list(tasks)),)).fetchall()]
     ids = json.dumps(tasks)
     tx.execute(
@@ -156,7 +164,8 @@ def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str) -> None
            FROM json_each(:ids) AS dead CROSS JOIN taskcore_task AS t ON t.id = dead.value""",
         {"ids": ids, "now": now, "why": why},
     )
-    tx.execute(_LAPSE, {"ids": ids, "now": now, "why": why})
+    way = "; rerun() runs it again, max_lapses allows more" if why == DIED else ""
+    tx.execute(_LAPSE, {"ids": ids, "now": now, "why": why, "spared": spared, "most": SPARED, "way": way})
     over = tx.execute(
         """SELECT t.id FROM json_each(?) AS dead
            CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE t.finished_at IS NOT NULL""",

@@ -85,8 +85,9 @@ def asked(connection: sqlite3.Connection, tasks: Collection[int]) -> list[tuple[
 def bury(tx: Transaction, lanes: Lanes, now: float, own: int | None = None) -> int:
     """Take back the tasks of every engine whose process is gone, but the caller's `own`. → how many engines.
 
-    What had begun has lapsed. What was only claimed ahead is given back as if it had never been claimed. After a power
-    cut, which may take a mark and leave the claim, tasks that may run at most once count as begun all the same.
+    What had begun has lapsed, at no cost where the process was ending anyway. What was only claimed ahead is given back
+    as if it had never been claimed. After a power cut, which may take a mark and leave the claim, tasks that may run at
+    most once count as begun all the same.
     """
     lanes.hold()
     engines = tx.execute(_ALIVE).fetchall()
@@ -98,6 +99,9 @@ def bury(tx: Transaction, lanes: Lanes, now: float, own: int | None = None) -> i
         gone = set(lapsed)
         claims.give_back(tx, [(task, token) for task, token, _ in rows if task not in gone], now)
         if lapsed:
-            reports.lapse(tx, lapsed, now, "its process died")
+            if lanes.was_leaving(lane, worker):
+                reports.lapse(tx, lapsed, now, "its process ended before it did", spared=True)
+            else:
+                reports.lapse(tx, lapsed, now, reports.DIED)
         sign_off(tx, worker, now)
     return len(dead)

@@ -24,6 +24,9 @@ class OneLane:
     def since_boot(self, lane):
         return self.booted
 
+    def was_leaving(self, lane, worker):
+        return False
+
 
 @pytest.fixture
 def write(engine):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import itertools
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import taskcore
@@ -25,7 +28,7 @@ from taskcore import Engine
 from taskcore.store.salvage import salvage
 from tests.store import test_salvage
 from tests.storms import test_crash
-from tests.storms.simulation import Simulation
+from tests.storms.simulation import plays
 from tests.support.processes import Child, say, until
 from tests.support.rows import wrongs
 
@@ -66,13 +69,13 @@ def simulation(folder: Path, scale: float) -> Found:
     """Several engines under a virtual clock: deaths at statements, errors of SQLite, clocks that jump."""
     seeds, steps = max(5, round(2000 * scale)), 150
     total: Found = {}
-    for seed in range(100_000, 100_000 + seeds):
-        place = folder / str(seed)
-        place.mkdir()
-        for case, n in Simulation(seed, place).run(steps).items():
-            total[case] = total.get(case, 0) + n
-        for leftover in place.iterdir():
-            leftover.unlink()
+    starts = range(100_000, 100_000 + seeds, 100)
+    # New processes now and then, for an engine that dies in the story keeps what its process had open.
+    with ProcessPoolExecutor(max_tasks_per_child=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for seen in pool.map(plays, starts, itertools.repeat(100_000 + seeds), itertools.repeat(steps),
+                             itertools.repeat(folder)):
+            for case, n in seen.items():
+                total[case] = total.get(case, 0) + n
     keep = ("an engine died", "the clock jumped", "came to the end", "a claim was reported too late")
     return {"steps": seeds * steps, **{case: total.get(case, 0) for case in keep}}
 
