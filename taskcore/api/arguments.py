@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import sys
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from taskcore.api.future import TaskFuture
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.model import Task
-from taskcore.core.options import Options
+from taskcore.core.options import OPTIONS, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store.columns import said
 from taskcore.store.queries import NO_ARGUMENTS
@@ -22,6 +25,35 @@ Link = tuple[int, list[int]]
 
 _CONTAINERS: Final = (list, tuple, dict)
 _SCALARS: Final = frozenset((int, str, float, bool, type(None)))
+
+
+def arity(fn: Callable[..., Any] | None) -> tuple[float, float]:
+    """How many positional arguments a plain function takes at least and at most; of any other, no number is sure."""
+    if fn is None:
+        return 0, math.inf
+    if type(fn) is not types.FunctionType or hasattr(fn, "__wrapped__") or hasattr(fn, "__signature__"):
+        return 1, 0
+    code = fn.__code__
+    if code.co_kwonlyargcount > len(fn.__kwdefaults__ or ()):
+        return 1, 0
+    most = math.inf if code.co_flags & inspect.CO_VARARGS else code.co_argcount
+    return code.co_argcount - len(fn.__defaults__ or ()), most
+
+
+def must_fit(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """`TypeError` if the function cannot be called with these arguments."""
+    if fn is None:
+        return
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # one that does not tell
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        misplaced = next((word for word in kwargs if word in OPTIONS and word not in signature.parameters), None)
+        way = f"; {misplaced} is an option: say options({misplaced}=…).submit(…)" if misplaced else ""
+        raise TypeError(f"{name!r} cannot be called with these arguments: {error}{way}") from None
 
 
 def encode(
@@ -79,8 +111,6 @@ def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf
 
 def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, error: Exception) -> TypeError:
     """Find the argument that the codec refused."""
-    import inspect  # slow to import, and needed for a refusal alone
-
     args, kwargs = whole
     try:
         names = list(inspect.signature(fn).parameters) if fn is not None else []

@@ -246,7 +246,8 @@ class Engine(Executor):
     def run(self, progress: bool | None = None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status.
 
-        A progress bar is drawn when stderr is a terminal; `progress` True or False says so whatever it is.
+        A progress bar is drawn when stderr is a terminal, and what failed meanwhile is said below it; `progress` True
+        or False says so whatever it is. `pause()`, from another process too, ends it: nothing is due then.
         """
         return self._lifetime.run(progress)
 
@@ -292,6 +293,11 @@ class Engine(Executor):
         found = self._context.id_of(task_id)
         self._context.task(found)
         return self._futures.handle(found)
+
+    def on_failure(self, callback: Callable[[Task], object]) -> Callable[[], None]:
+        """Have `callback(task)` called, with the row, for each task whose failure for good this engine commits: one
+        after the other, in the thread of callbacks. → a function that ends it. Each is a WARNING in the log anyway."""
+        return self._futures.failures.listen(callback)
 
     # -- claiming from outside --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from taskcore.api.context import Context
+from taskcore.api.failures import Failures
 from taskcore.api.future import TaskFuture
 from taskcore.api.transaction import Scope
 from taskcore.core import lifecycle
@@ -27,6 +28,7 @@ class Register:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.failures = Failures(context)
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -202,6 +204,8 @@ class Register:
         if raised:
             self._keep_errors(raised)
         self._look_at(others)
+        if others:
+            self.failures.among(others)
 
     def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""

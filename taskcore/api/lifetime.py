@@ -94,6 +94,7 @@ class Lifetime:
         if context.workers:
             loop = context.loop
             try:
+                self._futures.failures.texts = {}
                 with Bar(lambda: context.read(queries.unfinished_count), progress) as bar:
                     loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
             finally:
@@ -101,6 +102,8 @@ class Lifetime:
                     context.scheduler.claiming = False
             if loop.error is not None:
                 raise loop.error
+            if bar.on:
+                self._futures.failures.show()
             context.callbacks.flush(CALLBACKS)
         return context.read(queries.counts, queries.where(()))
 

@@ -17,19 +17,19 @@ class Bar:
 
     def __init__(self, unfinished: Callable[[], int], wanted: bool | None) -> None:
         self._unfinished = unfinished
-        self._on = bool(getattr(sys.stderr, "isatty", bool)()) if wanted is None else wanted
+        self.on = bool(getattr(sys.stderr, "isatty", bool)()) if wanted is None else wanted
         self._began = self._next = monotonic()
         self._most = self._drawn = 0
         self._left = 0
 
     def __enter__(self) -> Bar:
-        if self._on:
+        if self.on:
             self._most = self._unfinished()
         return self
 
     def look(self) -> bool:
         """Draw if it is time. Always True, to stand in a condition."""
-        if self._on and monotonic() >= self._next:
+        if self.on and monotonic() >= self._next:
             self._next = monotonic() + EVERY
             self._draw()
         return True
@@ -47,7 +47,7 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._on:
+        if self.on:
             self._draw()
             sys.stderr.write("\n")
             sys.stderr.flush()

@@ -32,6 +32,15 @@ class Submittable:
         self._fn = fn
         self._options = options
         self._kind = options.kind()
+        self._least, self._most = arguments.arity(fn)
+
+    def encode(
+        self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[str, list[arguments.Link]]:
+        """(arguments as text, links) of a call. `TypeError` if it cannot be called so, or an argument not stored."""
+        if kwargs or not self._least <= len(args) <= self._most:
+            arguments.must_fit(self._name, self._fn, args, kwargs)
+        return arguments.encode(context.codec, self._name, self._fn, args, kwargs, context.id_of)
 
 
 class Submissions:
@@ -91,7 +100,7 @@ class Submissions:
         spawn = self.spawn(name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
-        text, links = arguments.encode(self._codec, name, function._fn, args, kwargs, self._context.id_of)
+        text, links = function.encode(self._context, args, kwargs)
         now, tx = self._clock.now(), self._file.current
         plain = options.plain and not options.own_behaviour  # functions among the options are kept by their order
         if plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
@@ -186,8 +195,7 @@ class Submissions:
         ids: list[Any] = spawn.children
         if new or None in ids:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
-            name, fn, now = function._name, function._fn, self._clock.now()
-            encoded = [arguments.encode(self._codec, name, fn, args, {}, context.id_of) for args in calls]
+            now, encoded = self._clock.now(), [function.encode(context, args, {}) for args in calls]
             plain = function._options.plain and not function._options.own_behaviour
             if plain and not any(links for _, links in encoded):
                 ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)

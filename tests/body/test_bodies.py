@@ -227,8 +227,9 @@ def test_success_clears_the_last_error(inline):
     assert (task.phase, task.last_error, task.failures, task.progress) == ("succeeded", None, 1, 1.0)
 
 
-def test_arguments_that_do_not_fit_fail_the_task(inline):
-    future = inline.task(lambda x: x, name="f").submit(1, 2, y=3)
+def test_arguments_that_fit_no_more_fail_the_task(inline):
+    future = inline.task(lambda x, y: x, name="f").submit(1, y=3)
+    inline.task(lambda x: x, name="f")
     inline.run()
     assert isinstance(future.exception(), TypeError)
 

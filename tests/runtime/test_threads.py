@@ -514,7 +514,7 @@ HOSTILE = {
     "recursion": recursion,
     "nothing works": raises(NothingWorks),
     "no class": raises(NoClass),
-    "wrong arguments": lambda needed: needed,
+    "wrong arguments": lambda *none: (lambda needed: needed)(*none),
     "no attempts left": raises(lambda: taskcore.Retry(0)),
     "abort": raises(lambda: taskcore.Abort("\0\ud800")),
 }

@@ -1,0 +1,66 @@
+"""What failed for good: a line in the log for each, a call of whoever asked, and what `run()` says on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Collection
+from typing import Final
+
+from taskcore.api.context import Context
+from taskcore.api.selection import Selection
+from taskcore.core import lifecycle
+from taskcore.core.errors import BadFile, EngineClosed
+from taskcore.core.logger import tell
+from taskcore.core.model import Task
+from taskcore.core.text import printable
+from taskcore.store.busy import Trouble
+
+MOST: Final = 5
+"""Different texts that are shown at the end of a run."""
+
+
+class Failures:
+    """One engine's: those that it committed itself."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._listeners: list[Callable[[Task], object]] = []
+        self.texts: dict[str, int] = {}
+        """What was said of those since somebody emptied it → how often."""
+
+    def listen(self, callback: Callable[[Task], object]) -> Callable[[], None]:
+        """`callback(task)` for each from now on. → a function that ends this."""
+        if not callable(callback):
+            raise TypeError(f"on_failure takes a function of a task, not {callback!r}")
+        self._listeners.append(callback)
+
+        def end() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return end
+
+    def among(self, ended: Collection[int]) -> None:
+        """Tell of those of these tasks, just committed, that failed. Never raises: the commit stands."""
+        try:
+            for task in Selection(self._context).where(ids=ended, phase=lifecycle.FAILED):
+                text = printable(task.last_error or "its children failed", 200)
+                said = f"{printable(task.name, 60)}: {text}"
+                self.texts[said] = self.texts.get(said, 0) + 1
+                tell(logging.WARNING, "task #%d is %s: %s", task.id, task.status, said)
+                for callback in tuple(self._listeners):
+                    self._context.callbacks.call(self, callback, task)
+        except (Trouble, BadFile, EngineClosed) as error:
+            tell(logging.WARNING, "%s: a task failed, and how cannot be read: %s", self._context.path, error)
+
+    def show(self) -> None:
+        """On stderr: how many failed since `texts` was emptied, by what was said of them."""
+        for text, n in sorted(self.texts.items(), key=lambda item: -item[1])[:MOST]:
+            sys.stderr.write(f"{n} failed: {text}\n")
+        if len(self.texts) > MOST:
+            sys.stderr.write(f"and {len(self.texts) - MOST} other texts\n")
+        sys.stderr.flush()
+
+    def __repr__(self) -> str:
+        return f"<failures of {self._context.path}>"
