@@ -20,6 +20,7 @@ sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without b
 import taskcore
 
 logging.getLogger("taskcore").setLevel(logging.ERROR)  # what fails here is meant to, and is printed below
+
 DEVICES = {"furnace": 2, "arm": 1}  # how many there are, for all who work on this file
 WORDS = {"heating": "running", "cracked": "failed"}  # this laboratory's own, each with its phase
 lab = taskcore.Engine("lab.db", limits=DEVICES, statuses=WORDS)

@@ -21,6 +21,7 @@ import taskcore
 from taskcore import Done
 
 logging.getLogger("taskcore").setLevel(logging.ERROR)  # what fails here is meant to, and is printed below
+
 STATUSES = {"processed": "succeeded", "no host": "succeeded", "no image": "failed"}  # our words, each with its phase
 engine = taskcore.Engine("transients.db", statuses=STATUSES)
 transients = engine.pipeline("transient")

@@ -27,6 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # a clone works witho
 import taskcore
 
 logging.getLogger("taskcore").setLevel(logging.ERROR)  # what fails here is meant to, and is printed below
+
 COLUMNS = ("files", "lines", "functions", "classes", "imports")
 
 arguments = argparse.ArgumentParser(description="Count what is in Python's standard library.")

@@ -25,6 +25,7 @@ sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without b
 import taskcore
 
 logging.getLogger("taskcore").setLevel(logging.ERROR)  # what fails here is meant to, and is printed below
+
 arguments = argparse.ArgumentParser(description="Process and publish two uploads.")
 arguments.add_argument("--die-after", type=int, metavar="N", help="die by SIGKILL after N entries")
 arguments.add_argument("--replace", action="store_true", help="upload the first one again, with nothing cut off")

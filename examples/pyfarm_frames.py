@@ -23,6 +23,7 @@ sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without b
 import taskcore
 
 logging.getLogger("taskcore").setLevel(logging.ERROR)  # what fails here is meant to, and is printed below
+
 FRAMES, WIDTH, HEIGHT, COLUMNS = 240, 40, 30, 20
 LIGHTS = {"studio": "-0.6 0.7 -0.4", "dusk": "-0.9 0.2 -0.4", "noon": "0.1 0.99 -0.1"}  # where it comes from
 LIGHT_OF = {30: "dusk", 60: "dusk", 90: "noon"}
@@ -125,7 +126,7 @@ with ExitStack() as agents:
 # frame 30, dusk: failed on farm-1, succeeded on farm-2
 # frame 60, dusk: failed on farm-1, succeeded on farm-2
 # frame 90, noon: failed on farm-1, failed on farm-2
-# turntable: task #1 is failed: 1 of 240 children failed
+# turntable: task #1 is failed: 1 of 240 children failed (engine.future(1).rerun() runs it again)
 # contact sheet: waiting for 1 of 1: #1 failed, and only another run can change that
 # the light is there now; frames to be rendered again: 1
 # sheet.png: 240 frames, 800 by 360 points

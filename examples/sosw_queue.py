@@ -22,6 +22,7 @@ sys.path.append(os.path.abspath(f"{__file__}/../.."))  # a clone works without b
 import taskcore
 
 logging.getLogger("taskcore").setLevel(logging.ERROR)  # what fails here is meant to, and is printed below
+
 SIZE = 64  # a picture is so many bytes wide and high
 LEASE = 0.5  # seconds of silence after which a worker counts as dead; minutes, in real life
 

@@ -147,7 +147,7 @@ def order(
         made.before = [id_of(task) for task in _several(options.before)]
     if options.key is not None:
         made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
-        made.key_forever = options.key_scope is None
+        made.key_scope = options.key_scope
     if options.parent is not None:
         made.parent = id_of(options.parent)
     made.tags = options.tags

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,8 +78,42 @@ class UnknownStatus(TaskcoreError, ValueError):
         super().__init__(f"{label!r} is no status{fits}; there are: {', '.join(map(repr, self.known))}")
 
 
+@functools.cache
+def _failed_as(error_type: str | None) -> type[TaskFailed]:
+    """A `TaskFailed` that is this builtin exception, too, if there is one that can be so. Those by which iterators end
+    mean something to whoever iterates, and are left out."""
+    builtin = getattr(builtins, error_type or "", None)
+    if not (isinstance(builtin, type) and issubclass(builtin, Exception) and builtin is not Exception):
+        return TaskFailed
+    if issubclass(builtin, (StopIteration, StopAsyncIteration)):
+        return TaskFailed
+    made = type("TaskFailed", (TaskFailed, builtin), {"__module__": TaskFailed.__module__})
+    try:
+        builtin.__new__(made)
+    except TypeError:  # `MemoryError` and exception groups cannot
+        return TaskFailed
+    return made
+
+
 class TaskFailed(TaskcoreError):
-    """The task ended in phase failed, in another process, before a restart, or by `Done` with a failed label."""
+    """The task ended in phase failed, in another process, before a restart, or by `Done` with a failed label.
+
+    Where the body raised a builtin exception, it is an instance of that class as well, so that `except ValueError`
+    means the same before and after a restart; of any other class, `error_type` is the name.
+    """
+
+    def __new__(cls, task_id: int, error_type: str | None = None, *rest: Any, **more: Any) -> TaskFailed:
+        kind = _failed_as(error_type) if cls is TaskFailed else cls
+        new: Any = kind.__bases__[-1].__new__
+        made: TaskFailed = new(kind)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = (self.error_type, self.message, self.traceback, self.attempts, self.status, self.result)
+        return TaskFailed, (self.task_id, *facts), self.__dict__
+
+    def __str__(self) -> str:
+        return BaseException.__str__(self)
 
     def __init__(
         self,
@@ -98,7 +134,8 @@ class TaskFailed(TaskcoreError):
         self.result = result
         why = ": ".join(part for part in (error_type, message) if part)
         tried = f" after {attempts} attempt{'s' * (attempts > 1)}" if attempts else ""  # a job makes none
-        super().__init__(f"task #{task_id} is {status}{tried}" + (f": {why}" if why else ""))
+        text = f"task #{task_id} is {status}{tried}" + (f": {why}" if why else "")
+        BaseException.__init__(self, f"{text} (engine.future({task_id}).rerun() runs it again)")
 
 
 class TaskSkipped(TaskcoreError):

@@ -262,8 +262,8 @@ def _key(name: str, value: Any) -> str | bool | None:
 
 
 def _key_scope(name: str, value: Any) -> str | None:
-    if value not in (None, "unfinished"):
-        raise ValueError(f'{name} is None or "unfinished", not {value!r}')
+    if value not in (None, "unfinished", "succeeded"):
+        raise ValueError(f'{name} is None, "unfinished" or "succeeded", not {value!r}')
     return None if value is None else str(value)
 
 

@@ -36,7 +36,9 @@ class Order:
     """What the options say that are columns, in the order of `columns.OPTIONS`."""
     greenfield: float | None = None
     key: str | None = None
-    key_forever: bool = True
+    key_scope: str | None = None
+    """Which task of this key stands in the way of a new one: any, one that is "unfinished", or one that has not
+    "succeeded" as well, which is then run again if it has ended."""
     after: Sequence[tuple[int, str, str]] = ()
     """(upstream id, on, otherwise), each upstream once."""
     before: Sequence[int] = ()
@@ -324,29 +326,32 @@ class Births:
         """The task that has this name and key, if it stands in the way of a new one. One that runs and was asked to
         stop does not, where the key is free once it has: the new one waits for that."""
         fresh = self._keys.get((order.name, key))
-        if fresh is not None and not order.key_forever:
+        if fresh is not None and order.key_scope is not None:
             self.flush()  # one that nothing could meet has ended already
             fresh = None
         if fresh is not None:
-            task_id, args, links, ended = (*fresh, False)
+            task_id, args, links, ended, phase = (*fresh, False, None)
         else:
             row = self._tx.execute(
-                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL, t.cancel_requested_at IS NOT NULL
+                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL, t.phase, t.cancel_requested_at IS NOT NULL
                    FROM taskcore_key AS k CROSS JOIN taskcore_task AS t ON t.id = k.task
                    WHERE k.name = ? AND k.key = ?""",
                 (order.name, key),
             ).fetchone()
             if row is None:
                 return None
-            task_id, args, links, ended, doomed = row
-            if doomed and not ended and not order.key_forever:
+            task_id, args, links, ended, phase, doomed = row
+            if doomed and not ended and order.key_scope is not None:
                 if all(upstream != task_id for upstream, _, _ in order.after):
                     order.after = [*order.after, (task_id, lifecycle.ANY_END, "skip")]
                 return None
-        if ended and not order.key_forever:
+        if ended and order.key_scope == "unfinished":
             return None
         if (args, links) != (order.args, order.links):
             raise KeyConflict(order.name, key, task_id)
+        if ended and order.key_scope == "succeeded" and phase != lifecycle.SUCCEEDED:
+            self.flush()
+            operations.rerun(self._tx, [task_id], self._now)
         return task_id
 
 

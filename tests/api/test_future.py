@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import pickle
 import threading
 import weakref
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, as_completed, wait
@@ -468,6 +469,33 @@ def test_awaiting_again_and_again_leaves_nothing_behind(live):
         assert future._done_callbacks == []
 
     asyncio.run(main())
+
+
+def test_what_failed_before_a_restart_is_caught_as_what_was_raised(tmp_path):
+    class Own(Exception):
+        pass
+
+    ways = {"builtin": ValueError("x"), "system": FileNotFoundError(2, "gone"), "own": Own("mine")}
+
+    def body(name):
+        raise ways[name]
+
+    with Engine(tmp_path / "tasks.db", workers=1) as engine:
+        for name in ways:
+            engine.task(body, name=name).submit(name)
+    with contextlib.closing(Engine(tmp_path / "tasks.db", workers=0)) as engine:
+        for task, error in zip(engine.tasks, ways.values(), strict=True):
+            with pytest.raises(TaskFailed, match=rf"engine.future\({task.id}\).rerun\(\) runs it again") as caught:
+                engine.future(task).result()
+            assert isinstance(caught.value, type(error)) == (task.name != "own")
+            assert caught.value.error_type == type(error).__qualname__
+            copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made here
+            assert (str(copy), copy.attempts, type(copy)) == (str(caught.value), 1, type(caught.value))
+
+
+def test_no_failure_ends_an_iterator_or_a_program():
+    for error in (StopIteration, SystemExit, KeyboardInterrupt, MemoryError, ExceptionGroup, Exception):
+        assert type(TaskFailed(1, error.__name__, "x")) is TaskFailed
 
 
 # -- callbacks -----------------------------------------------------------------------------------------------------

@@ -762,6 +762,54 @@ def test_a_key_of_unfinished_scope_is_free_once_its_task_has_ended(engine):
     assert engine.tasks.where(key="k").counts() == {"succeeded": 1, "ready": 1}
 
 
+ENDS_WITHOUT_SUCCESS = {
+    "failed": lambda engine, task: engine.claim("f")[0].fail("bug", retry=False),
+    "cancelled": lambda engine, task: task.cancel(),
+    "lost": lambda engine, task: (engine.claim("f", lease=1), engine._clock.advance(2), engine.claim("g")),
+}
+
+
+@pytest.mark.parametrize("way", ENDS_WITHOUT_SUCCESS)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_key_of_succeeded_scope_runs_again_what_did_not_succeed_and_nothing_else(engine, way, inside):
+    task = engine.task("f", max_lapses=0).options(key="k", key_scope="succeeded")
+    first = task.submit({"a": 1, "b": 2})
+    assert task.submit({"a": 1, "b": 2}).id == first.id
+    ENDS_WITHOUT_SUCCESS[way](engine, first)
+    first.exception(0) if way != "cancelled" else first.cancelled()
+    with engine.transaction() if inside else contextlib.nullcontext():
+        again = task.submit({"b": 2, "a": 1})
+        assert task.submit({"a": 1, "b": 2}).id == again.id == first.id
+    assert (again.snapshot().phase, first.done(), again.done()) == ("ready", True, False)
+    engine.claim("f")[0].succeed(5)
+    assert task.submit({"a": 1, "b": 2}).result() == 5
+    assert engine.tasks.counts() == {"succeeded": 1}
+    with pytest.raises(KeyConflict):
+        task.submit(2)
+
+
+def test_a_script_with_keys_of_succeeded_scope_adds_nothing_when_it_is_run_again_and_mends_what_failed(path):
+    def script(broken):
+        with Engine(path, workers=2) as engine:
+
+            @engine.task(key=True, key_scope="succeeded")
+            def fetch(n):
+                if n == broken:
+                    raise ValueError("a bug")
+                return n
+
+            @engine.task(key=True, key_scope="succeeded")
+            def total(numbers):
+                return sum(numbers)
+
+            answer = total.submit([fetch.submit(n) for n in range(3)])
+            engine.run()
+            return answer.exception() and str(answer.exception()), dict(engine.tasks.counts())
+
+    assert script(1)[1] == {"failed": 1, "skipped": 1, "succeeded": 2}
+    assert script(None) == script(None) == (None, {"succeeded": 4})
+
+
 def test_a_key_holds_inside_the_transaction_that_makes_it(engine):
     task = engine.task("f").options(key="k")
     with engine.transaction():
