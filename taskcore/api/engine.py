@@ -251,6 +251,14 @@ class Engine(Executor):
         """
         return self._lifetime.run(progress)
 
+    def serve_forever(self) -> None:
+        """For a worker: claim what is in the file, and wait for more, until SIGTERM, Ctrl-C or `close()` in another
+        thread; then close: running bodies are asked to stop and waited for. A second Ctrl-C does not wait.
+
+        Called elsewhere than in the main thread, it does not hear of signals.
+        """
+        self._lifetime.serve_forever()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; go on until every task this engine submitted has ended or is not due, then close.
 
@@ -275,6 +283,8 @@ class Engine(Executor):
     ) -> None:
         if kind is None:
             self.shutdown(wait=True)
+        elif issubclass(kind, KeyboardInterrupt):
+            self._lifetime.interrupted()
         else:
             self.close()
 

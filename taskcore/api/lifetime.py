@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
+import sys
 import threading
 import warnings
 from typing import Final
@@ -18,6 +21,7 @@ from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.health import DEGRADED, OK, STOPPED, Health
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
+from taskcore.core.text import printable
 from taskcore.store import capacity, operations, queries
 from taskcore.store.busy import KNOWN_BUG, said
 from taskcore.store.connection import FORKED, READ_ONLY
@@ -85,10 +89,7 @@ class Lifetime:
     def run(self, progress: bool | None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status."""
         context = self._context
-        if context.file.current is not None:
-            raise RuntimeError("run() inside transaction() would wait for ever")
-        if context.running_body() is not None:
-            raise RuntimeError("run() in a body would wait for its own end")
+        self._may_wait("run")
         was_claiming = context.scheduler.claiming
         self.start()
         if context.workers:
@@ -106,6 +107,49 @@ class Lifetime:
                 self._futures.failures.show()
             context.callbacks.flush(CALLBACKS)
         return context.read(queries.counts, queries.where(()))
+
+    def serve_forever(self) -> None:
+        """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""
+        context, asked = self._context, threading.Event()
+        self._may_wait("serve_forever")
+        self.start()
+
+        def end(*_: object) -> None:
+            self.leave()
+            asked.set()
+
+        here = threading.current_thread() is threading.main_thread()  # the one that Python gives signals
+        before = signal.signal(signal.SIGTERM, end) if here else None
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                context.loop.wait(lambda: asked.is_set() or context.closed or context.loop.stopped, None, hurry=False)
+            if context.loop.error is not None:
+                raise context.loop.error
+            self.interrupted()
+        finally:
+            if here:
+                signal.signal(signal.SIGTERM, before)
+
+    def interrupted(self) -> None:
+        """Close after a Ctrl-C; on a terminal, say first what that waits for. After another one it does not wait."""
+        try:
+            running = [work for work in list(self._context.scheduler.held.values()) if work.since and not work.took]
+            if running and getattr(sys.stderr, "isatty", bool)():
+                names = ", ".join(f"#{work.claimed.id} {printable(work.kind.name, 30)}" for work in running[:3])
+                more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+                sys.stderr.write(f"stopping: waiting for {names}{more} to come back; Ctrl-C again does not wait\n")
+                sys.stderr.flush()
+            self.close(None)
+        except KeyboardInterrupt:
+            self.close(0.0)
+            raise
+
+    def _may_wait(self, verb: str) -> None:
+        """`RuntimeError` where that would be for ever."""
+        if self._context.file.current is not None:
+            raise RuntimeError(f"{verb}() inside transaction() would wait for ever")
+        if self._context.running_body() is not None:
+            raise RuntimeError(f"{verb}() in a body would wait for its own end")
 
     def _due(self, spans: Spans | None = None) -> bool:
         """Whether anything in the file, or among these ids, runs here, may run now, or is tried again within a
@@ -168,10 +212,7 @@ class Lifetime:
         context = self._context
         if context.closed:
             return
-        if context.running_body() is not None:
-            raise RuntimeError("shutdown() in a body would wait for its own end")
-        if context.file.current is not None:
-            raise RuntimeError("shutdown() inside transaction() would wait for ever")
+        self._may_wait("shutdown")
         context.refusing = True
         if cancel_futures:
             self._let_begin()

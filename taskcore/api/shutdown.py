@@ -19,6 +19,7 @@ class Ending(Protocol):
     process: int
 
     def leave(self) -> None: ...
+    def interrupted(self) -> None: ...
     def shutdown(self, wait: bool, cancel_futures: bool) -> None: ...
     def close(self, timeout: float | None) -> None: ...
     def forked(self) -> None: ...
@@ -83,7 +84,7 @@ def _leave(engine: Ending, wait: bool) -> None:
             if wait:
                 engine.shutdown(True, False)
         finally:  # also if a Ctrl-C ended the waiting
-            engine.close(None)
+            engine.interrupted()
     except KeyboardInterrupt:  # what runs was given back, and continues at the next start
         return
     except Exception:
