@@ -31,6 +31,8 @@ def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -
 
 
 def _stored(work: Work, value: Any, encode: Any) -> str:
+    if type(value).__name__ == "CompletedProcess" and type(value).__module__ == "subprocess":  # of `run.command`
+        value = vars(value)
     try:
         text: str = encode(value)
     except (TypeError, ValueError, RecursionError) as error:

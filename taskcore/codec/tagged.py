@@ -135,6 +135,10 @@ def _hint(kind: type) -> str:
         return "store its .value"
     if hasattr(kind, "tolist"):  # arrays and scalars of NumPy, columns of pandas
         return "store value.tolist()"
+    if hasattr(kind, "to_dict"):  # tables of pandas and the like
+        return f"store value.to_dict(), or {_ELSEWHERE.removeprefix('store it ')}"
+    if kind.__name__ == "CompletedProcess":
+        return "store vars(value), or its stdout"
     for base in (*CONTAINERS, *BARE, *_BY_KIND):
         if issubclass(kind, base):
             return f"it would come back as a plain {_name(base)}; store that"

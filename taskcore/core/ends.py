@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 def seconds(value: object, what: str) -> float:
     """A duration in seconds as a float; `TypeError` or `ValueError` naming `what` where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+        way = ": say .total_seconds()" if hasattr(value, "total_seconds") else ""
+        raise TypeError(f"{what} is a number of seconds, not {value!r}{way}")
     try:
         length = float(value)
     except OverflowError:

@@ -179,9 +179,9 @@ def _at(name: str, value: Any) -> float | None:
     if value is None:
         return None
     if not isinstance(value, datetime.datetime):
-        raise TypeError(f"{name} is a datetime, not {value!r}")
+        raise TypeError(f"{name} is a datetime, not {value!r}; for a time from now on there is delay")
     if value.utcoffset() is None:
-        raise ValueError(f"{name} is a datetime with a time zone; {value!r} has none")
+        raise ValueError(f"{name} is a datetime with a time zone; {value!r} has none: say .astimezone() for local time")
     return value.timestamp()
 
 

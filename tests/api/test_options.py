@@ -8,7 +8,16 @@ import threading
 import pytest
 
 import taskcore
-from taskcore import Engine, KeyConflict, TaskFailed, TaskNotFound, UnknownStatus, constant, exponential, linear
+from taskcore import (
+    Engine,
+    KeyConflict,
+    TaskFailed,
+    TaskNotFound,
+    UnknownStatus,
+    constant,
+    exponential,
+    linear,
+)
 from taskcore.testing import InlineExecutor
 
 PATIENCE = 10  # seconds that a healthy engine never needs
@@ -890,3 +899,21 @@ def test_hidden_tasks_are_tasks_like_others(inline):
     assert future.result() == 7
     assert future.snapshot().hidden
     assert len(inline.tasks) == 1
+
+
+# -- durations -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["delay", "timeout"])
+def test_a_duration_that_is_no_number_is_refused_with_the_way(engine, option):
+    with pytest.raises(TypeError, match=f"{option} is a number of seconds, not '5s'"):
+        engine.task("f").options(**{option: "5s"})
+    with pytest.raises(TypeError, match=rf"{option} is a number of seconds, not .*: say .total_seconds\(\)"):
+        engine.task("f").options(**{option: datetime.timedelta(minutes=1)})
+
+
+def test_a_time_without_a_zone_is_refused_with_the_way(engine):
+    with pytest.raises(ValueError, match=r"has none: say .astimezone\(\) for local time"):
+        engine.task("f").options(at=datetime.datetime(2030, 1, 1))  # noqa: DTZ001 - that is the point
+    with pytest.raises(TypeError, match="for a time from now on there is delay"):
+        engine.task("f").options(at=datetime.timedelta(hours=1))

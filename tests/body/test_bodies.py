@@ -500,3 +500,8 @@ def test_what_a_codec_refuses_is_refused_by_name_with_nothing_stored(clock):
         assert len(engine.tasks) == 0
         _, task = once(engine, lambda: "secret")
         assert task.last_error == "TypeError: the result of 'body' cannot be stored: that is not for a file"
+
+
+def test_what_a_command_gave_may_be_returned(live):
+    future = live.task(lambda: taskcore.current().command(["echo", "hello"]), name="echo").submit()
+    assert future.result() == {"args": ["echo", "hello"], "returncode": 0, "stdout": "hello\n", "stderr": None}

@@ -6,6 +6,7 @@ import io
 import math
 import pickle
 import random
+import subprocess
 import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -125,6 +126,7 @@ Level = enum.IntEnum("Level", "LOW", module=__name__)
 Point = collections.namedtuple("Point", "x y")
 Galaxy = dataclasses.make_dataclass("Galaxy", ["name"], namespace={"__module__": __name__})
 Text = type("Text", (str,), {})
+Table = type("Table", (), {"to_dict": dict, "__iter__": lambda self: iter("ab")})
 Moon = type("Moon", (tzinfo,), {"utcoffset": lambda self, when: HOUR})
 NO_CACHE = ZoneInfo.no_cache("Europe/Rome")
 TZIF = b"TZif" + bytes(35) + b"\1" + bytes(3) + b"\4" + bytes(6) + b"UTC\0"
@@ -136,6 +138,8 @@ REFUSED = [
     *((value, type(value).__name__, PARTS) for value in (1j, object(), len, int, ValueError("x"), ...)),
     (bytearray(b"x"), "bytearray", "store list(value)"),
     (memoryview(b"x"), "memoryview", "store value.tolist()"),
+    (Table(), f"{__name__}.Table", "store value.to_dict(), or in a file of its own, and here the path"),
+    (subprocess.CompletedProcess([], 0), "subprocess.CompletedProcess", "store vars(value), or its stdout"),
     (Colour.RED, f"{__name__}.Colour", "store its .value"),
     (Level.LOW, f"{__name__}.Level", "store its .value"),
     (Text("x"), f"{__name__}.Text", "it would come back as a plain str; store that"),
