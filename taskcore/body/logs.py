@@ -1,8 +1,10 @@
-"""What bodies log: each record that `logging` makes in one is kept with its task too, whatever its handlers do."""
+"""What bodies say: each record that they log, from INFO on, and each line that they print is kept with their task too,
+whatever becomes of it otherwise."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from typing import Any, Final
 
@@ -22,24 +24,77 @@ def listen() -> None:
 
     But for what a body says again, while it goes by what is kept of an earlier run.
 
-    By the factory of records, not by a handler: a handler on the root logger would make `basicConfig` do nothing.
+    By the factory of records, not by a handler: a handler on the root logger would make `basicConfig` do nothing. Where
+    nobody has configured `logging`, what is less than a WARNING does not become a record at all; so loggers are told
+    that in a body it shall, and such a record goes to no handler.
     """
     global _listening
     if _listening:
         return
     _listening = True
-    make = logging.getLogRecordFactory()
+    make, enabled, handle = logging.getLogRecordFactory(), logging.Logger.isEnabledFor, logging.Logger.handle
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        found = current_work()
+        found = _speaker()
         if found is not None and record.name is not None:  # `makeLogRecord` copies one that was counted already
-            stage, work = found
-            if work.claimed.token == 1 or not course_of(stage, work).passing:
-                add(stage, work, record.levelname, _text(record))
+            add(*found, record.levelname, _text(record))
+            if not enabled(logging.getLogger(record.name), record.levelno):
+                record.__dict__["unheard"] = True
         return record
 
+    def is_enabled_for(self: logging.Logger, level: int) -> bool:
+        return enabled(self, level) or (level >= logging.INFO and current_work() is not None)
+
+    def handled(self: logging.Logger, record: logging.LogRecord) -> None:
+        if "unheard" not in record.__dict__:
+            handle(self, record)
+
     logging.setLogRecordFactory(factory)
+    logging.Logger.isEnabledFor = is_enabled_for  # type: ignore[method-assign]
+    logging.Logger.handle = handled  # type: ignore[method-assign]
+
+
+class _Stdout:
+    """`sys.stdout`, as it is, with an ear for bodies."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._stream)
+
+    def write(self, text: str) -> Any:
+        found = _speaker()
+        if found is not None and isinstance(text, str):
+            work = found[1]
+            *lines, work.unfinished_line = (work.unfinished_line + text).split("\n")
+            work.unfinished_line = work.unfinished_line[:LONGEST_LINE]
+            for line in lines[-LINES:]:
+                add(*found, "PRINT", line)
+        return self._stream.write(text)
+
+
+def hear() -> None:
+    """Before a body begins: hear what is printed, also where the stream was replaced since the last one."""
+    if type(sys.stdout) is not _Stdout and sys.stdout is not None:
+        sys.stdout = _Stdout(sys.stdout)
+
+
+def finish(stage: Stage, work: Work) -> None:
+    """A body came back: a line that it did not end is one as well."""
+    if work.unfinished_line:
+        add(stage, work, "PRINT", work.unfinished_line)
+        work.unfinished_line = ""
+
+
+def _speaker() -> tuple[Stage, Work] | None:
+    """The body in which the caller is, unless what it says was kept in an earlier run."""
+    found = current_work()
+    return found if found is not None and (found[1].claimed.token == 1 or not course_of(*found).passing) else None
 
 
 def _text(record: logging.LogRecord) -> str:

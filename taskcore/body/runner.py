@@ -6,7 +6,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from taskcore.body import outcome
+from taskcore.body import logs, outcome
 from taskcore.body.work import CURRENT, Stage, Suspend, Work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, Done, Outcome
@@ -20,6 +20,7 @@ def perform(stage: Stage, work: Work) -> Outcome:
         return Outcome(*work.claim, verb="give back")
     before, work.began, since = CURRENT.get(None), stage.duration(), monotonic()
     work.since = since
+    logs.hear()
     try:
         CURRENT.set((stage, work))
         args, kwargs = stage.arguments(work.claimed)
@@ -37,6 +38,7 @@ def perform(stage: Stage, work: Work) -> Outcome:
         return raised(stage, work, error)
     finally:
         CURRENT.set(before)  # not `reset`: a Ctrl-C may take the token
+        logs.finish(stage, work)
         work.took = monotonic() - since
         if work.parting is None and stage.house.expecting:
             stage.house.forget(work.claimed.id)

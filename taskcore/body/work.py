@@ -41,7 +41,7 @@ class Work:
 
     __slots__ = (
         "began", "broken", "claimed", "contest", "course", "definition", "kind", "lines", "notes", "parting",
-        "saved", "saved_text", "since", "step", "stop", "timeout", "took", "unsaved",
+        "saved", "saved_text", "since", "step", "stop", "timeout", "took", "unfinished_line", "unsaved",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, kind: Kind, definition: Definition) -> None:
@@ -78,6 +78,8 @@ class Work:
         """The name of the step that was shown last."""
         self.lines: deque[Line] | None = None
         """Likewise: lines of its log."""
+        self.unfinished_line = ""
+        """What was printed behind the last line end."""
 
     def go_on(self) -> None:
         """Before anything lasting is done: a body that held on to what ends it is told again."""

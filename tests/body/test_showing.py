@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import multiprocessing
+import sys
 import threading
 import time
 import warnings
@@ -97,7 +98,7 @@ def shows(path):
             log.warning("line %d", n)
             run.step(f"step {n}", int)
             say("shown", n)
-            sys.stdin.readline()  # noqa: F821 - in the child
+            sys.stdin.readline()
         os.kill(os.getpid(), signal.SIGKILL)  # noqa: F821
 
     body.submit().result()
@@ -543,6 +544,59 @@ def test_what_a_body_logs_is_kept_with_its_task(inline, clock, loud):
     assert one.result() == [(1000, "INFO", "frame 1 of night"), (1001, "WARNING", "old driver")]
     assert two.result() == [(1001, "INFO", "frame 2 of night"), (1002, "WARNING", "old driver")]
     assert one.log() == [LogLine(1000, "INFO", "frame 1 of night"), LogLine(1001, "WARNING", "old driver")]
+
+
+def test_what_a_body_prints_is_kept_with_its_task_and_printed(inline, capsys):
+    def body():
+        print("two\nlines", 7)
+        print("a part", end="")
+        print(" and its end")
+        sys.stdout.write("no end")
+        print("to stderr", file=sys.stderr)
+        with contextlib.redirect_stdout(io.StringIO()):
+            print("to a text")
+
+    before = sys.stdout
+    future = task(inline, body).submit()
+    future.result()
+    print("nobody's")
+    assert [(line.level, line.text) for line in future.log()] == [
+        ("PRINT", "two"), ("PRINT", "lines 7"), ("PRINT", "a part and its end"), ("PRINT", "no end"),
+    ]  # fmt: skip
+    assert capsys.readouterr().out == "two\nlines 7\na part and its end\nno endnobody's\n"
+    assert sys.stdout.encoding == before.encoding and not sys.stdout.isatty()
+
+
+def test_what_is_printed_on_the_way_to_where_a_body_was_is_not_kept_again(inline):
+    def body():
+        print("begins")
+        taskcore.current().sleep(5)
+        print("goes on")
+
+    future = task(inline, body).submit()
+    inline.run()
+    inline._clock.advance(5)
+    future.result()
+    assert [line.text for line in future.log()] == ["begins", "goes on"]
+
+
+def test_what_is_less_than_a_warning_is_kept_though_nobody_configured_logging(inline):
+    quiet, heard = logging.getLogger("nobody.configured.this"), []
+    quiet.setLevel(logging.WARNING)
+    quiet.addHandler(handler := logging.Handler())
+    handler.emit = lambda record: heard.append(record.getMessage())
+
+    def body():
+        quiet.debug("detail")
+        quiet.info("step %d", 1)
+        quiet.warning("careful")
+        quiet.handle(logging.makeLogRecord({"msg": "from elsewhere", "levelname": "INFO", "levelno": 20}))
+
+    future = task(inline, body).submit()
+    future.result()
+    quiet.info("nobody's")
+    assert [(line.level, line.text) for line in future.log()] == [("INFO", "step 1"), ("WARNING", "careful")]
+    assert heard == ["careful", "from elsewhere"]
 
 
 def test_a_log_has_what_was_raised(inline):
