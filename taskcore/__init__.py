@@ -31,8 +31,9 @@ from taskcore.core.errors import (
     UnknownStatus,
 )
 from taskcore.core.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task, Unreadable
+from taskcore.core.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "JSON", "Abort", "Attempt", "BadFile", "Cancelled", "Claim", "Codec", "Dependency", "DependencyCycle", "Done",

@@ -298,6 +298,11 @@ class Engine(Executor):
         """All tasks of the file."""
         return Selection(self._context)
 
+    @property
+    def statuses(self) -> Mapping[str, str]:
+        """Labels of your own that the file knows → their phases."""
+        return dict(self._context.statuses)
+
     def future(self, task_id: int | Task) -> TaskFuture:
         """The handle of a stored task, given by its id or a row of it. `TaskNotFound`."""
         found = self._context.id_of(task_id)

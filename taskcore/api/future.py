@@ -161,6 +161,16 @@ class TaskFuture(Future[Any], Handle):
     def __repr__(self) -> str:
         return f"<TaskFuture #{self.id}>"
 
+    @property
+    def name(self) -> str:
+        """Of its task, read now."""
+        return self.snapshot().name
+
+    @property
+    def status(self) -> str:
+        """Of its task, read now: its phase, or a label of yours."""
+        return self.snapshot().status
+
     # -- the task ---------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Task:

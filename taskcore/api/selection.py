@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from taskcore.api.context import Context
 from taskcore.body.outcome import storable
 from taskcore.core import lifecycle
 from taskcore.core.ends import shown
+from taskcore.core.errors import TaskcoreError
 from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
 from taskcore.store import operations, queries
+from taskcore.store.busy import Trouble
 
 PAGE: Final = 500
 """Rows a read while iterating."""
@@ -105,8 +107,29 @@ class Selection:
         """Status → number, of the statuses that occur."""
         return self._context.read(queries.counts, self._where)
 
+    @overload
+    def __getitem__(self, place: int) -> Task: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Task]: ...
+    def __getitem__(self, place: int | slice) -> Task | list[Task]:
+        """The task at this place in id order, or a list of those in a slice. `IndexError`."""
+        context = self._context
+        ids = sorted(context.read(queries.ids, self._where))
+        if isinstance(place, slice):
+            chosen = ids[place]
+            rows = {row[0][0]: row for row in context.read(queries.rows, chosen)}
+            return [context.row(rows[task_id]) for task_id in chosen if task_id in rows]
+        if not -len(ids) <= place < len(ids):
+            raise IndexError(f"there are {len(ids)} tasks, and none at {place}")
+        return context.task(ids[place])
+
     def __repr__(self) -> str:
-        return f"<Selection {', '.join(name for name, _ in self._filters) or 'of all tasks'}>"
+        said = ", ".join(f"{name}={_said(values)}" for name, values in self._filters)
+        try:
+            n = len(self)
+        except (TaskcoreError, Trouble):  # closed, say
+            return f"<Selection {said or 'of all tasks'}>"
+        return f"<Selection {said + ': ' if said else ''}{n} {'task' if n == 1 else 'tasks'}>"
 
     # -- moving -----------------------------------------------------------------------------------------------------
 
@@ -140,6 +163,12 @@ class Selection:
     def delete(self) -> int:
         """Remove ended ones, but those that something unfinished depends on. Their ids are not given again."""
         return self._context.operate(self._where, operations.delete)
+
+
+def _said(values: tuple[Any, ...] | None) -> str:
+    if values is None or len(values) == 1:
+        return repr(values if values is None else values[0])
+    return repr(list(values[:5]))[:-1] + (", …]" if len(values) > 5 else "]")
 
 
 def _moment(name: str, value: Any) -> float:

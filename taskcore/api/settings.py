@@ -114,6 +114,6 @@ def only_readable(path: str) -> bool:
 
 
 def path_of(path: str | os.PathLike[str]) -> str:
-    """Absolute, so that a later change of directory changes nothing; `":memory:"` as it is."""
+    """Absolute, `~` expanded, so that a later change of directory changes nothing; `":memory:"` as it is."""
     where = os.fsdecode(path)
-    return where if where == ":memory:" else os.path.abspath(where)
+    return where if where == ":memory:" else os.path.abspath(os.path.expanduser(where))

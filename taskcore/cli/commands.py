@@ -1,37 +1,33 @@
-"""The command line: look at a file's tasks, and move them.
-
-What comes out of a file is shown by `printable` or as ASCII: no name, message or result can control a terminal.
-"""
+"""The command line: look at a file's tasks, and move them."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import io
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
-from taskcore.codec.json import JSON
-from taskcore.core.errors import TaskcoreError
-from taskcore.core.model import Handle, Task
+from taskcore.api.settings import path_of
+from taskcore.cli.showing import WIDE, Lenient, as_json, columns, fields_of, line, shown, tell, told
+from taskcore.core import lifecycle
+from taskcore.core.errors import TaskcoreError, UnknownStatus
 from taskcore.core.text import printable
+from taskcore.core.version import VERSION
 from taskcore.store.busy import Trouble
 from taskcore.store.existing import refuse_another
 
 FOUND_SOMETHING: Final = 1
+NOTHING: Final = 1
 FAILED: Final = 2
 INTERRUPTED: Final = 130
 
-WIDE: Final = 60
-"""Characters of a text in a list."""
-_TIMES: Final = frozenset(field.name for field in fields(Task) if field.name.endswith("_at")) | {"greenfield", "at"}
+MANY: Final = 20
+"""Entries of each part of a task that are shown."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,30 +40,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(FAILED, f"{self.prog}: {printable(message)}\n")
 
 
-class _Foreign(str):
-    """What another codec wrote; where arguments are expected, one that is this text."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(([self], {}))
-
-
-class _Lenient:
-    """The codec for looking: what another codec wrote is shown as it is written."""
-
-    encode = staticmethod(JSON.encode)
-
-    @staticmethod
-    def decode(text: str) -> Any:
-        try:
-            return JSON.decode(text)
-        except (ValueError, TypeError, KeyError):
-            return _Foreign(text)
-
-
 def main(argv: Sequence[str]) -> int:
-    """→ the exit code: 0, 1 if `check` found something, 2 for an error, which is said on stderr."""
+    """→ the exit code: 0, 1 if `check` found something or nothing matched, 2 for an error, which is said on stderr."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this
             setattr(sys, name, io.StringIO())
@@ -75,10 +49,11 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         given = _parser().parse_args(argv)
+        given.file = path_of(given.file)
         if given.verb == "salvage":  # no engine can open such a file, perhaps
             return _salvage(None, given)
         refuse_another(given.file)
-        engine = Engine(given.file, workers=0, codec=_Lenient())
+        engine = Engine(given.file, workers=0, codec=Lenient())
         try:
             code: int = given.run(engine, given)
         finally:
@@ -101,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> _Parser:
     parser = _Parser(prog="python -m taskcore", description="Look at the tasks of a file, and move them.")
+    parser.add_argument("--version", action="version", version=f"taskcore {VERSION}")
     parser.add_argument("file", metavar="FILE", help="a file that an engine made; none is made here")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
     form = _Parser(add_help=False)
@@ -128,6 +104,7 @@ def _parser() -> _Parser:
         verb("pause", _pause, "hold them until they are resumed", filters),
         verb("resume", _resume, "let them go on", filters),
     ):
+        added.add_argument("ids", metavar="ID", type=_id, nargs="*", help="the tasks, by their numbers")
         added.add_argument("--all", action="store_true", help="every task of the file")
     backup = verb("backup", _backup, "a whole copy of the file, while it is used")
     backup.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
@@ -178,6 +155,7 @@ def _whole(text: str) -> int:
 
 
 def _selected(engine: Engine, given: argparse.Namespace) -> Selection:
+    given.id = [*(given.id or ()), *getattr(given, "ids", ())]
     chosen = engine.tasks
     if not (given.hidden or given.id or getattr(given, "all", False)):
         chosen = chosen.where(hidden=False)
@@ -191,13 +169,28 @@ def _selected(engine: Engine, given: argparse.Namespace) -> Selection:
             chosen = chosen.where(**{name: values[0]})
         elif values:
             chosen = chosen.where(**{name: values})
+    known = (*lifecycle.PHASES, *engine.statuses)
+    for label in given.status or ():
+        if label not in known:
+            raise UnknownStatus(label, known)
     return chosen
 
 
+def _is_filtered(given: argparse.Namespace) -> bool:
+    return any(getattr(given, name) for name in _FILTERS)
+
+
 def _to_move(engine: Engine, given: argparse.Namespace) -> Selection:
-    if not given.all and not any(getattr(given, name) for name in _FILTERS):
-        raise ValueError(f"{given.verb} which tasks? Say so with --name, --id, … or take --all")
+    if not (given.all or given.ids or _is_filtered(given)):
+        raise ValueError(f"{given.verb} which tasks? Say so by number, with --name, --phase, … or take --all")
     return _selected(engine, given)
+
+
+def _nothing() -> int:
+    """Say that nothing matched. → the exit code."""
+    sys.stdout.flush()
+    sys.stderr.write("no task matches\n")
+    return NOTHING
 
 
 # -- the commands ---------------------------------------------------------------------------------------------------
@@ -206,7 +199,9 @@ def _to_move(engine: Engine, given: argparse.Namespace) -> Selection:
 def _counts(engine: Engine, given: argparse.Namespace) -> int:
     counts = _selected(engine, given).counts()
     if given.json:
-        return _as_json(counts)
+        return as_json(counts)
+    if not counts and _is_filtered(given):
+        return _nothing()
     for status, n in counts.items():
         print(f"{n:>10}  {printable(status, WIDE)}")
     return 0
@@ -218,22 +213,18 @@ def _list(engine: Engine, given: argparse.Namespace) -> int:
     most = min(given.limit or count, count)
     tasks = chosen.some(most, newest=given.newest)
     if given.json:
-        return _as_json([_fields(task) for task in tasks])
-    rows = [_line(task) for task in tasks]
+        return as_json([fields_of(task) for task in tasks])
+    if not count and _is_filtered(given):
+        return _nothing()
+    rows = [line(task) for task in tasks]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        print(printable("  ".join(padded).rstrip(), columns()))
     if len(rows) < count:
         sys.stdout.flush()
         sys.stderr.write(f"{len(rows)} of {count}; --limit 0 shows all\n")
     return 0
-
-
-def _line(task: Task) -> list[str]:
-    why = task.message or task.last_error or task.waiting_for or ""
-    key = "" if task.key is None else f"[{printable(task.key, 30)}]"
-    name = f"{printable(task.name, 40)} {key}".rstrip()
-    return [f"#{task.id}", printable(task.status, 30), name, _moment(task.submitted_at), printable(why, WIDE)]
 
 
 def _show(engine: Engine, given: argparse.Namespace) -> int:
@@ -244,70 +235,56 @@ def _show(engine: Engine, given: argparse.Namespace) -> int:
         "steps": future.steps(),
         "log": future.log(),
     }
-    task = _fields(future.snapshot()) | {"explain": future.explain()}
+    task = fields_of(future.snapshot()) | {"explain": future.explain()}
     if given.json:
-        return _as_json({**task, **{name: [_fields(row) for row in rows] for name, rows in parts.items()}})
+        return as_json({**task, **{name: [fields_of(row) for row in rows] for name, rows in parts.items()}})
     for name, value in task.items():
         if value not in (None, (), {}, "") and value is not False:
-            _tell(f"{name:>19}  ", _shown(name, value))
+            tell(f"{name:>19}  ", shown(name, value))
     for name, rows in parts.items():
         if rows:
             print(f"\n{name}")
-        for row in rows:
-            _tell("  ", *_told(_fields(row)))
+        for row in rows[-MANY:] if name in ("history", "log") else rows[:MANY]:
+            tell("  ", *told(fields_of(row)))
+        if len(rows) > MANY:
+            print(f"  {MANY} of {len(rows)}; --json has all")
     return 0
 
 
-def _told(row: dict[str, Any]) -> Iterable[str]:
-    """A value as lines: what is short on the first, and what has lines of its own below."""
-    row.pop("task_id", None)
-    traceback, text = row.pop("traceback", None), row.pop("text", None)
-    first = "  ".join(
-        _shown(name, value) if name in ("number", "name", "at", "level", "outcome") else f"{name} {_shown(name, value)}"
-        for name, value in row.items()
-        if value is not None
-    )
-    if text is not None:
-        head, *more = text.split("\n")
-        return [f"{first}  {head}", *(f"    {line}" for line in more)]
-    return [first, *(f"    {line}" for line in (traceback or "").splitlines())]
-
-
-def _tell(head: str, *lines: str) -> None:
-    for line in lines:
-        print(head + printable(line))
-        head = " " * len(head)
-
-
 def _cancel(engine: Engine, given: argparse.Namespace) -> int:
-    chosen = _to_move(engine, given)
-    n, running = chosen.cancel(given.reason), len(chosen.where(phase="running"))
-    return _moved(given, n, f"cancelled, {running} asked to stop" if running else "cancelled")
+    return _moved(engine, given, lambda chosen: chosen.cancel(given.reason), "cancelled")
 
 
 def _rerun(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(given, _to_move(engine, given).rerun(downstream=given.downstream), "run again")
+    return _moved(engine, given, lambda chosen: chosen.rerun(downstream=given.downstream), "run again")
 
 
 def _pause(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(given, _to_move(engine, given).pause(), "paused")
+    return _moved(engine, given, Selection.pause, "paused")
 
 
 def _resume(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(given, _to_move(engine, given).resume(), "resumed")
+    return _moved(engine, given, Selection.resume, "resumed")
 
 
-def _moved(given: argparse.Namespace, n: int, what: str) -> int:
+def _moved(engine: Engine, given: argparse.Namespace, verb: Callable[[Selection], int], what: str) -> int:
+    chosen = _to_move(engine, given)
+    there, n = len(chosen), verb(chosen)
     if given.json:
-        return _as_json({"moved": n})
-    print(f"{n} {'task' if n == 1 else 'tasks'} {what}")
+        as_json({"moved": n})
+    if not there:
+        return _nothing()
+    running = len(chosen.where(phase="running")) if given.verb == "cancel" else 0
+    if not given.json:
+        asked = f", {running} asked to stop" if running else ""
+        print(f"{n} {'task' if n == 1 else 'tasks'} {what}{asked}")
     return 0
 
 
 def _check(engine: Engine, given: argparse.Namespace) -> int:
     found = engine.check()
     if given.json:
-        _as_json([_fields(finding) for finding in found])
+        as_json([fields_of(finding) for finding in found])
     for finding in () if given.json else found:
         print(f"{printable(finding.what)}\n    {printable(finding.mend)}")
     if not (found or given.json):
@@ -318,7 +295,7 @@ def _check(engine: Engine, given: argparse.Namespace) -> int:
 def _backup(engine: Engine, given: argparse.Namespace) -> int:
     engine.backup(given.new)
     if given.json:
-        return _as_json({"copied": given.new})
+        return as_json({"copied": given.new})
     print(f"copied to {printable(given.new)}")
     return 0
 
@@ -330,7 +307,7 @@ def _salvage(_: Engine | None, given: argparse.Namespace) -> int:
     saved = salvage(given.file, given.new)
     lost = any(table.lost for table in saved)
     if given.json:
-        _as_json([table._asdict() for table in saved])
+        as_json([table._asdict() for table in saved])
         return FOUND_SOMETHING if lost else 0
     for table in saved:
         if table.rows or table.lost:
@@ -339,48 +316,7 @@ def _salvage(_: Engine | None, given: argparse.Namespace) -> int:
             print(f"            lost: {printable(what)}")
         if len(table.lost) > 20:
             print(f"            and {len(table.lost) - 20} more")
-    with contextlib.closing(Engine(given.new, workers=0, codec=_Lenient())) as engine:
+    with contextlib.closing(Engine(given.new, workers=0, codec=Lenient())) as engine:
         found = len(engine.check())
     print(f"in {printable(given.new)}" + (f"; check finds {found} things there" if found else ""))
     return FOUND_SOMETHING if lost or found else 0
-
-
-# -- showing --------------------------------------------------------------------------------------------------------
-
-
-def _as_json(value: Any) -> int:
-    """ASCII, in which JSON leaves one character that is not printable."""
-    print(json.dumps(_json_of(value), indent=2).replace("\x7f", "\\u007f"))
-    return 0
-
-
-def _json_of(value: Any) -> Any:
-    """As JSON knows it: what it does not know, as the codec writes that."""
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _json_of(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_of(item) for item in value]
-    if isinstance(value, Handle):
-        return _fields(value)
-    try:
-        return json.loads(JSON.encode(value))
-    except (TypeError, ValueError):
-        return repr(value)
-
-
-def _fields(row: Any) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in fields(row)}
-
-
-def _shown(name: str, value: Any) -> str:
-    if name in _TIMES and isinstance(value, float):
-        return _moment(value)
-    return value if isinstance(value, str) and name != "result" else repr(value)
-
-
-def _moment(at: float) -> str:
-    """In this machine's time zone."""
-    try:
-        return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return repr(at)

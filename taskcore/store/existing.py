@@ -17,7 +17,8 @@ def refuse_another(path: str) -> None:
     To be called before the file is opened, not beside that.
     """
     if not os.path.exists(path):
-        raise BadFile(path, "there is no such file")
+        folder = os.path.dirname(os.path.abspath(path))
+        raise BadFile(path, "there is no such file" if os.path.isdir(folder) else f"there is no folder {folder}")
     opening.look(path, read_only=True, allow_network=True)  # a pipe would be waited for
     try:
         with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:

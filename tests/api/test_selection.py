@@ -196,6 +196,37 @@ def test_a_filter_that_makes_no_sense_is_refused(engine, zoo, filters, error, wo
         engine.tasks.where(**filters)
 
 
+def test_a_selection_is_indexed_and_sliced_in_order_of_the_numbers(engine):
+    for n in range(6):
+        engine.submit("even" if n % 2 == 0 else "odd", n)
+    odd = engine.tasks.where(name="odd")
+    assert [odd[0].id, odd[2].id, odd[-1].id, odd[-3].id] == [2, 6, 6, 2]
+    assert [[task.id for task in odd[part]] for part in (slice(1, None), slice(None, None, -2), slice(5, 9))] == [
+        [4, 6], [6, 2], []
+    ]  # fmt: skip
+    for place in (3, -4):
+        with pytest.raises(IndexError, match=f"there are 3 tasks, and none at {place}"):
+            odd[place]
+
+
+def test_a_selection_shows_what_it_selects_and_how_many_that_are(engine):
+    engine.submit("f")
+    assert repr(engine.tasks) == "<Selection 1 task>"
+    some = engine.tasks.where(name="f", phase=["ready", "failed"], ids=range(9), parent=None)
+    assert repr(some) == (
+        "<Selection name='f', phase=['ready', 'failed'], ids=[0, 1, 2, 3, 4, …], parent=None: 1 task>"
+    )
+    engine.close()
+    assert repr(some).endswith("parent=None>")
+
+
+def test_a_handle_knows_the_name_and_status_of_its_task(engine):
+    future = engine.submit("f")
+    assert (future.name, future.status) == ("f", "ready")
+    future.cancel()
+    assert future.status == "cancelled"
+
+
 def test_no_text_becomes_sql(engine, zoo):
     for text in ("'; DROP TABLE taskcore_task; --", "%", "_", "*", 'a" OR 1', "a' OR '1'='1", "ready\\", "[1]", '"'):
         for name in ("name", "status", "key", "tag", "worker"):

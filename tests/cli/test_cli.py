@@ -1,6 +1,7 @@
 """`python -m taskcore FILE …`: what it shows and moves, what it refuses, and that no text in a file controls a
 terminal."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+import taskcore
 from taskcore import Engine
 from taskcore.cli.commands import main
 from taskcore.core.text import printable
@@ -240,9 +242,50 @@ def test_without_a_filter_nothing_is_moved_unless_all_is_said(engine, say, verb)
     assert say(verb, "--all")[0] == 0
 
 
+@pytest.mark.parametrize("verb, said", [("cancel", "cancelled"), ("pause", "paused")])
+def test_tasks_are_moved_by_their_numbers(engine, say, verb, said):
+    for _ in range(4):
+        engine.submit("work")
+    assert told(say, verb, "2", "#3") == f"2 tasks {said}\n"
+    assert [task.id for task in engine.tasks.where(phase=said)] == [2, 3]
+
+
+def test_what_matches_nothing_says_so_and_exits_with_1(engine, say):
+    engine.submit("work")
+    for words in (["cancel", "60"], ["pause", "--name", "nobody"], ["rerun", "--tag", "x", "--phase", "failed"]):
+        assert say(*words) == (1, "", "no task matches\n")
+        code, out, err = say(*words, "--json")
+        assert (code, json.loads(out), err) == (1, {"moved": 0}, "no task matches\n")
+    for words in (["list", "--name", "nobody"], ["counts", "--phase", "failed"]):
+        assert say(*words) == (1, "", "no task matches\n")
+    assert told(say, "rerun", "1") == "0 tasks run again\n"  # it is there, and has not ended
+
+
+def test_an_unknown_status_is_an_error_that_names_those_there_are(path, engine, say):
+    engine.submit("work")
+    with contextlib.closing(Engine(path, workers=0, statuses={"no match": "failed"})):
+        code, out, err = say("list", "--status", "sucess")
+        assert (code, out) == (2, "") and "'sucess' is no status" in err and "'no match'" in err
+        assert say("list", "--status", "no match")[0] == 1
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_lines_of_a_list_are_as_wide_as_the_terminal_at_most(engine, say, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    engine.task("a name of more than forty characters, or so it seems").options(key="k" * 50).submit()
+    (line,) = told(say, "list").splitlines()
+    assert len(line) == width and line.endswith("…")
+
+
+def test_long_parts_of_a_task_are_cut_with_a_count(engine, say):
+    engine.submit("total", [engine.submit("part") for _ in range(30)])
+    assert "  20 of 30; --json has all\n" in told(say, "show", "31")
+    assert len(shown(say, "show", "31")["dependencies"]) == 30
+
+
 def test_hidden_tasks_are_moved_only_if_asked(engine, say):
     engine.task("work").options(hidden=True).submit()
-    assert told(say, "pause", "--name", "work") == "0 tasks paused\n"
+    assert say("pause", "--name", "work") == (1, "", "no task matches\n")
     assert told(say, "pause", "--name", "work", "--hidden") == "1 task paused\n"
     assert told(say, "cancel", "--all") == "1 task cancelled\n"
 
@@ -269,6 +312,25 @@ def test_a_file_that_is_not_there_is_not_made(path, say):
         code, out, err = say(*words)
         assert (code, out) == (2, "") and "there is no such file" in err and err.count("\n") == 1
     assert os.listdir(path.parent) == []
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
+    assert main([str(tmp_path / "no" / "x.db"), "list"]) == 2
+    assert f"there is no folder {tmp_path / 'no'}" in capsys.readouterr().err
+
+
+def test_the_home_folder_may_be_a_tilde(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with contextlib.closing(Engine("~/home.db", workers=0)) as engine:
+        engine.submit("work")
+    assert main(["~/home.db", "counts"]) == 0
+    assert capsys.readouterr().out.split() == ["1", "ready"] and (tmp_path / "home.db").exists()
+
+
+def test_the_version_is_said(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"taskcore {taskcore.__version__}\n"
 
 
 def test_another_file_is_left_as_it_is(path, say):

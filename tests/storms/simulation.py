@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import faulthandler
 import logging
 import random
 import shutil
@@ -28,7 +29,7 @@ from taskcore.core import clock as clocks
 from taskcore.core.lifecycle import ENDED
 from taskcore.testing import ManualClock
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 MOST = 60
 """Tasks of one story: small worlds and many seeds find more than long runs."""
 
@@ -71,7 +72,7 @@ class Baton:
 
     def run(self, works):
         """Run these at once, switching between them at statements. → what each raised."""
-        raised, done, this = [None] * len(works), threading.Semaphore(0), threading.get_ident()
+        raised, done = [None] * len(works), threading.Semaphore(0)
         over = threading.Event()
         self.turns = {}
         self.main = over
@@ -98,7 +99,9 @@ class Baton:
             thread.start()
         self.hand_over()
         for _ in works:
-            assert done.acquire(timeout=PATIENCE), f"nobody goes on: {this}"
+            if not done.acquire(timeout=PATIENCE):
+                faulthandler.dump_traceback(all_threads=True)
+                raise AssertionError("nobody goes on")
         for thread in threads:
             thread.join(PATIENCE)
         self.turns = {}

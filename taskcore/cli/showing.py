@@ -1,0 +1,117 @@
+"""What the command line shows of tasks: lines that fit, and JSON.
+
+What comes out of a file is shown by `printable` or as ASCII: no name, message or result can control a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from taskcore.codec.json import JSON
+from taskcore.core.model import Handle, Task
+from taskcore.core.text import printable
+
+WIDE: Final = 60
+"""Characters of a text in a list."""
+_TIMES: Final = frozenset(field.name for field in fields(Task) if field.name.endswith("_at")) | {"greenfield", "at"}
+
+
+class Foreign(str):
+    """What another codec wrote; where arguments are expected, one that is this text."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(([self], {}))
+
+
+class Lenient:
+    """The codec for looking: what another codec wrote is shown as it is written."""
+
+    encode = staticmethod(JSON.encode)
+
+    @staticmethod
+    def decode(text: str) -> Any:
+        try:
+            return JSON.decode(text)
+        except (ValueError, TypeError, KeyError):
+            return Foreign(text)
+
+
+def as_json(value: Any) -> int:
+    """ASCII, in which JSON leaves one character that is not printable."""
+    print(json.dumps(_json_of(value), indent=2).replace("\x7f", "\\u007f"))
+    return 0
+
+
+def _json_of(value: Any) -> Any:
+    """As JSON knows it: what it does not know, as the codec writes that."""
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _json_of(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_of(item) for item in value]
+    if isinstance(value, Handle):
+        return fields_of(value)
+    try:
+        return json.loads(JSON.encode(value))
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def fields_of(row: Any) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
+def shown(name: str, value: Any) -> str:
+    if name in _TIMES and isinstance(value, float):
+        return _moment(value)
+    return value if isinstance(value, str) and name != "result" else repr(value)
+
+
+def _moment(at: float) -> str:
+    """In this machine's time zone."""
+    try:
+        return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return repr(at)
+
+
+def columns() -> int | None:
+    """How wide a line may be, where somebody says so: a terminal, or COLUMNS."""
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    return max(20, shutil.get_terminal_size().columns) if known else None
+
+
+def line(task: Task) -> list[str]:
+    why = task.message or task.last_error or task.waiting_for or ""
+    key = "" if task.key is None else f"[{printable(task.key, 30)}]"
+    name = f"{printable(task.name, 40)} {key}".rstrip()
+    return [f"#{task.id}", printable(task.status, 30), name, _moment(task.submitted_at), printable(why, WIDE)]
+
+
+def told(row: dict[str, Any]) -> Iterable[str]:
+    """A value as lines: what is short on the first, and what has lines of its own below."""
+    row.pop("task_id", None)
+    traceback, text = row.pop("traceback", None), row.pop("text", None)
+    first = "  ".join(
+        shown(name, value) if name in ("number", "name", "at", "level", "outcome") else f"{name} {shown(name, value)}"
+        for name, value in row.items()
+        if value is not None
+    )
+    if text is not None:
+        head, *more = text.split("\n")
+        return [f"{first}  {head}", *(f"    {line}" for line in more)]
+    return [first, *(f"    {line}" for line in (traceback or "").splitlines())]
+
+
+def tell(head: str, *lines: str) -> None:
+    for line in lines:
+        print(head + printable(line))
+        head = " " * len(head)

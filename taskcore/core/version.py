@@ -1,0 +1,3 @@
+"""Which taskcore this is."""
+
+VERSION = "0.1.0"
