@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import taskcore
 from taskcore.core.options import OPTIONS
-from taskcore.testing import InlineExecutor, ManualClock
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
 
 
 def test_the_first_code_of_the_readme_prints_what_it_says(tmp_path):
@@ -30,44 +30,42 @@ def test_the_first_code_of_the_readme_prints_what_it_says(tmp_path):
         )  # fmt: skip
         assert (done.returncode, done.stdout, done.stderr) == (0, "1800\n", "")
     assert "prints 1800" in code
+    with contextlib.closing(taskcore.Engine(tmp_path / "survey.db", workers=0)) as engine:
+        assert engine.tasks.counts() == {"succeeded": 4}  # the second run added nothing
 
 
-@pytest.fixture
-def clock(tmp_path, monkeypatch):
-    """In an empty directory; engines go by this clock, and know the label that the text speaks of."""
-    clock, engines, make = ManualClock(0), [], taskcore.Engine
-    ours = {"clock": clock, "executor": InlineExecutor(), "statuses": {"processed": "succeeded"}}
-
-    def engine(*args, **kwargs):
-        engines.append(make(*args, **{**ours, **kwargs}))
-        return engines[-1]
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(taskcore, "Engine", engine)
-    yield clock
-    for each in engines:
-        each.close()
+def run(code: str, folder: Path) -> tuple[int, str, str]:
+    """A block as a reader runs it: its text is the whole script."""
+    (folder / "block.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "block.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
 
 
-def test_the_blocks_of_the_readme_run_one_after_the_other_and_print_what_they_say(clock, capsys):
-    names: dict[str, Any] = {}
-    for code in (code for language, code in BLOCKS if language == "python"):
-        if "INTO observation" in code:
-            with names["engine"].transaction() as db:
-                db.execute("CREATE TABLE observation (number)")
-        exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - it is ours
-        printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-        assert printed == re.findall(r"^print\(.*# (\{.*\})$", code, re.MULTILINE)
-        if "def survey" in code:
-            engine, handle = names["engine"], names["handle"]
-            engine.run()
-            assert handle.snapshot().waiting_for == "sleep"
-            clock.advance(3600)
-            assert handle.result() == sum(len(f"north{number}.org") * 100 for number in range(3))
-            assert [step.name for step in handle.steps()] == ["find", "publish"]
-            with engine.transaction() as db:
-                assert db.execute("SELECT approved_by FROM survey").fetchall() == [("Ada",)]
-    assert "handle" in names and "job" in names and "transients" in names
+def promised(code: str) -> set[str]:
+    """The lines that its comments say it prints."""
+    return set(re.findall(r"print\(.*# → (.*)$", code, re.MULTILINE))
+
+
+def check(code: str, folder: Path) -> None:
+    status, out, errors = run(code, folder)
+    assert status == 0, errors
+    assert all(line.startswith("task #") for line in errors.splitlines()), errors
+    assert promised(code) <= set(out.splitlines()), out
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
+def test_each_block_of_the_readme_works_by_itself_in_an_empty_folder_and_twice(block, tmp_path):
+    for _ in range(2):
+        check(block, tmp_path)
+
+
+def test_the_blocks_of_the_readme_work_in_order_in_one_folder_and_in_one_program(tmp_path):
+    for block in PYTHON:
+        check(block, tmp_path)
+    check("\n".join(PYTHON), tmp_path)
 
 
 def test_every_option_is_in_the_readme_and_every_one_there_exists():
