@@ -278,6 +278,8 @@ class File:
     def check_identity(self) -> None:
         """`BadFile` when the path no longer leads to the files that are open. While another thread is inside a call,
         nothing is looked at: a fork may have closed them for a moment."""
+        if self._identity.gone is not None:
+            raise BadFile(self.path, self._identity.gone)
         if self._lock.acquire(blocking=False):
             try:
                 self._identity.check()
@@ -327,8 +329,6 @@ class File:
         self._connection = opening.connect(self.path, full=self._full, read_only=self.read_only)
         self.known.forget()
         return self._connection
-
-    # -- forks ------------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> bool:
         """Let go of the file, so that nothing of SQLite's crosses the fork. → whether the lock is held until

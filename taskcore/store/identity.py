@@ -41,7 +41,7 @@ class Identity:
         self._log_path = os.path.realpath(path) + "-wal"
         self._database = _find(path)
         self._log: int | None = None  # its descriptor, from the first commit on
-        self._gone: str | None = None  # why commits go nowhere
+        self.gone: str | None = None  # why commits go nowhere, once that is known
         self.due = clock.monotonic() + EVERY
         """When to `check` next, by the machine's clock for durations."""
 
@@ -53,14 +53,14 @@ class Identity:
 
     def check(self) -> None:
         """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere."""
-        if self._gone is None:
+        if self.gone is None:
             if _find(self._path) != self._database:
-                self._gone = _REPLACED
+                self.gone = _REPLACED
             elif self._log is not None and not os.fstat(self._log).st_nlink:
-                self._gone = _LOG_GONE
-        if self._gone is not None:
+                self.gone = _LOG_GONE
+        if self.gone is not None:
             self.due = 0.0
-            raise BadFile(self._path, self._gone)
+            raise BadFile(self._path, self.gone)
         self.due = clock.monotonic() + EVERY
 
     def confirm(self) -> None:
@@ -81,7 +81,7 @@ class Identity:
         try:
             self._log = os.open(self._log_path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            self._gone = _LOG_GONE
+            self.gone = _LOG_GONE
             self.check()
 
 
@@ -89,7 +89,7 @@ class NoIdentity(Identity):
     """Of a database in memory, which nobody can replace."""
 
     def __init__(self) -> None:
-        self.due = float("inf")
+        self.due, self.gone = float("inf"), None
 
     def reopened(self) -> None:
         """There is no log."""

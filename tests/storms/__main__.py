@@ -10,9 +10,11 @@ import contextlib
 import faulthandler
 import itertools
 import logging
+import math
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -155,19 +157,7 @@ def signals(folder: Path, scale: float) -> Found:
                 os.kill(one.process.pid, number)
                 ends(one, name)
                 found[name] += 1
-    with Engine(path, workers=2) as engine:
-        engine.task(lambda n: taskcore.current().transact(
-            "once", lambda db: db.execute("INSERT INTO effect VALUES (?)", (n,)) and None), name="work")
-        engine.run(progress=False)
-        there = {task.id: task.phase for task in engine.tasks}
-        assert engine.check() == []
-        with engine.transaction() as db:
-            found["twice"] = db.execute("SELECT count(*) - count(DISTINCT n) FROM effect").fetchall()[0][0]
-    for line in ledger.read_text().splitlines():
-        found["acknowledged"] += 1
-        found["lost"] += there.get(int(line.split()[0])) != "succeeded"
-    assert found["lost"] == found["twice"] == 0, found
-    return found
+    return found | all_done(path, ledger, found)
 
 
 def copies(folder: Path, scale: float) -> Found:
@@ -220,9 +210,155 @@ def _sleepers() -> list[str]:
     return told.stdout.split()
 
 
+def fills_and_frees(path, ledger, seed):
+    """In a child: a limit on the size of files, set and lifted at random, stands for a disk that is full at times."""
+    dice, log = random.Random(int(seed)), os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    engine, hard = Engine(path, workers=2), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+
+    @engine.task(max_lapses=1_000_000)
+    def work(n):
+        taskcore.current().transact("once", lambda db: db.execute("INSERT INTO effect VALUES (?)", (n,)) and None)
+        return "x" * dice.randrange(5000)
+
+    n, filled, refused = int(seed) * 1_000_000, 0, 0
+    for _ in range(6):
+        biggest = max(os.stat(path + end).st_size for end in ("", "-wal"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (biggest + dice.randrange(100_000), hard))
+        until = time.monotonic() + dice.uniform(0.02, 0.2)
+        while time.monotonic() < until:
+            n += 1
+            try:
+                os.write(log, f"{work.submit(n).id} {n}\n".encode())
+            except sqlite3.OperationalError:
+                refused += 1
+        filled += engine.health != "ok"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        time.sleep(dice.uniform(0.0, 0.1))
+    say(filled, refused)
+    if dice.random() < 0.5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    engine.close()
+
+
+def full_disks(folder: Path, scale: float) -> Found:
+    """Disks that are full for a while, while tasks are submitted and run; half of the processes are killed then."""
+    path, ledger = folder / "full.db", folder / "ledger"
+    with contextlib.closing(Engine(path, workers=0)) as engine, engine.transaction() as db:
+        db.execute("CREATE TABLE effect (n INTEGER)")
+    found = {"disks full": 0, "submits refused": 0, "acknowledged": 0, "lost": 0, "twice": 0}
+    with children() as child:
+        for seed in range(1, 1 + max(3, round(100 * scale))):
+            one = child(fills_and_frees, path, ledger, seed)
+            filled, refused = one.line().split()
+            ends(one, "its last full disk")
+            found["disks full"] += int(filled)
+            found["submits refused"] += int(refused)
+    return found | all_done(path, ledger, found)
+
+
+def all_done(path: Path, ledger: Path, found: Found) -> Found:
+    """What was acknowledged, once all of it has run."""
+    with Engine(path, workers=2) as engine:
+        engine.task(lambda n: taskcore.current().transact(
+            "once", lambda db: db.execute("INSERT INTO effect VALUES (?)", (n,)) and None), name="work")
+        engine.run(progress=False)
+        there = {task.id: task.phase for task in engine.tasks}
+        assert engine.check() == []
+        with engine.transaction() as db:
+            twice = db.execute("SELECT count(*) - count(DISTINCT n) FROM effect").fetchall()[0][0]
+    told = ledger.read_text().splitlines()
+    lost = sum(there.get(int(line.split()[0])) != "succeeded" for line in told)
+    assert lost == twice == 0, (found, lost, twice)
+    return {"acknowledged": len(told), "lost": lost, "twice": twice}
+
+
+def works_in_processes(path, ledger, seed):
+    """In a child: bodies run in a pool of processes, one of which is killed."""
+    import math
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    dice, log = random.Random(int(seed)), os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver"))
+    engine = Engine(path, executor=pool)
+    work = engine.task(math.factorial, name="work", max_lapses=1_000_000)
+    for n in range(300):
+        os.write(log, f"{work.submit(dice.randrange(200)).id} {n}\n".encode())
+    os.kill(dice.choice(list(pool._processes)), signal.SIGKILL)
+    with contextlib.suppress(taskcore.EngineClosed):
+        engine.run(progress=False)
+    say(engine.health.state)
+    engine.close()
+    os._exit(0)  # the pool is broken
+
+
+def pools(folder: Path, scale: float) -> Found:
+    """Pools of processes of which one is killed while bodies run: the engine stops with the reason."""
+    path, ledger = folder / "pools.db", folder / "ledger"
+    found = {"pools broken": 0, "engines that said so": 0, "acknowledged": 0, "lost": 0}
+    with children() as child:
+        for seed in range(1, 1 + max(3, round(60 * scale))):
+            one = child(works_in_processes, path, ledger, seed)
+            found["engines that said so"] += one.line() == "stopped"
+            ends(one, "the death of its pool")
+            found["pools broken"] += 1
+    with Engine(path, workers=2) as engine:
+        engine.task(math.factorial, name="work")
+        engine.run(progress=False)
+        there = {task.id: task.phase for task in engine.tasks}
+    told = ledger.read_text().splitlines()
+    found["acknowledged"] = len(told)
+    found["lost"] = sum(there.get(int(line.split()[0])) != "succeeded" for line in told)
+    assert found["lost"] == 0, found
+    return found
+
+
+def submits_until_it_is_stopped(path):
+    """In a child: says when each submit was acknowledged, until the engine refuses more."""
+    engine = Engine(path, workers=1)
+    work, last = engine.task(lambda n: n, name="work", max_lapses=1_000_000), 0.0
+    say("there")
+    why = None
+    while why is None:
+        try:
+            work.submit(1)
+            last = time.time()
+        except Exception as error:
+            why = error
+    say(last, engine.health.state, type(why).__name__)
+    engine.close(5)
+
+
+def restores(folder: Path, scale: float) -> Found:
+    """An earlier copy put in the place of a file under a live engine: that stops, and acknowledges nothing more."""
+    path, copy = folder / "restored.db", folder / "copy.db"
+    found = {"restores": 0, "engines that stopped": 0, "acknowledged half a second later": 0}
+    dice = random.Random(3)
+    with children() as child:
+        for _ in range(max(3, round(60 * scale))):
+            one = child(submits_until_it_is_stopped, path)
+            one.hears("there")
+            time.sleep(dice.uniform(0.0, 0.1))
+            with contextlib.closing(Engine(path, workers=0)) as engine:
+                engine.backup(copy)
+            at = time.time()
+            copy.replace(path)
+            for end in ("-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            last, state, error = one.line().split()
+            assert error in ("BadFile", "EngineClosed"), error
+            ends(one, "the restore")
+            found["restores"] += 1
+            found["engines that stopped"] += state == "stopped"
+            found["acknowledged half a second later"] += float(last) > at + 0.5
+            assert wrongs(path) == []
+    assert found["engines that stopped"] == found["restores"] and not found["acknowledged half a second later"], found
+    return found
+
+
 STORMS: dict[str, Callable[[Path, float], Found]] = {
     "kills": kills, "signals": signals, "simulation": simulation, "damaged": damaged, "copies": copies,
-    "commands": commands,
+    "commands": commands, "full disks": full_disks, "pools": pools, "restores": restores,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ PATIENCE = 30
 """Seconds after which a test gives up on what takes a healthy engine a few milliseconds."""
 
 IMPORTS = """
-import contextlib, faulthandler, json, logging, os, random, signal, sqlite3, sys, threading, time
+import contextlib, faulthandler, json, logging, os, random, resource, signal, sqlite3, sys, threading, time
 import taskcore
 logging.getLogger("taskcore").addFilter(lambda record: not record.msg.startswith("task #"))  # failures are expected
 from taskcore import Engine
