@@ -113,6 +113,8 @@ def _no_function(*args: Any, **kwargs: Any) -> None:
 # -- the checks ----------------------------------------------------------------------------------------------------
 
 
+Check = Callable[[str, Any], Any]
+"""(name of the option, value) → the value as it is kept; `TypeError` or `ValueError`."""
 GREATEST: Final = 2**63 - 1
 """The greatest whole number that SQLite keeps."""
 
@@ -127,16 +129,29 @@ def _whole(name: str, value: Any, lowest: int, highest: int = GREATEST) -> int:
     return int(value)
 
 
-def _max_attempts(name: str, value: Any) -> int | None:
-    return None if value is None else _whole(name, value, 1)
+def _from(lowest: int) -> Check:
+    return lambda name, value: _whole(name, value, lowest)
 
 
-def _max_lapses(name: str, value: Any) -> int:
-    return _whole(name, value, 0)
+def _or_none(check: Check) -> Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _one_of(*words: str | None) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if value not in words:
+            raise ValueError(f"{name} is one of {', '.join(map(repr, words))}, not {value!r}")
+        return value
+
+    return check
 
 
 def priority(name: str, value: Any) -> int:
     return _whole(name, value, -1000, 1000)
+
+
+limit: Final = _or_none(_from(0))
+"""How many may run at a time; `None` as many as will."""
 
 
 def _backoff(name: str, value: Any) -> Callable[[int], float]:
@@ -162,22 +177,14 @@ def _retry_on(name: str, value: Any) -> tuple[type[BaseException], ...]:
     return kinds
 
 
-def _timeout(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
+def _timeout(name: str, value: Any) -> float:
     limit = seconds(value, name)
     if limit == 0:
         raise ValueError(f"{name} is more than 0 seconds")
     return limit
 
 
-def _seconds(name: str, value: Any) -> float:
-    return seconds(value, name)
-
-
-def _at(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
+def _at(name: str, value: Any) -> float:
     if not isinstance(value, datetime.datetime):
         raise TypeError(f"{name} is a datetime, not {value!r}; for a time from now on there is delay")
     if value.utcoffset() is None:
@@ -234,7 +241,7 @@ def _after(name: str, value: Any) -> Any:
         on, *rest = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted,)
         text(f"the status in {name}", on)
         for otherwise in rest:
-            _otherwise(f"otherwise in {name}", otherwise)
+            _one_of(*OTHERWISE)(f"otherwise in {name}", otherwise)
     return dict(value)
 
 
@@ -249,22 +256,10 @@ def text(name: str, value: Any) -> str:
     return str(value)
 
 
-def _otherwise(name: str, value: Any) -> str:
-    if value not in OTHERWISE:
-        raise ValueError(f"{name} is one of {', '.join(map(repr, OTHERWISE))}, not {value!r}")
-    return str(value)
-
-
 def _key(name: str, value: Any) -> str | bool | None:
     if value is None or value is True:
         return value
     return text(name, value)
-
-
-def _key_scope(name: str, value: Any) -> str | None:
-    if value not in (None, "unfinished", "succeeded"):
-        raise ValueError(f'{name} is None, "unfinished" or "succeeded", not {value!r}')
-    return None if value is None else str(value)
 
 
 def _uses(name: str, value: Any) -> Mapping[str, int]:
@@ -283,11 +278,6 @@ def capacity_name(name: str, value: Any) -> str:
     return str(value)
 
 
-def limit(name: str, value: Any) -> int | None:
-    """How many may run at a time; `None` as many as will."""
-    return None if value is None else _whole(name, value, 0)
-
-
 _RATE: Final = re.compile(r"([0-9]{1,19}+)/(?:([0-9]{1,20}+(?:\.[0-9]{1,20}+)?+|\.[0-9]{1,20}+)\s*+)?+([smhd])")
 _PERIODS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -304,18 +294,8 @@ def rate(name: str, value: Any) -> tuple[int, float] | None:
     return int(found[1]), float(found[2] or 1) * _PERIODS[found[3]]
 
 
-OF_THE_NAME: Final[dict[str, Callable[[str, Any], Any]]] = {"limit": limit, "rate": rate}
+OF_THE_NAME: Final[dict[str, Check]] = {"limit": limit, "rate": rate}
 """What may be said of a name, where it is defined, and not of one task."""
-
-
-def _serial(name: str, value: Any) -> str | None:
-    return None if value is None else text(name, value)
-
-
-def _serial_failure(name: str, value: Any) -> str:
-    if value not in ("clear", "continue"):
-        raise ValueError(f'{name} is "clear" or "continue", not {value!r}')
-    return str(value)
 
 
 def _tags(name: str, value: Any) -> tuple[str, ...]:
@@ -324,31 +304,16 @@ def _tags(name: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text(f"a tag in {name}", tag) for tag in value))
 
 
-OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
-    "max_attempts": _max_attempts,
-    "backoff": _backoff,
-    "retry_on": _retry_on,
-    "timeout": _timeout,
-    "max_lapses": _max_lapses,
-    "priority": priority,
-    "retry_first": _flag,
-    "delay": _seconds,
-    "at": _at,
-    "after": _after,
-    "on": text,
-    "otherwise": _otherwise,
-    "before": _before,
-    "key": _key,
-    "key_scope": _key_scope,
-    "serial": _serial,
-    "serial_failure": _serial_failure,
-    "uses": _uses,
-    "failed_status": text,
-    "avoid_failed_worker": _flag,
-    "parent": _parent,
-    "tags": _tags,
-    "hidden": _flag,
-}
+OPTIONS: Final[dict[str, Check]] = {
+    "max_attempts": _or_none(_from(1)), "backoff": _backoff, "retry_on": _retry_on, "timeout": _or_none(_timeout),
+    "max_lapses": _from(0), "priority": priority, "retry_first": _flag,
+    "delay": lambda name, value: seconds(value, name), "at": _or_none(_at),
+    "after": _after, "on": text, "otherwise": _one_of(*OTHERWISE), "before": _before,
+    "key": _key, "key_scope": _one_of(None, "unfinished", "succeeded"),
+    "serial": _or_none(text), "serial_failure": _one_of("clear", "continue"),
+    "uses": _uses, "failed_status": text, "avoid_failed_worker": _flag,
+    "parent": _parent, "tags": _tags, "hidden": _flag,
+}  # fmt: skip
 OF_THE_KIND: Final = frozenset((
     "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "uses",
     "failed_status", "avoid_failed_worker",
