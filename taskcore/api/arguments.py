@@ -40,13 +40,17 @@ def arity(fn: Callable[..., Any] | None) -> tuple[float, float]:
     return code.co_argcount - len(fn.__defaults__ or ()), most
 
 
-def must_fit(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """`TypeError` if the function cannot be called with these arguments."""
-    if fn is None:
-        return
+def signature_of(fn: Callable[..., Any] | None) -> inspect.Signature | None:
+    """What a function takes; `None` where it does not tell."""
     try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # one that does not tell
+        return None if fn is None else inspect.signature(fn)
+    except (TypeError, ValueError):
+        return None
+
+
+def must_fit(name: str, signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """`TypeError` if a function of this signature cannot be called with these arguments."""
+    if signature is None:
         return
     try:
         signature.bind(*args, **kwargs)

@@ -163,7 +163,7 @@ class Context:
         same file that run the name, such as one that a notebook's cell made before, run it too."""
         name, fn, before = definition.name, definition.fn, None
         for context in [reference() for reference in tuple(_contexts)]:
-            if context is self or (context is not None and context._goes_with(self) and name in context.definitions):
+            if context is self or (context is not None and name in context.definitions and context._goes_with(self)):
                 before = context.definitions.get(name, before)
                 context.definitions[name] = definition
                 if not context.closed and context.scheduler.claiming:

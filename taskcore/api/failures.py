@@ -16,6 +16,8 @@ from taskcore.core.model import Task
 from taskcore.core.text import printable
 from taskcore.store.busy import Trouble
 
+KEPT: Final = 1000
+"""Different texts that are counted; all beyond them are one."""
 MOST: Final = 5
 """Different texts that are shown at the end of a run."""
 
@@ -47,7 +49,8 @@ class Failures:
             for task in Selection(self._context).where(ids=ended, phase=lifecycle.FAILED):
                 text = printable(task.last_error or "its children failed", 200)
                 said = f"{printable(task.name, 60)}: {text}"
-                self.texts[said] = self.texts.get(said, 0) + 1
+                kept = said if said in self.texts or len(self.texts) < KEPT else "others"
+                self.texts[kept] = self.texts.get(kept, 0) + 1
                 tell(logging.WARNING, "task #%d is %s: %s", task.id, task.status, said)
                 for callback in tuple(self._listeners):
                     self._context.callbacks.call(self, callback, task)

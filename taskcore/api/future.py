@@ -137,6 +137,8 @@ class TaskFuture(Future[Any], Handle):
     def _awaited(self) -> Generator[Any, None, Any]:
         import asyncio  # whoever awaits has it already; the others need not pay for it
 
+        if not self._context.loop.background:  # nobody else would run it meanwhile
+            return self.result()
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
 

@@ -112,6 +112,8 @@ class Lifetime:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""
         context, asked = self._context, threading.Event()
         self._may_wait("serve_forever")
+        if not context.workers:
+            raise RuntimeError("serve_forever() of an engine with workers=0 would never run anything")
         self.start()
 
         def end(*_: object) -> None:

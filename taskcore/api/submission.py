@@ -33,13 +33,16 @@ class Submittable:
         self._options = options
         self._kind = options.kind()
         self._least, self._most = arguments.arity(fn)
+        self._signature: Any = ...  # not looked at yet
 
     def encode(
         self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[str, list[arguments.Link]]:
         """(arguments as text, links) of a call. `TypeError` if it cannot be called so, or an argument not stored."""
         if kwargs or not self._least <= len(args) <= self._most:
-            arguments.must_fit(self._name, self._fn, args, kwargs)
+            if self._signature is ...:
+                self._signature = arguments.signature_of(self._fn)
+            arguments.must_fit(self._name, self._signature, args, kwargs)
         return arguments.encode(context.codec, self._name, self._fn, args, kwargs, context.id_of)
 
 

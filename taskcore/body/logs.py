@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections import deque
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ LONGEST_LINE: Final = 4000
 """Characters of one line that are kept."""
 
 _listening = False
+_handling = threading.local()  # whether the thread writes a record, to `sys.stdout` perhaps: it is kept already
 
 
 def listen() -> None:
@@ -48,7 +50,11 @@ def listen() -> None:
 
     def handled(self: logging.Logger, record: logging.LogRecord) -> None:
         if "unheard" not in record.__dict__:
-            handle(self, record)
+            _handling.on = True
+            try:
+                handle(self, record)
+            finally:
+                _handling.on = False
 
     logging.setLogRecordFactory(factory)
     logging.Logger.isEnabledFor = is_enabled_for  # type: ignore[method-assign]
@@ -68,7 +74,7 @@ class _Stdout:
         return iter(self._stream)
 
     def write(self, text: str) -> Any:
-        found = _speaker()
+        found = None if getattr(_handling, "on", False) else _speaker()
         if found is not None and isinstance(text, str):
             work = found[1]
             *lines, work.unfinished_line = (work.unfinished_line + text).split("\n")

@@ -98,6 +98,11 @@ def test_a_close_of_another_thread_ends_it(path):
     assert not server.is_alive()
 
 
+def test_an_engine_that_runs_nothing_does_not_serve(engine):
+    with pytest.raises(RuntimeError, match="workers=0"):
+        engine.serve_forever()
+
+
 def test_it_waits_for_ever_nowhere_else(engine):
     with engine.transaction(), pytest.raises(RuntimeError, match=r"serve_forever\(\) inside transaction\(\)"):
         engine.serve_forever()

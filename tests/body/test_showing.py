@@ -567,6 +567,20 @@ def test_what_a_body_prints_is_kept_with_its_task_and_printed(inline, capsys):
     assert sys.stdout.encoding == before.encoding and not sys.stdout.isatty()
 
 
+def test_what_is_logged_to_stdout_is_kept_once(inline, capsys):
+    task(inline, print).submit("first")
+    inline.run()
+    handler = logging.StreamHandler(sys.stdout)  # which is the one that hears bodies by now
+    log.addHandler(handler)
+    try:
+        future = task(inline, lambda: log.warning("careful")).submit()
+        future.result()
+    finally:
+        log.removeHandler(handler)
+    assert [(line.level, line.text) for line in future.log()] == [("WARNING", "careful")]
+    assert capsys.readouterr().out == "first\ncareful\n"
+
+
 def test_what_is_printed_on_the_way_to_where_a_body_was_is_not_kept_again(inline):
     def body():
         print("begins")
