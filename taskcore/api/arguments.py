@@ -13,7 +13,7 @@ from typing import Any, Final
 from taskcore.api.future import TaskFuture
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.model import Task
-from taskcore.core.options import OPTIONS, Options
+from taskcore.core.options import OF_THE_NAME, OPTIONS, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store.columns import said
 from taskcore.store.queries import NO_ARGUMENTS
@@ -31,7 +31,7 @@ def arity(fn: Callable[..., Any] | None) -> tuple[float, float]:
     """How many positional arguments a plain function takes at least and at most; of any other, no number is sure."""
     if fn is None:
         return 0, math.inf
-    if type(fn) is not types.FunctionType or hasattr(fn, "__wrapped__") or hasattr(fn, "__signature__"):
+    if type(fn) is not types.FunctionType:
         return 1, 0
     code = fn.__code__
     if code.co_kwonlyargcount > len(fn.__kwdefaults__ or ()):
@@ -41,9 +41,9 @@ def arity(fn: Callable[..., Any] | None) -> tuple[float, float]:
 
 
 def signature_of(fn: Callable[..., Any] | None) -> inspect.Signature | None:
-    """What a function takes; `None` where it does not tell."""
+    """What a function takes itself, whatever it wraps; `None` where it does not tell."""
     try:
-        return None if fn is None else inspect.signature(fn)
+        return None if fn is None else inspect.signature(fn, follow_wrapped=False)
     except (TypeError, ValueError):
         return None
 
@@ -55,8 +55,10 @@ def must_fit(name: str, signature: inspect.Signature | None, args: tuple[Any, ..
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        misplaced = next((word for word in kwargs if word in OPTIONS and word not in signature.parameters), None)
-        way = f"; {misplaced} is an option: say options({misplaced}=…).submit(…)" if misplaced else ""
+        surplus = [word for word in kwargs if word not in signature.parameters]
+        ways = [f"; {word} is an option: say options({word}=…).submit(…)" for word in surplus if word in OPTIONS]
+        ways += [f"; {word} is said in task()" for word in surplus if word in OF_THE_NAME]
+        way = "".join(ways)
         raise TypeError(f"{name!r} cannot be called with these arguments: {error}{way}") from None
 
 
@@ -149,6 +151,8 @@ def order(
         made.after = [(upstream, on, otherwise) for upstream, (on, otherwise) in after.items()]
     if options.before not in ((), None):
         made.before = [id_of(task) for task in _several(options.before)]
+    if options.key is None and options.key_scope is not None:
+        raise ValueError(f"key_scope={options.key_scope!r} says what a key stands for: give a key, or key=True")
     if options.key is not None:
         made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
         made.key_scope = options.key_scope

@@ -191,6 +191,8 @@ def _same_place(one: Any, other: Any) -> bool:
     """Whether two functions are one that was run again, with a notebook's cell or a module."""
     if getattr(one, "__qualname__", one) != getattr(other, "__qualname__", other):
         return False
+    if getattr(one, "__self__", None) is not getattr(other, "__self__", None):  # methods of two objects
+        return False
     return getattr(one, "__module__", None) == getattr(other, "__module__", "") or _file(one) == _file(other)
 
 

@@ -265,6 +265,8 @@ def _failed(facts: Facts, here: Here, now: float) -> str:
     text += f" after {say.number(own.attempts, 'attempt')}{error or ', as its body returned'}"
     if own.lapses > own.max_lapses:
         return f"{text}; {own.max_lapses} would have been allowed"
+    if own.last_error is not None and own.last_error.startswith("lost: "):
+        return text
     left = None if own.max_attempts is None else own.max_attempts - own.failures
     if left is None or left > 0:
         count = "more" if left is None else f"{left} more"

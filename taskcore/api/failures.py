@@ -58,7 +58,7 @@ class Failures:
             tell(logging.WARNING, "%s: a task failed, and how cannot be read: %s", self._context.path, error)
 
     def show(self) -> None:
-        """On stderr: how many failed since `texts` was emptied, by what was said of them."""
+        """On stderr: how many failed since the last run, by what was said of them."""
         for text, n in sorted(self.texts.items(), key=lambda item: -item[1])[:MOST]:
             sys.stderr.write(f"{n} failed: {text}\n")
         if len(self.texts) > MOST:

@@ -284,8 +284,8 @@ class TaskFuture(Future[Any], Handle):
                     waiter.add_result(self)
             condition.notify_all()
         callbacks, self._done_callbacks = self._done_callbacks, []
-        for callback in callbacks:
-            self._context.callbacks.call(self, callback, self)
+        for callback in sorted(callbacks, key=_of_a_waiter, reverse=True):
+            self._context.callbacks.call(self, callback, self, at_once=_of_a_waiter(callback))
 
     def _release(self, error: Exception) -> None:
         """Let go whoever waits, for the engine ends before the task does. That is no end of the task, so no callback of

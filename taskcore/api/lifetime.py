@@ -95,7 +95,6 @@ class Lifetime:
         if context.workers:
             loop = context.loop
             try:
-                self._futures.failures.texts = {}
                 with Bar(lambda: context.read(queries.unfinished_count), progress) as bar:
                     loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
             finally:
@@ -105,6 +104,7 @@ class Lifetime:
                 raise loop.error
             if bar.on:
                 self._futures.failures.show()
+            self._futures.failures.texts = {}
             context.callbacks.flush(CALLBACKS)
         return context.read(queries.counts, queries.where(()))
 

@@ -179,4 +179,5 @@ def _moment(name: str, value: Any) -> float:
             raise ValueError(f"{name} is seconds since the epoch, not {shown(value)}") from None
     if hasattr(value, "timestamp") and getattr(value, "tzinfo", None) is not None:
         return float(value.timestamp())
-    raise TypeError(f"{name} is seconds since the epoch or a datetime with a time zone, not {value!r}")
+    kinds = "seconds since the epoch or a datetime with a time zone (.astimezone() gives one)"
+    raise TypeError(f"{name} is {kinds}, not {value!r}")

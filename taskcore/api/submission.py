@@ -27,21 +27,29 @@ from taskcore.store.transaction import Transaction
 class Submittable:
     """A name to submit: what it calls here, and its options."""
 
+    _signature: Any
+    _least: float
+    _most: float
+
     def __init__(self, name: str, fn: Callable[..., Any] | None, options: Options) -> None:
         self._name = name
         self._fn = fn
         self._options = options
         self._kind = options.kind()
-        self._least, self._most = arguments.arity(fn)
-        self._signature: Any = ...  # not looked at yet
+        self._called: Any = ...  # the newest definition's function, once it was looked at
 
     def encode(
         self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[str, list[arguments.Link]]:
         """(arguments as text, links) of a call. `TypeError` if it cannot be called so, or an argument not stored."""
+        definition = context.definitions.get(self._name)
+        called = self._fn if definition is None or self._fn is None else definition.fn
+        if called is not self._called:
+            self._called, self._signature = called, ...
+            self._least, self._most = arguments.arity(called)
         if kwargs or not self._least <= len(args) <= self._most:
             if self._signature is ...:
-                self._signature = arguments.signature_of(self._fn)
+                self._signature = arguments.signature_of(called)
             arguments.must_fit(self._name, self._signature, args, kwargs)
         return arguments.encode(context.codec, self._name, self._fn, args, kwargs, context.id_of)
 
@@ -134,7 +142,10 @@ class Submissions:
                 return self._add(tx, order, spawn)
             return self._file.write(self._bear, order, order.submitted_at, spawn)
         except KeyConflict as conflict:
-            future = self.futures.handle(self._equal_or_raise(conflict, order))
+            there = self._equal_or_raise(conflict, order)
+            if order.key_scope == "succeeded":  # it may have to run again
+                return self.take(order, spawn)
+            future = self.futures.handle(there)
             if spawn is not None:
                 self._file.write(spawn.keep, future.id)
             return future
@@ -225,6 +236,7 @@ class Submissions:
         text, links = self._context.read(queries.stored_arguments, conflict.task_id)
         canonical = arguments.canonical
         if links == order.links and canonical(self._codec, text) == canonical(self._codec, order.args):
+            order.args = text
             return conflict.task_id
         raise conflict
 

@@ -337,9 +337,8 @@ class Run:
         kill).
 
         What it prints, errors too, is kept line by line with the task, and its newest 64 KiB are `stdout` of what is
-        returned; a body that returns that gives its fields as a dict. `options`: `input`, and those of
-        `subprocess.Popen`. `CalledProcessError` for an exit code other than 0, unless `check=False`;
-        `FileNotFoundError` for a program that is not there.
+        returned, which can be stored. `options`: `input`, and those of `subprocess.Popen`. `CalledProcessError` for an
+        exit code other than 0, unless `check=False`; `FileNotFoundError` for a program that is not there.
         """
         from taskcore.body.command import (  # with subprocess, slow to import, and needed for commands alone
             Stopped,

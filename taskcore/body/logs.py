@@ -3,6 +3,7 @@ whatever becomes of it otherwise."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -61,33 +62,32 @@ def listen() -> None:
     logging.Logger.handle = handled  # type: ignore[method-assign]
 
 
-class _Stdout:
-    """`sys.stdout`, as it is, with an ear for bodies."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __iter__(self) -> Any:
-        return iter(self._stream)
-
-    def write(self, text: str) -> Any:
-        found = None if getattr(_handling, "on", False) else _speaker()
-        if found is not None and isinstance(text, str):
-            work = found[1]
-            *lines, work.unfinished_line = (work.unfinished_line + text).split("\n")
-            work.unfinished_line = work.unfinished_line[:LONGEST_LINE]
-            for line in lines[-LINES:]:
-                add(*found, "PRINT", line)
-        return self._stream.write(text)
-
-
 def hear() -> None:
-    """Before a body begins: hear what is printed, also where the stream was replaced since the last one."""
-    if type(sys.stdout) is not _Stdout and sys.stdout is not None:
-        sys.stdout = _Stdout(sys.stdout)
+    """Before a body begins: hear what is printed, also where the stream was replaced since the last one. The stream
+    stays what it is; only its `write` is another one, which keeps in its body's log what it writes."""
+    stream = sys.stdout
+    if stream is None or hasattr(stream.write, "of_taskcore"):
+        return
+    write = stream.write
+
+    def hearing(text: str, /) -> int:
+        found = None if getattr(_handling, "on", False) or not isinstance(text, str) else _speaker()
+        if found is None:
+            return write(text)
+        work = found[1]
+        *lines, work.unfinished_line = (work.unfinished_line + text).split("\n")
+        work.unfinished_line = work.unfinished_line[:LONGEST_LINE]
+        for line in lines[-LINES:]:
+            add(*found, "PRINT", line)
+        _handling.on = True  # it may write to another stream that hears
+        try:
+            return write(text)
+        finally:
+            _handling.on = False
+
+    hearing.of_taskcore = True  # type: ignore[attr-defined]
+    with contextlib.suppress(AttributeError, TypeError):  # a stream that is not to be changed
+        stream.write = hearing  # type: ignore[method-assign]
 
 
 def finish(stage: Stage, work: Work) -> None:

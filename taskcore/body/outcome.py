@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import traceback as tracebacks
 from collections.abc import Mapping
 from typing import Any, Final
@@ -31,8 +32,6 @@ def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -
 
 
 def _stored(work: Work, value: Any, encode: Any) -> str:
-    if type(value).__name__ == "CompletedProcess" and type(value).__module__ == "subprocess":  # of `run.command`
-        value = vars(value)
     try:
         text: str = encode(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -43,6 +42,8 @@ def _stored(work: Work, value: Any, encode: Any) -> str:
 def failure(work: Work, error: BaseException) -> Outcome:
     """An exception as the failure of this attempt; whether for good, `failed` and `again` say."""
     kind, message = type(error).__qualname__, message_of(error)
+    if getattr(builtins, kind, type(error)) is not type(error):  # somebody's class that is called as a builtin one
+        kind = f"{type(error).__module__}.{kind}"
     return Outcome(*work.claim, None, None, "fail", kind, message, traceback_of(error), raised=error)
 
 

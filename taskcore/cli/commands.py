@@ -274,11 +274,14 @@ def _moved(engine: Engine, given: argparse.Namespace, verb: Callable[[Selection]
         as_json({"moved": n})
     if not there:
         return _nothing()
+    missing = sorted(set(given.ids) - {task.id for task in chosen}) if given.ids and there < len(set(given.id)) else []
     running = len(chosen.where(phase="running")) if given.verb == "cancel" else 0
     if not given.json:
         asked = f", {running} asked to stop" if running else ""
         print(f"{n} {'task' if n == 1 else 'tasks'} {what}{asked}")
-    return 0
+    if missing:
+        sys.stderr.write(f"no task matches {', '.join(f'#{task}' for task in missing)}\n")
+    return NOTHING if missing else 0
 
 
 def _check(engine: Engine, given: argparse.Namespace) -> int:
@@ -304,6 +307,7 @@ def _salvage(_: Engine | None, given: argparse.Namespace) -> int:
     """Without an engine: the file may be such that none can open it."""
     from taskcore.store.salvage import salvage
 
+    given.new = path_of(given.new)
     saved = salvage(given.file, given.new)
     lost = any(table.lost for table in saved)
     if given.json:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -112,6 +113,9 @@ def told(row: dict[str, Any]) -> Iterable[str]:
 
 
 def tell(head: str, *lines: str) -> None:
+    width = columns()
     for line in lines:
-        print(head + printable(line))
-        head = " " * len(head)
+        text = printable(line)
+        for piece in [text] if width is None else textwrap.wrap(text, max(20, width - len(head))) or [""]:
+            print(head + piece)
+            head = " " * len(head)

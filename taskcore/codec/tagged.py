@@ -91,6 +91,8 @@ def _pack(value: Any, room: int, canonical: bool) -> object:
         raise NotStorable("", "str with a surrogate pair for one character", "write the character itself")
     if kind in BARE:
         return value
+    if _name(kind) == "subprocess.CompletedProcess":
+        return {"$completed": _pack([*vars(value).values()], room, canonical)}
     scalar = _BY_KIND.get(kind)
     if scalar is None:
         raise NotStorable("", _name(kind), _hint(kind))
@@ -135,10 +137,9 @@ def _hint(kind: type) -> str:
         return "store its .value"
     if hasattr(kind, "tolist"):  # arrays and scalars of NumPy, columns of pandas
         return "store value.tolist()"
-    if hasattr(kind, "to_dict"):  # tables of pandas and the like
-        return f"store value.to_dict(), or {_ELSEWHERE.removeprefix('store it ')}"
-    if kind.__name__ == "CompletedProcess":
-        return "store vars(value), or its stdout"
+    for method in ("to_dicts", "to_dict"):  # tables of Polars, pandas and the like
+        if hasattr(kind, method):
+            return f"store value.{method}(), or {_ELSEWHERE.removeprefix('store it ')}"
     for base in (*CONTAINERS, *BARE, *_BY_KIND):
         if issubclass(kind, base):
             return f"it would come back as a plain {_name(base)}; store that"
@@ -265,7 +266,7 @@ def _untag(found: dict[str, Any]) -> Any:
         if type(payload) is not list:
             raise ValueError("its value is not a list")
         value = _READ_ITEMS[tag](payload)
-        if len(value) != len(payload):
+        if tag != "$completed" and len(value) != len(payload):
             raise ValueError("an item or key is there twice")
         return value
     except (ValueError, TypeError, ArithmeticError) as wrong:
@@ -292,8 +293,15 @@ def _read_dict(pairs: list[Any]) -> dict[Any, Any]:
     return items
 
 
+def _read_completed(fields: list[Any]) -> Any:
+    """What `run.command` gave: arguments, exit code, stdout and stderr."""
+    from subprocess import CompletedProcess  # slow to import
+
+    return CompletedProcess(*fields)
+
+
 _ReadItems = Callable[[list[Any]], Any]
 _BUILTIN: Final[Mapping[str, _ReadItems]] = {"$tuple": tuple, "$set": set, "$frozenset": frozenset}
-_READ_ITEMS: Final[Mapping[str, _ReadItems]] = {**_BUILTIN, "$dict": _read_dict}
+_READ_ITEMS: Final[Mapping[str, _ReadItems]] = {**_BUILTIN, "$dict": _read_dict, "$completed": _read_completed}
 
 read_tagged = json.JSONDecoder(parse_constant=int, object_hook=_untag).raw_decode

@@ -12,6 +12,8 @@ def seconds(value: object, what: str) -> float:
     """A duration in seconds as a float; `TypeError` or `ValueError` naming `what` where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         way = ": say .total_seconds()" if hasattr(value, "total_seconds") else ""
+        way = ": for a moment there is the option at" if hasattr(value, "timestamp") else way
+        way = ": say it as a number" if isinstance(value, str) else way
         raise TypeError(f"{what} is a number of seconds, not {value!r}{way}")
     try:
         length = float(value)

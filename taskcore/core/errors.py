@@ -81,11 +81,11 @@ class UnknownStatus(TaskcoreError, ValueError):
 @functools.cache
 def _failed_as(error_type: str | None) -> type[TaskFailed]:
     """A `TaskFailed` that is this builtin exception, too, if there is one that can be so. Those by which iterators end
-    mean something to whoever iterates, and are left out."""
+    mean something to whoever iterates, and a `SyntaxError` is shown by its place; these are left out."""
     builtin = getattr(builtins, error_type or "", None)
     if not (isinstance(builtin, type) and issubclass(builtin, Exception) and builtin is not Exception):
         return TaskFailed
-    if issubclass(builtin, (StopIteration, StopAsyncIteration)):
+    if issubclass(builtin, (StopIteration, StopAsyncIteration, SyntaxError)):
         return TaskFailed
     made = type("TaskFailed", (TaskFailed, builtin), {"__module__": TaskFailed.__module__})
     try:
@@ -99,7 +99,8 @@ class TaskFailed(TaskcoreError):
     """The task ended in phase failed, in another process, before a restart, or by `Done` with a failed label.
 
     Where the body raised a builtin exception, it is an instance of that class as well, so that `except ValueError`
-    means the same before and after a restart; of any other class, `error_type` is the name.
+    means the same before and after a restart (without attributes of its own, such as `errno`); of any other class,
+    `error_type` is the name.
     """
 
     def __new__(cls, task_id: int, error_type: str | None = None, *rest: Any, **more: Any) -> TaskFailed:

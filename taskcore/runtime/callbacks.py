@@ -32,9 +32,10 @@ class Callbacks:
         self._thread: threading.Thread | None = None
         self._since = math.inf  # monotonic; when the callback that runs now began
 
-    def call(self, of: object, callback: Callable[..., object], *args: Any) -> None:
-        """Have this called, after all that was to be called before. `of`: whose it is, for the log. Never raises."""
-        if self._there():
+    def call(self, of: object, callback: Callable[..., object], *args: Any, at_once: bool = False) -> None:
+        """Have this called, after all that was to be called before, or here and `at_once`. `of`: whose it is, for the
+        log. Never raises."""
+        if not at_once and self._there():
             self._queue.put((of, callback, args))
         else:
             _call(of, callback, args)

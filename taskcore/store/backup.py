@@ -29,6 +29,9 @@ def write(source: sqlite3.Connection, path: str, progress: Callable[[int, int], 
         raise FileExistsError(f"{path} is the file itself")
     if os.path.exists(f"{path}-wal"):
         raise FileExistsError(f"{path} is a database in use, with a log beside it: a backup does not replace that")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"there is no folder {folder}")
     part = f"{path}.{os.getpid()}-{os.urandom(3).hex()}.part"
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -157,7 +157,19 @@ def accept(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _accept(connection: sqlite3.Connection, path: str) -> int | None:
-    """The format of the file, `None` if there are no tables yet. `BadFile`."""
+    """The format of the file, `None` if there are no tables yet. `BadFile`. All of it is read of one moment: another
+    process may be bringing the file to this format."""
+    begun = not connection.in_transaction
+    if begun:
+        connection.execute("BEGIN")
+    try:
+        return _read_format(connection, path)
+    finally:
+        if begun and connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
     if made_here(connection):
         return migrations.number(connection, path)
     found = shape(connection)

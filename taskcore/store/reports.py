@@ -138,7 +138,8 @@ _RUNNING: Final = """
 
 
 DIED: Final = "its process died"
-SPARED: Final = 100
+LEFT_IT: Final = "its process died while it ended"
+SPARED: Final = 20
 """So often may a process die under a task while it ends anyway: who kills it there each time shall not do so for
 ever."""
 _TOO_OFTEN: Final = """(SELECT CASE WHEN :spared THEN k.max_lapses = 0 OR :most <= (
@@ -146,8 +147,9 @@ _TOO_OFTEN: Final = """(SELECT CASE WHEN :spared THEN k.max_lapses = 0 OR :most 
     ELSE lapses >= k.max_lapses END FROM taskcore_kind AS k WHERE k.id = kind)"""
 _LAPSE: Final = f"""
     UPDATE taskcore_task SET lapses = lapses + (NOT :spared), label = NULL, greenfield = NULL, worker = NULL,
-        last_error = CASE WHEN {_TOO_OFTEN} THEN 'lost: ' || :why || CASE WHEN :spared THEN '' ELSE
-            ' (' || (lapses + 1) || ' times' || :way || ')' END ELSE :why END,
+        last_error = CASE WHEN {_TOO_OFTEN} THEN
+            'lost: ' || :why || ' (' || CASE WHEN :spared THEN '' ELSE (lapses + 1) || ' times' END || :way || ')'
+            ELSE :why END,
         phase = {by_row("lose its worker", obey="cancel_requested_at IS NOT NULL", lose=_TOO_OFTEN)},
         finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR {_TOO_OFTEN} THEN :now END
     WHERE id IN (SELECT value FROM json_each(:ids)) AND {LEFT["lose its worker"]}"""
@@ -164,7 +166,7 @@ def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str, *, spar
            FROM json_each(:ids) AS dead CROSS JOIN taskcore_task AS t ON t.id = dead.value""",
         {"ids": ids, "now": now, "why": why},
     )
-    way = "; rerun() runs it again, max_lapses allows more" if why == DIED else ""
+    way = {DIED: "; rerun() runs it again, max_lapses allows more", LEFT_IT: "rerun() runs it again"}.get(why, "")
     tx.execute(_LAPSE, {"ids": ids, "now": now, "why": why, "spared": spared, "most": SPARED, "way": way})
     over = tx.execute(
         """SELECT t.id FROM json_each(?) AS dead

@@ -67,6 +67,8 @@ _INSERT_ALONE: Final = f"""
     INSERT OR IGNORE INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
     SELECT ?, ?, 'ready', ?, ?, ? FROM taskcore_meta WHERE key = 'last_id' AND ? > CAST(value AS INTEGER)
     AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')"""
+_SAID: Final = ("kind", *OPTIONS)
+_MEND: Final = f"UPDATE taskcore_task SET ({', '.join(_SAID)}) = ({', '.join('?' * len(_SAID))}) WHERE id = ?"
 _INSERT_CHILD: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -351,6 +353,8 @@ class Births:
             raise KeyConflict(order.name, key, task_id)
         if ended and order.key_scope == "succeeded" and phase != lifecycle.SUCCEEDED:
             self.flush()
+            kind = kind_of(self._tx, order.name, order.kind_options)
+            self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said of it now may be what mends it
             operations.rerun(self._tx, [task_id], self._now)
         return task_id
 

@@ -430,6 +430,17 @@ def test_a_claim_lasts_to_its_end_and_no_longer(engine, clock):
     assert [(a.number, a.outcome) for a in future.history()] == [(1, "lapsed"), (2, "succeeded")]
 
 
+def test_priority_goes_before_what_was_tried_already_of_whatever_name(engine):
+    tried = engine.task("tried", max_attempts=9, backoff=taskcore.constant(0), retry_first=True)
+    tried.submit()
+    engine.claim("tried")[0].fail("x")
+    most = engine.task("urgent").options(priority=6).submit()
+    more = tried.options(priority=5).submit()
+    tried.options(priority=-5).submit()
+    assert engine.claim("urgent", "tried")[0].task.id == most.id
+    assert [engine.claim("tried")[0].task.id for _ in range(3)] == [more.id, 1, 4]
+
+
 def test_a_lapse_is_told_once_and_the_last_one_fails_the_task(engine, clock):
     future = engine.task("f", max_lapses=1).submit()
     below = engine.submit("g", future)

@@ -96,6 +96,19 @@ def test_a_cell_or_module_that_is_run_again_is_no_news(engine, caplog):
     assert said(caplog) == []
 
 
+def test_methods_of_two_objects_are_told_of(engine, caplog):
+    class Survey:
+        def go(self, n):
+            return n
+
+    one, other = Survey(), Survey()
+    engine.task(one.go)
+    engine.task(one.go)
+    assert said(caplog) == []
+    engine.task(other.go)
+    assert len(said(caplog)) == 1
+
+
 def test_a_lambda_is_asked_for_a_name(engine):
     with pytest.raises(TypeError, match="no name of its own: say which with name="):
         engine.task(lambda: 1)

@@ -58,6 +58,33 @@ FITS_NOT = {
 }
 
 
+def injects(fn):
+    @functools.wraps(fn)
+    def wrapper(*args):
+        return fn("database", *args)
+
+    return wrapper
+
+
+def test_a_call_is_bound_to_what_is_called_and_not_to_what_that_wraps(inline):
+    f = inline.task(injects(lambda database, url: (database, url)), name="f")
+    assert f("x") == f.submit("x").result() == ("database", "x")
+
+
+def test_a_call_is_bound_to_the_newest_definition_which_would_run_it(inline):
+    old = inline.task(lambda a: a, name="f")
+    old.submit(1)
+    inline.task(lambda a, b: a + b, name="f")
+    with pytest.raises(TypeError, match="missing a required argument: 'b'"):
+        old.submit(1)
+    assert old.submit(1, 2).result() == 3
+
+
+def test_what_is_said_of_the_name_is_no_argument_either(engine):
+    with pytest.raises(TypeError, match=r"'limit'; limit is said in task\(\)$"):
+        engine.task(plain, name="f").submit("a", limit=2)
+
+
 @pytest.mark.parametrize("case", FITS)
 def test_a_call_that_fits_is_stored(engine, case):
     fn, args, kwargs = FITS[case]
@@ -141,7 +168,10 @@ def test_a_run_on_a_terminal_ends_with_what_failed(inline, capsys):
     assert capsys.readouterr().err.splitlines()[-2:] == [
         r"2 failed: f: ValueError: no 1\x1b[31m\nand more", r"1 failed: f: ValueError: no 2\x1b[31m\nand more"
     ]  # fmt: skip
-    assert inline.run(progress=True) == {"failed": 3}
+    inline.task(fails, name="f").submit(3).exception()  # before the next run begins
+    assert inline.run(progress=True) == {"failed": 4}
+    assert "1 failed: f: ValueError: no 3" in capsys.readouterr().err
+    assert inline.run(progress=True) == {"failed": 4}
     assert "failed" not in capsys.readouterr().err  # nothing failed in this run
 
 

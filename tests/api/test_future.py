@@ -494,8 +494,21 @@ def test_what_failed_before_a_restart_is_caught_as_what_was_raised(tmp_path):
 
 
 def test_no_failure_ends_an_iterator_or_a_program():
-    for error in (StopIteration, SystemExit, KeyboardInterrupt, MemoryError, ExceptionGroup, Exception):
+    for error in (StopIteration, SystemExit, KeyboardInterrupt, MemoryError, ExceptionGroup, Exception, SyntaxError):
         assert type(TaskFailed(1, error.__name__, "x")) is TaskFailed
+
+
+def test_a_class_of_ones_own_that_is_called_like_a_builtin_one_is_not_that(tmp_path):
+    error = type("ConnectionError", (Exception,), {"__module__": "mine"})
+
+    def body():
+        raise error("x")
+
+    with Engine(tmp_path / "tasks.db", workers=1) as engine:
+        engine.task(body).submit()
+    with contextlib.closing(Engine(tmp_path / "tasks.db", workers=0)) as engine, pytest.raises(TaskFailed) as caught:
+        engine.future(1).result()
+    assert (type(caught.value), caught.value.error_type) == (TaskFailed, "mine.ConnectionError")
 
 
 # -- callbacks -----------------------------------------------------------------------------------------------------
@@ -524,6 +537,20 @@ def test_a_slow_callback_holds_up_no_task_and_is_named_in_the_log(live, caplog, 
     go.set()
     live.run()
     assert "slow of <TaskFuture #1> took 0.0 s" in caplog.text
+
+
+@pytest.mark.parametrize("wrap", [lambda future: future, asyncio.wrap_future], ids=["awaited", "wrapped"])
+def test_whoever_awaits_does_not_wait_for_callbacks_of_others(live, wrap):
+    inside, go, work = threading.Event(), threading.Event(), live.task(lambda n: n, name="t")
+    work.submit(0).add_done_callback(lambda _: (inside.set(), go.wait(PATIENCE)))
+
+    async def main():
+        while not inside.is_set():
+            await asyncio.sleep(0)
+        assert await wrap(work.submit(1)) == 1
+        go.set()
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_a_callback_may_wait_for_other_tasks_and_run_the_engine(live):

@@ -72,7 +72,7 @@ def test_a_process_that_is_killed_while_it_ends_costs_no_lapse(path, child, how)
         engine.run()
         task = engine.tasks.first()
         assert (task.phase, task.result, task.lapses, task.attempts) == ("succeeded", "done", 0, 3)
-        assert {a.error for a in engine.future(1).history()[:2]} == {"its process ended before it did"}
+        assert {a.error for a in engine.future(1).history()[:2]} == {"its process died while it ended"}
         assert engine.check() == []
 
 
@@ -85,7 +85,9 @@ def test_what_may_run_at_most_once_does_not_run_again_after_a_process_that_left(
         engine.task(lambda: "again", name="body")
         engine.run()
         task = engine.tasks.first()
-        assert (task.phase, task.last_error) == ("failed", "lost: its process ended before it did")
+        assert task.phase == "failed"
+        assert task.last_error == "lost: its process died while it ended (rerun() runs it again)"
+        assert "allowed" not in engine.future(1).explain()
 
 
 def kills_itself(path):
@@ -112,7 +114,7 @@ def test_who_dies_while_it_ends_again_and_again_is_lost_in_the_end(engine, clock
     future = engine.submit("f")
     for n in range(3):
         engine.claim("f")
-        engine._file.write(reports.lapse, [future.id], clock.now(), "its process ended before it did", spared=True)
+        engine._file.write(reports.lapse, [future.id], clock.now(), reports.LEFT_IT, spared=True)
         assert (future.snapshot().phase, future.snapshot().lapses) == ("failed" if n == 2 else "ready", 0)
 
 

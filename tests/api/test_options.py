@@ -797,6 +797,22 @@ def test_a_key_of_succeeded_scope_runs_again_what_did_not_succeed_and_nothing_el
         task.submit(2)
 
 
+def test_a_rerun_by_key_goes_by_what_is_said_of_it_now(engine):
+    task = engine.task("f", max_attempts=1).options(key="k", key_scope="succeeded")
+    first = task.submit({"a": 1, "b": 2})
+    engine.claim("f")[0].fail("bug")
+    assert first.snapshot().phase == "failed"
+    again = task.options(max_attempts=5, priority=7).submit({"b": 2, "a": 1})
+    assert (again.id, again.snapshot().phase) == (first.id, "ready")
+    assert (again.snapshot().max_attempts, again.snapshot().priority) == (5, 7)
+
+
+def test_a_scope_without_a_key_is_refused(engine):
+    with pytest.raises(ValueError, match=r"key_scope='succeeded' says what a key stands for: give a key, or key=True"):
+        engine.task("f").options(key_scope="succeeded").submit(1)
+    assert len(engine.tasks) == 0
+
+
 def test_a_script_with_keys_of_succeeded_scope_adds_nothing_when_it_is_run_again_and_mends_what_failed(path):
     def script(broken):
         with Engine(path, workers=2) as engine:

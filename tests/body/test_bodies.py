@@ -502,6 +502,12 @@ def test_what_a_codec_refuses_is_refused_by_name_with_nothing_stored(clock):
         assert task.last_error == "TypeError: the result of 'body' cannot be stored: that is not for a file"
 
 
-def test_what_a_command_gave_may_be_returned(live):
-    future = live.task(lambda: taskcore.current().command(["echo", "hello"]), name="echo").submit()
-    assert future.result() == {"args": ["echo", "hello"], "returncode": 0, "stdout": "hello\n", "stderr": None}
+def test_what_a_command_gave_may_be_returned_and_be_the_result_of_a_step(live):
+    def body():
+        run = taskcore.current()
+        kept = run.step("hello", run.command, ["echo", "hello"])
+        run.sleep(0)
+        return [kept, run.command(["echo", "again"])]
+
+    kept, again = live.task(body, name="echo").submit().result()
+    assert (kept.stdout, kept.returncode, again.args) == ("hello\n", 0, ["echo", "again"])

@@ -581,6 +581,22 @@ def test_what_is_logged_to_stdout_is_kept_once(inline, capsys):
     assert capsys.readouterr().out == "first\ncareful\n"
 
 
+def test_a_stream_that_writes_to_the_one_that_hears_doubles_nothing(inline, capsys, monkeypatch):
+    task(inline, print).submit("first")
+    inline.run()
+
+    class Tee(io.StringIO):
+        def write(self, text):
+            return outer.write(text) + super().write(text)
+
+    outer, tee = sys.stdout, Tee()
+    monkeypatch.setattr(sys, "stdout", tee)
+    future = task(inline, lambda: (print("hello", 1), sys.stdout.writelines(["a\n", "b\n"]))[0]).submit()
+    future.result()
+    assert [line.text for line in future.log()] == ["hello 1", "a", "b"]
+    assert tee.getvalue() == "hello 1\na\nb\n" and isinstance(sys.stdout, Tee)
+
+
 def test_what_is_printed_on_the_way_to_where_a_body_was_is_not_kept_again(inline):
     def body():
         print("begins")

@@ -250,6 +250,11 @@ def test_tasks_are_moved_by_their_numbers(engine, say, verb, said):
     assert [task.id for task in engine.tasks.where(phase=said)] == [2, 3]
 
 
+def test_numbers_that_are_not_there_are_named_and_the_others_moved(engine, say):
+    engine.submit("work")
+    assert say("cancel", "1", "999", "998") == (1, "1 task cancelled\n", "no task matches #998, #999\n")
+
+
 def test_what_matches_nothing_says_so_and_exits_with_1(engine, say):
     engine.submit("work")
     for words in (["cancel", "60"], ["pause", "--name", "nobody"], ["rerun", "--tag", "x", "--phase", "failed"]):
@@ -275,6 +280,14 @@ def test_lines_of_a_list_are_as_wide_as_the_terminal_at_most(engine, say, monkey
     engine.task("a name of more than forty characters, or so it seems").options(key="k" * 50).submit()
     (line,) = told(say, "list").splitlines()
     assert len(line) == width and line.endswith("…")
+
+
+def test_what_is_shown_of_a_task_is_as_wide_as_the_terminal_at_most(engine, say, monkeypatch):
+    engine.submit("work", "word " * 50)
+    engine.claim("work")[0].fail(ValueError("y" * 200), retry=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = told(say, "show", "1").splitlines()
+    assert max(map(len, lines)) <= 60 and "".join(line.strip() for line in lines).count("y") >= 200
 
 
 def test_long_parts_of_a_task_are_cut_with_a_count(engine, say):

@@ -113,6 +113,17 @@ def test_every_type_comes_back_as_it_was_from_a_text_that_stays_the_same_for_eve
     assert_comes_back(((value,), {1: value}))
 
 
+def test_what_a_command_gave_comes_back_as_it_was():
+    done = subprocess.CompletedProcess(["echo", Path("x")], 0, "x\n", None)
+    text = JSON.encode({"deep": [done]})
+    assert text == '{"deep":[{"$completed":[["echo",{"$path":"x"}],0,"x\\n",null]}]}'
+    (again,) = JSON.decode(text)["deep"]
+    assert type(again) is type(done) and vars(again) == vars(done)
+    for bad in ('{"$completed":5}', '{"$completed":[]}', '{"$completed":[1,2,3,4,5]}'):
+        with pytest.raises(ValueError, match="completed"):
+            JSON.decode(bad)
+
+
 def test_without_the_c_encoder_the_texts_are_the_same(monkeypatch):
     monkeypatch.setattr("json.encoder.c_make_encoder", None)
     for module in (plain, tagged):
@@ -139,7 +150,6 @@ REFUSED = [
     (bytearray(b"x"), "bytearray", "store list(value)"),
     (memoryview(b"x"), "memoryview", "store value.tolist()"),
     (Table(), f"{__name__}.Table", "store value.to_dict(), or in a file of its own, and here the path"),
-    (subprocess.CompletedProcess([], 0), "subprocess.CompletedProcess", "store vars(value), or its stdout"),
     (Colour.RED, f"{__name__}.Colour", "store its .value"),
     (Level.LOW, f"{__name__}.Level", "store its .value"),
     (Text("x"), f"{__name__}.Text", "it would come back as a plain str; store that"),

@@ -288,6 +288,23 @@ def test_setting_the_clock_back_stops_nothing_that_is_ready(hands, clock):
     assert hand.engine.tasks.first().finished_at == 10
 
 
+def test_a_schedule_follows_a_clock_that_was_set_back_though_nobody_tells_of_it(path):
+    class Clock:
+        at = 1_000_000.0
+
+        def now(self):
+            return self.at
+
+    clock = Clock()
+    hand = Hand(path, clock, InlineExecutor()).start()
+    with contextlib.closing(hand.engine):
+        hand.engine.every(60, name="tick")(fails)
+        hand.scheduler.turn()
+        clock.at -= 86_400
+        hand.scheduler.turn()
+        assert hand.engine.schedules["tick"].next_at <= clock.at + 60
+
+
 def test_an_outside_claim_is_bound_by_time_alone(hands, clock):
     hand = hands(lease=30)
     future = hand.engine.submit("f")

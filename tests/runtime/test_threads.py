@@ -15,6 +15,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine, TaskFailed
+from taskcore.store import process_locks
 from tests.support.processes import PATIENCE, Child, say, until
 from tests.support.rows import wrongs
 
@@ -605,6 +606,13 @@ def test_a_body_cannot_shut_down_the_engine_that_waits_for_it(engine):
     assert_the_pool_is_whole(engine, 2)
 
 
+def test_what_was_delayed_begins_by_the_clock_of_the_machine_though_nothing_else_happens(path):
+    with contextlib.closing(Engine(path, workers=1)) as engine:
+        task = engine.task(lambda: "done", name="f")
+        task.submit().result(PATIENCE)
+        assert task.options(delay=0.3).submit().result(PATIENCE) == "done"
+
+
 # -- bodies that do not return --------------------------------------------------------------------------------------
 
 
@@ -630,6 +638,7 @@ def test_a_body_that_never_returns_loses_its_slot_to_others(path):
             assert (task.status, task.result, task.attempts) == ("failed", None, 1), "a late report changes nothing"
         assert_the_pool_is_whole(engine, 1)
     assert wrongs(path) == []
+    assert f"{path}-taskcore" not in process_locks._open_files, "all bodies returned: nothing needs to prove it alive"
 
 
 def test_the_late_report_of_a_deaf_thread_does_not_touch_the_attempt_that_runs_now(path):

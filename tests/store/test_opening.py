@@ -27,6 +27,35 @@ def opened(path, **parameters):
     return contextlib.closing(Engine(path, workers=0, **parameters))
 
 
+def test_what_is_made_is_its_owners_alone_from_the_beginning_on(path, monkeypatch):
+    seen, umask, make = [], os.umask(0), os.open
+
+    def watched(name, flags, mode=0o777, **more):
+        if flags & os.O_CREAT:
+            seen.append(mode)
+        return make(name, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", watched)
+    try:
+        with contextlib.closing(Engine(path, workers=1)) as engine:
+            engine.task(lambda: 1, name="t").submit().result()
+            modes = {place.name: place.stat().st_mode & 0o777 for place in path.parent.iterdir()}
+    finally:
+        os.umask(umask)
+    assert set(modes.values()) == {0o600} and len(modes) >= 3, modes
+    assert seen and set(seen) == {0o600}
+
+
+def test_a_unique_index_that_somebody_added_is_refused_and_another_is_not(path):
+    with opened(path):
+        pass
+    for unique, refused in ((False, False), (True, True)):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"CREATE {'UNIQUE ' * unique}INDEX theirs_{unique} ON taskcore_task (args)")
+        with pytest.raises(BadFile, match="theirs_True") if refused else contextlib.nullcontext(), opened(path):
+            pass
+
+
 def contents(directory):
     """Name → hash of every file below."""
     return {
