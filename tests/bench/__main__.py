@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -95,6 +96,7 @@ def run(benchmark: Benchmark, rounds: int) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmarks, or all but the longest; 1 if the work of one was not done."""
+    logging.getLogger("taskcore").setLevel(logging.ERROR)  # names are defined anew, and some bodies fail
     known = list(dict.fromkeys(benchmark.name for benchmark in BENCHMARKS))
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Figures of the engine beside others.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
