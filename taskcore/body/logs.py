@@ -19,6 +19,7 @@ LONGEST_LINE: Final = 4000
 """Characters of one line that are kept."""
 
 _listening = False
+_heard: Any = None  # the stream that bodies print to
 _handling = threading.local()  # whether the thread writes a record, to `sys.stdout` perhaps: it is kept already
 
 
@@ -65,10 +66,13 @@ def listen() -> None:
 def hear() -> None:
     """Before a body begins: hear what is printed, also where the stream was replaced since the last one. The stream
     stays what it is; only its `write` is another one, which keeps in its body's log what it writes."""
+    global _heard
     stream = sys.stdout
-    if stream is None or hasattr(stream.write, "of_taskcore"):
+    if stream is _heard or stream is None:
         return
-    write = stream.write
+    _heard, write = stream, stream.write
+    if hasattr(write, "of_taskcore"):
+        return
 
     def hearing(text: str, /) -> int:
         found = None if getattr(_handling, "on", False) or not isinstance(text, str) else _speaker()
@@ -92,9 +96,8 @@ def hear() -> None:
 
 def finish(stage: Stage, work: Work) -> None:
     """A body came back: a line that it did not end is one as well."""
-    if work.unfinished_line:
-        add(stage, work, "PRINT", work.unfinished_line)
-        work.unfinished_line = ""
+    add(stage, work, "PRINT", work.unfinished_line)
+    work.unfinished_line = ""
 
 
 def _speaker() -> tuple[Stage, Work] | None:

@@ -38,7 +38,8 @@ def perform(stage: Stage, work: Work) -> Outcome:
         return raised(stage, work, error)
     finally:
         CURRENT.set(before)  # not `reset`: a Ctrl-C may take the token
-        logs.finish(stage, work)
+        if work.unfinished_line:
+            logs.finish(stage, work)
         work.took = monotonic() - since
         if work.parting is None and stage.house.expecting:
             stage.house.forget(work.claimed.id)
