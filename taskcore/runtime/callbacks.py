@@ -16,6 +16,8 @@ from taskcore.runtime.wakeups import Latch
 SLOW: Final = 1.0
 """Seconds from which on a callback is named in the log: those behind it wait."""
 
+LONG: Final = 3.0
+"""Seconds from which on whoever waits for one without end says so."""
 MOMENT: Final = 0.05
 """Seconds that a call which ended tasks may take longer for their callbacks, which a bare pool would have called in
 it."""
@@ -30,7 +32,7 @@ class Callbacks:
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._starting = threading.Lock()  # over the decision to start the thread
         self._thread: threading.Thread | None = None
-        self._since = math.inf  # monotonic; when the callback that runs now began
+        self._since, self._now = math.inf, ""  # when the callback that runs now began (monotonic), and which it is
 
     def call(self, of: object, callback: Callable[..., object], *args: Any, at_once: bool = False) -> None:
         """Have this called, after all that was to be called before, or here and `at_once`. `of`: whose it is, for the
@@ -41,11 +43,16 @@ class Callbacks:
             _call(of, callback, args)
 
     def flush(self, timeout: float) -> None:
-        """Return when all that was to be called until now has been, or after `timeout` s (-1: however long it takes);
-        in a callback, at once."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            done = Latch()
-            self._queue.put((None, done.open, ()))
+        """Return when all that was to be called until now has been, or after `timeout` s (-1: however long it takes,
+        and what takes long is said); in a callback, at once."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        done, passed = Latch(), list[bool]()
+        self._queue.put((None, passed.append, (True,)))
+        self._queue.put((None, done.open, ()))
+        done.wait(LONG if timeout < 0 else timeout)
+        if timeout < 0 and not passed:
+            tell(logging.WARNING, "waiting for the callback %s, which has run for more than %.0f s", self._now, LONG)
             done.wait(timeout)
 
     def settle(self) -> None:
@@ -76,7 +83,7 @@ class Callbacks:
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:
-            self._since = monotonic()
+            self._since, self._now = monotonic(), _name(item[1])
             _call(*item)
             self._since = math.inf
             del item

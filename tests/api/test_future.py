@@ -553,6 +553,19 @@ def test_whoever_awaits_does_not_wait_for_callbacks_of_others(live, wrap):
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
+def test_a_shutdown_that_waits_for_a_callback_says_so(path, caplog, monkeypatch):
+    monkeypatch.setattr(callbacks, "LONG", 0.05)
+    engine, go = Engine(path, workers=1), threading.Event()
+
+    def stuck(_):
+        until(lambda: "waiting for the callback" in caplog.text, "it is said")
+        go.set()
+
+    engine.task(lambda: 1, name="t").submit().add_done_callback(stuck)
+    engine.shutdown()
+    assert go.is_set() and "stuck, which has run for more than" in caplog.text
+
+
 def test_a_callback_may_wait_for_other_tasks_and_run_the_engine(live):
     heard, work = [], live.task(lambda n: n, name="t")
     work.submit(1).add_done_callback(lambda _: heard.append((work.submit(2).result(PATIENCE), live.run())))
