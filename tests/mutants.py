@@ -74,7 +74,7 @@ MUTANTS = [
     m("store/reports", "settle.released(tx, [end.id], now)\n    else", "pass\n    else", LIFE),
     m("store/reports", "        batch = [done for done in batch if done[:2] in held]\n", "", f"{LIFE} {SCHEDULER}"),
     m("runtime/custody", "            if self.held.get(end.id) is work:", "            if True:", SCHEDULER),
-    m("store/workers", "if lanes.was_leaving(lane, worker):", "if False:", "api/test_leaving.py"),
+    m("store/workers", "if lanes.spared(lane, worker, task)]", "if False]", "api/test_leaving.py"),
     m("store/reports", "k.max_lapses = 0 OR :most", ":most", "api/test_leaving.py"),
     # -- what follows
     m("store/dependencies", "WHEN u.finished_at IS NULL OR e.otherwise = 'wait' THEN 'unmet'", "WHEN u.finished_at IS NULL THEN 'unmet'", DEPS),

@@ -173,9 +173,12 @@ class Context:
             tell(logging.WARNING, text, self.path, name, _place(before.fn), _place(fn))
 
     def _goes_with(self, other: Context) -> bool:
-        """Whether both are engines on one file. One whose bodies run in the caller's thread, as in tests, stands for a
-        process of its own."""
-        return self._where == other._where and self.loop.background and other.loop.background
+        """Whether what the other one defines is run here too: both are engines on one file, and bodies run here in
+        threads of this process. (One that runs them in the caller's thread, as in tests, stands for a process of its
+        own.)"""
+        crew: Any = self.scheduler.custody.crew
+        threads = crew.ahead or type(crew.executor).__module__ == "concurrent.futures.thread"
+        return self._where == other._where and threads and other.loop.background
 
     def running_body(self) -> int | None:
         """The id of the task whose body calls, if it is one of this engine's."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from taskcore.api.context import Context
 from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
+from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
 from taskcore.core.model import Task
@@ -43,19 +45,31 @@ class Failures:
 
         return end
 
-    def among(self, ended: Collection[int]) -> None:
-        """Tell of those of these tasks, just committed, that failed. Never raises: the commit stands."""
+    def among(self, ends: Mapping[int, Outcome | None]) -> None:
+        """Tell of those of these tasks, whose ends were just committed, that failed. Never raises: the commit
+        stands."""
+        failed = {task: end for task, end in ends.items() if end is not None and end.verb == "fail"}
+        others = [task for task, end in ends.items() if end is None]  # jobs, and what lost its worker for good
+        everything = Selection(self._context)
         try:
-            for task in Selection(self._context).where(ids=ended, phase=lifecycle.FAILED):
-                text = printable(task.last_error or "its children failed", 200)
-                said = f"{printable(task.name, 60)}: {text}"
-                kept = said if said in self.texts or len(self.texts) < KEPT else "others"
-                self.texts[kept] = self.texts.get(kept, 0) + 1
-                tell(logging.WARNING, "task #%d is %s: %s", task.id, task.status, said)
-                for callback in tuple(self._listeners):
-                    self._context.callbacks.call(self, callback, task)
+            for task in everything.where(ids=failed) if failed else ():
+                if task.phase != lifecycle.FAILED:  # it was rerun meanwhile
+                    end = failed[task.id]
+                    text = end.error if end.error_type is None else f"{end.error_type}: {end.error}"
+                    task = replace(task, phase=lifecycle.FAILED, status=end.label or lifecycle.FAILED, last_error=text)
+                self._tell(task, "as its body returned")
+            for task in everything.where(ids=others, phase=lifecycle.FAILED) if others else ():
+                self._tell(task, "its children failed")
         except (Trouble, BadFile, EngineClosed) as error:
             tell(logging.WARNING, "%s: a task failed, and how cannot be read: %s", self._context.path, error)
+
+    def _tell(self, task: Task, otherwise: str) -> None:
+        said = f"{printable(task.name, 60)}: {printable(task.last_error or otherwise, 200)}"
+        kept = said if said in self.texts or len(self.texts) < KEPT else "others"
+        self.texts[kept] = self.texts.get(kept, 0) + 1
+        tell(logging.WARNING, "task #%d is %s: %s", task.id, task.status, said)
+        for callback in tuple(self._listeners):
+            self._context.callbacks.call(self, callback, task)
 
     def show(self) -> None:
         """On stderr: how many failed since the last run, by what was said of them."""

@@ -27,7 +27,8 @@ _CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
 
 
 def _of_a_waiter(callback: object) -> bool:
-    return (getattr(callback, "__module__", None) or "").partition(".")[0] in ("asyncio", "taskcore")
+    """Whether it is how somebody who awaits hears of the end: ours, or that of `asyncio.wrap_future`."""
+    return getattr(callback, "waits", False) or getattr(callback, "__module__", None) == "asyncio.futures"
 
 
 async def _given(value: Any) -> Any:
@@ -150,6 +151,7 @@ class TaskFuture(Future[Any], Handle):
             with contextlib.suppress(RuntimeError):  # the event loop was closed meanwhile
                 loop.call_soon_threadsafe(go)
 
+        told.waits = True  # type: ignore[attr-defined]
         self.add_done_callback(told)
         try:
             yield from waiter  # if it is cancelled, by a time limit say, the task stays
@@ -268,13 +270,18 @@ class TaskFuture(Future[Any], Handle):
         """Called by the register alone, once the end is in the file, outside every lock."""
         condition = self.__dict__.get("_made_condition")
         if condition is None:
-            if self._state is _PENDING:
-                self._settle(text, error)
-            return
-        with condition:
             if self._state is not _PENDING:
                 return
             self._settle(text, error)
+            condition = self.__dict__.get("_made_condition")
+            if condition is None:
+                return  # else somebody touched it in between, and found it pending perhaps
+        else:
+            with condition:
+                if self._state is not _PENDING:
+                    return
+                self._settle(text, error)
+        with condition:
             for waiter in list(self._waiters):
                 if isinstance(error, CancelledError):
                     waiter.add_cancelled(self)

@@ -205,7 +205,7 @@ class Register:
             self._keep_errors(raised)
         self._look_at(others)
         if others:
-            self.failures.among(others)
+            self.failures.among({task_id: ends[task_id] for task_id in others})
 
     def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""

@@ -97,6 +97,10 @@ class Lifetime:
             try:
                 with Bar(lambda: context.read(queries.unfinished_count), progress) as bar:
                     loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
+                    while context.callbacks.began and context.callbacks.flush(CALLBACKS) and self._due():
+                        loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
+                        if loop.stopped:
+                            break
             finally:
                 if not was_claiming:
                     context.scheduler.claiming = False
@@ -105,7 +109,6 @@ class Lifetime:
             if bar.on:
                 self._futures.failures.show()
             self._futures.failures.texts = {}
-            context.callbacks.flush(CALLBACKS)
         return context.read(queries.counts, queries.where(()))
 
     def serve_forever(self) -> None:
@@ -226,8 +229,8 @@ class Lifetime:
             return
         if context.scheduler.claiming:
             context.loop.wait(lambda: context.loop.stopped or not self._due(context.spans), None, hurry=True)
-        context.callbacks.flush(-1.0)
         self.close(None)
+        context.callbacks.flush(-1.0)
 
     def _let_begin(self) -> None:
         """Until as many bodies run as there are threads for what was submitted: whoever cancels the rest at once finds
@@ -246,12 +249,12 @@ class Lifetime:
         """
         context = self._context
         length = None if timeout is None else min(seconds(timeout, "timeout"), FOREVER)
-        self.leave()
         if self.process != os.getpid():
             context.closed = True
             return
         if context.file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
+        self.leave()
         deadline, own = None if length is None else monotonic() + length, context.running_body()
         interrupts = context.file.interrupted
         if (deadline is None or context.loop.here) and not interrupts:
@@ -319,9 +322,10 @@ class Lifetime:
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
             finally:
                 self._futures.close()
-                left = CALLBACKS if deadline is None else deadline - monotonic()
-                context.callbacks.flush(min(CALLBACKS, max(0.0, left)))
                 context.callbacks.stop()
+                left = CALLBACKS if deadline is None else deadline - monotonic()
+                if not context.callbacks.flush(min(CALLBACKS, max(0.0, left))) and deadline is None:
+                    shutdown.finish(context.callbacks)
         finally:
             context.closed = True
             shutdown.forget(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -26,6 +27,7 @@ class Ending(Protocol):
 
 
 _engines: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_callbacks: Final[list[Any]] = []
 _registered = False
 
 
@@ -49,6 +51,11 @@ def watch(engine: Ending, executor: Any) -> None:
         return
 
 
+def finish(callbacks: Any) -> None:
+    """Of a closed engine: what is to be called yet is waited for at the end."""
+    _callbacks.append(callbacks)
+
+
 def forget(engine: Ending) -> None:
     _engines.discard(engine)
 
@@ -69,6 +76,9 @@ def _end() -> None:
     for engine in list(_engines):
         if engine.process == os.getpid():
             _leave(engine, wait=not _by_an_error())
+    with contextlib.suppress(KeyboardInterrupt):
+        while _callbacks:
+            _callbacks.pop().flush(-1.0)
 
 
 def _close_what_is_left() -> None:

@@ -27,16 +27,15 @@ from taskcore.store.transaction import Transaction
 class Submittable:
     """A name to submit: what it calls here, and its options."""
 
-    _signature: Any
-    _least: float
-    _most: float
+    _arity: tuple[Any, float, float] = (..., 0, 0)
+    """The function that it was looked up of, and how many positional arguments that takes."""
+    _signature: tuple[Any, Any] = (..., None)
 
     def __init__(self, name: str, fn: Callable[..., Any] | None, options: Options) -> None:
         self._name = name
         self._fn = fn
         self._options = options
         self._kind = options.kind()
-        self._called: Any = ...  # the newest definition's function, once it was looked at
 
     def encode(
         self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -44,13 +43,13 @@ class Submittable:
         """(arguments as text, links) of a call. `TypeError` if it cannot be called so, or an argument not stored."""
         definition = context.definitions.get(self._name)
         called = self._fn if definition is None or self._fn is None else definition.fn
-        if called is not self._called:
-            self._called, self._signature = called, ...
-            self._least, self._most = arguments.arity(called)
-        if kwargs or not self._least <= len(args) <= self._most:
-            if self._signature is ...:
-                self._signature = arguments.signature_of(called)
-            arguments.must_fit(self._name, self._signature, args, kwargs)
+        if called is not self._arity[0]:
+            self._arity = called, *arguments.arity(called)  # in one step: other threads submit too
+        _, least, most = self._arity
+        if kwargs or not least <= len(args) <= most:
+            if called is not self._signature[0]:
+                self._signature = called, arguments.signature_of(called)
+            arguments.must_fit(self._name, self._signature[1], args, kwargs)
         return arguments.encode(context.codec, self._name, self._fn, args, kwargs, context.id_of)
 
 

@@ -70,8 +70,12 @@ def hear() -> None:
     stream = sys.stdout
     if stream is _heard or stream is None:
         return
-    _heard, write = stream, stream.write
-    if hasattr(write, "of_taskcore"):
+    _heard = stream
+    try:
+        write = stream.write
+        if hasattr(write, "of_taskcore"):
+            return
+    except Exception:  # a stream of somebody's may do anything
         return
 
     def hearing(text: str, /) -> int:
@@ -90,7 +94,7 @@ def hear() -> None:
             _handling.on = False
 
     hearing.of_taskcore = True  # type: ignore[attr-defined]
-    with contextlib.suppress(AttributeError, TypeError):  # a stream that is not to be changed
+    with contextlib.suppress(Exception):  # a stream that is not to be changed
         stream.write = hearing  # type: ignore[method-assign]
 
 

@@ -269,12 +269,13 @@ def _resume(engine: Engine, given: argparse.Namespace) -> int:
 
 def _moved(engine: Engine, given: argparse.Namespace, verb: Callable[[Selection], int], what: str) -> int:
     chosen = _to_move(engine, given)
-    there, n = len(chosen), verb(chosen)
+    there = len(chosen)
+    missing = sorted(set(given.ids) - {task.id for task in chosen}) if given.ids and there < len(set(given.id)) else []
+    n = verb(chosen)
     if given.json:
         as_json({"moved": n})
     if not there:
         return _nothing()
-    missing = sorted(set(given.ids) - {task.id for task in chosen}) if given.ids and there < len(set(given.id)) else []
     running = len(chosen.where(phase="running")) if given.verb == "cancel" else 0
     if not given.json:
         asked = f", {running} asked to stop" if running else ""

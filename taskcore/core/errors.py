@@ -103,9 +103,9 @@ class TaskFailed(TaskcoreError):
     `error_type` is the name.
     """
 
-    def __new__(cls, task_id: int, error_type: str | None = None, *rest: Any, **more: Any) -> TaskFailed:
+    def __new__(cls, task_id: Any = None, error_type: str | None = None, *rest: Any, **more: Any) -> TaskFailed:
         kind = _failed_as(error_type) if cls is TaskFailed else cls
-        new: Any = kind.__bases__[-1].__new__
+        new: Any = TaskcoreError.__new__ if kind is cls else kind.__bases__[-1].__new__
         made: TaskFailed = new(kind)
         return made
 

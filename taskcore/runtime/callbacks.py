@@ -27,33 +27,42 @@ class Callbacks:
     """One engine's. Every method may be called from any thread; there is no thread before the first callback."""
 
     def __init__(self, background: bool) -> None:
-        self._background = background
-        """Whether there may be a thread; otherwise whoever has something to tell calls."""
+        self._stopped = not background
+        """Whether there is no thread any more, or never: whoever has something to tell calls."""
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
-        self._starting = threading.Lock()  # over the decision to start the thread
+        # Over the thread's beginning and end, and what is put before its end. A signal handler may put something, too.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._since, self._now = math.inf, ""  # when the callback that runs now began (monotonic), and which it is
 
     def call(self, of: object, callback: Callable[..., object], *args: Any, at_once: bool = False) -> None:
         """Have this called, after all that was to be called before, or here and `at_once`. `of`: whose it is, for the
         log. Never raises."""
-        if not at_once and self._there():
-            self._queue.put((of, callback, args))
-        else:
+        if at_once or not self._put((of, callback, args)):
             _call(of, callback, args)
 
-    def flush(self, timeout: float) -> None:
+    @property
+    def began(self) -> bool:
+        """Whether anything was to be called yet."""
+        return self._thread is not None
+
+    def flush(self, timeout: float) -> bool:
         """Return when all that was to be called until now has been, or after `timeout` s (-1: however long it takes,
-        and what takes long is said); in a callback, at once."""
-        if self._thread is None or self._thread is threading.current_thread():
-            return
-        done, passed = Latch(), list[bool]()
-        self._queue.put((None, passed.append, (True,)))
-        self._queue.put((None, done.open, ()))
-        done.wait(LONG if timeout < 0 else timeout)
+        and what takes long is said). → whether it has been; in a callback, at once and False."""
+        thread, done, passed = self._thread, Latch(), list[bool]()
+        if thread is None:
+            return True
+        if thread is threading.current_thread():
+            return False
+        if self._put((None, passed.append, (True,)), (None, done.open, ())):
+            done.wait(LONG if timeout < 0 else timeout)
+        else:  # it is to end, with the last of them
+            thread.join(LONG if timeout < 0 else timeout)
+            passed = [] if thread.is_alive() else [True]
         if timeout < 0 and not passed:
             tell(logging.WARNING, "waiting for the callback %s, which has run for more than %.0f s", self._now, LONG)
-            done.wait(timeout)
+            thread.join() if self._stopped else done.wait(timeout)
+        return bool(passed)
 
     def settle(self) -> None:
         """Before a call of the user's returns that ended tasks: a moment for the callbacks that follow from it, unless
@@ -63,23 +72,26 @@ class Callbacks:
 
     def stop(self) -> None:
         """Let the thread end behind its last callback."""
-        self._background = False
-        with self._starting:
-            if self._thread is not None:
+        with self._lock:
+            if self._thread is not None and not self._stopped:
                 self._queue.put(None)
-                self._thread = None
+            self._stopped = True
 
-    def _there(self) -> bool:
-        if self._background and self._thread is None:
-            with self._starting:
-                if self._background and self._thread is None:
-                    thread = threading.Thread(target=self._serve, name="taskcore-callbacks", daemon=True)
-                    try:
-                        thread.start()
-                    except RuntimeError:  # there is none to be had
-                        return False
-                    self._thread = thread
-        return self._background
+    def _put(self, *items: tuple[Any, ...]) -> bool:
+        """Leave this to the thread, if there is one or is one to be had."""
+        with self._lock:
+            if self._stopped:
+                return False
+            if self._thread is None:
+                thread = threading.Thread(target=self._serve, name="taskcore-callbacks", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # there is none to be had
+                    return False
+                self._thread = thread
+            for item in items:
+                self._queue.put(item)
+            return True
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:

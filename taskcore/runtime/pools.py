@@ -147,7 +147,7 @@ class Guests:
         self, executor: Executor, size: int, stage: Stage, report: Report, broken: Callable[[str], None]
     ) -> None:
         self.size = size
-        self._executor = executor
+        self.executor = executor
         self._primed = False
         self._inside: set[int] = set()
         self._stage = stage
@@ -157,10 +157,10 @@ class Guests:
     def ready(self) -> None:
         """Have at least one thread or process of the two that start theirs late: after the script's end, 3.12 would
         refuse."""
-        if not self._primed and type(self._executor).__module__ in _START_LATE:
+        if not self._primed and type(self.executor).__module__ in _START_LATE:
             self._primed = True
             with contextlib.suppress(RuntimeError):  # `hand` will say so
-                self._executor.submit(_nothing)
+                self.executor.submit(_nothing)
 
     def mark(self, marks: Marks) -> None:
         """Never called: where a body runs is not known here, so all that is claimed counts as begun."""
@@ -172,7 +172,7 @@ class Guests:
         for work in works:
             work.began, work.since = self._stage.duration(), monotonic()
             try:
-                future = self._executor.submit(_Body(self._stage, work))
+                future = self.executor.submit(_Body(self._stage, work))
             except Exception as error:
                 work.stop = "refused"  # a pool that could not start another thread has it queued all the same
                 if self._inside:

@@ -23,7 +23,6 @@ class Presence:
         self.worker: int | None = None
         """Its row, once it has one."""
         self.lane = 0
-        self._leaves = False
         self._others = False  # whether other engines that live were there when it was last looked
         self._renew_at = 0.0
         self._seen: int | None = _OLD  # the version of the file in which the row was there
@@ -48,8 +47,8 @@ class Presence:
         self._seen = tx.known.version
         if self.lanes is not None and crew.ahead:
             crew.mark(self.lanes.page(self.lane, self.worker))
-        if self._leaves:
-            self.leaving()
+        elif self.lanes is not None:
+            self.lanes.leave(self.lane, 0)  # somebody may have, of another database beside this file
         self._others = True
 
     def rolled_back(self) -> None:
@@ -75,7 +74,6 @@ class Presence:
 
     def leaving(self) -> None:
         """Its end has begun: if that is cut short, what runs here pays nothing. From any thread."""
-        self._leaves = True
         if self.lanes is not None and self.worker is not None:
             self.lanes.leave(self.lane, self.worker)
 

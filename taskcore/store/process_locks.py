@@ -38,6 +38,7 @@ _LOCKS_AT: Final = 1 << 30  # far beyond the pages: where locks are mandatory, t
 _WORD: Final = struct.Struct("=q")
 _HEAD: Final = 3  # words before the ring: the worker, the boot of the machine in which it began, and
 _LEAVES: Final = 2  # the worker again once it leaves
+_LEAVING: Final = -1  # in the ring, where it began to: what stands behind that began later
 RING: Final = _PAGE // _WORD.size - _HEAD
 _FLOCK: Final = struct.Struct("hhqqi4x")  # `struct flock` of 64-bit Linux: type, whence, start, length, process
 _DESCRIPTION_LOCKS: Final = sys.platform == "linux" and sys.maxsize > 1 << 32
@@ -140,7 +141,7 @@ class Lanes:
         words = self._words(lane)
         if len(words) <= _HEAD or words[0] != worker:
             return None
-        return {word for word in words[_HEAD:] if word}
+        return {word for word in words[_HEAD:] if word > 0}
 
     def since_boot(self, lane: int) -> bool:
         """Whether the page of this lane was begun since the machine was started. An older one may lack marks that a
@@ -149,9 +150,11 @@ class Lanes:
         return len(words) > _HEAD and words[1] == _boot() != 0
 
     def leave(self, lane: int, worker: int) -> None:
-        """This worker's process has begun to end: should it die before that is done, then not of what it ran. Takes no
-        lock, so a signal handler may call it anywhere."""
+        """This worker's process has begun to end: should it die before that is done, then not of what it ran already.
+        (0: it has not.) Takes no lock, so a signal handler may call it anywhere."""
         word, at = _WORD.pack(worker), lane * _PAGE + _LEAVES * _WORD.size
+        if worker and lane in self._marks:
+            self._marks[lane].begin(_LEAVING)
         if sys.platform == "win32":  # pragma: no cover
             if lane in self._marks:
                 self._marks[lane].page[_LEAVES * _WORD.size : _HEAD * _WORD.size] = word
@@ -159,10 +162,13 @@ class Lanes:
         with contextlib.suppress(OSError):  # no room, or closed: then the death counts
             os.pwrite(self._descriptor, word, at)
 
-    def was_leaving(self, lane: int, worker: int) -> bool:
-        """Whether a dead worker's process had begun to end."""
+    def spared(self, lane: int, worker: int, task: int) -> bool:
+        """Whether a dead worker's process had begun to end behind the beginning of this task."""
         words = self._words(lane)
-        return len(words) > _LEAVES and words[_LEAVES] == worker
+        if len(words) <= _LEAVES or words[_LEAVES] != worker:
+            return False
+        ring = words[_HEAD:]
+        return _LEAVING not in ring or task in ring[: ring.index(_LEAVING)]
 
     # -- the side file -----------------------------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ def report(tx: Transaction, end: Outcome, now: float) -> bool:
     if verb in ("retry", "snooze"):
         settle.released(tx, [end.id], now)
     else:
-        tx.end([end.id], end)
+        tx.end([end.id], end._replace(verb=verb))
         settle.moved(tx, [end.id], now)
     return True
 

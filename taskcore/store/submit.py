@@ -241,9 +241,7 @@ class Births:
                 "INSERT OR REPLACE INTO taskcore_key (name, key, task) VALUES (?, ?, ?)",
                 [(name, key, task_id) for (name, key), (task_id, _, _) in self._keys.items()],
             )
-        if self._tags:
-            tx.executemany("INSERT INTO taskcore_tag (task, position, tag) VALUES (?, ?, ?)", self._tags)
-            tx.known.has_tags = True
+        self._flush_tags()
         if self._queued:
             serial.enqueue(tx, self._queued)
         if self._edges:
@@ -256,6 +254,12 @@ class Births:
             children = {child for born in self._children.values() for child in born}
             serial.give_way(tx, [task for _, _, task in self._queued if task in children], self._now)
         settle.settle(tx, self._now)
+
+    def _flush_tags(self) -> None:
+        if self._tags:
+            self._tx.executemany("INSERT INTO taskcore_tag (task, position, tag) VALUES (?, ?, ?)", self._tags)
+            self._tx.known.has_tags = True
+            self._tags.clear()
 
     def _count_children(self) -> None:
         """For their parents. First of all: what follows may end them again."""
@@ -355,7 +359,12 @@ class Births:
             self.flush()
             kind = kind_of(self._tx, order.name, order.kind_options)
             self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said of it now may be what mends it
+            self._tx.execute("DELETE FROM taskcore_tag WHERE task = ?", (task_id,))
+            self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
+            if order.behaviour is not None:
+                self._tx.known.behave(task_id, order.behaviour)
             operations.rerun(self._tx, [task_id], self._now)
+            self._flush_tags()
         return task_id
 
 

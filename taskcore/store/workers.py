@@ -99,9 +99,8 @@ def bury(tx: Transaction, lanes: Lanes, now: float, own: int | None = None) -> i
         gone = set(lapsed)
         claims.give_back(tx, [(task, token) for task, token, _ in rows if task not in gone], now)
         if lapsed:
-            if lanes.was_leaving(lane, worker):
-                reports.lapse(tx, lapsed, now, "its process ended before it did", spared=True)
-            else:
-                reports.lapse(tx, lapsed, now, reports.DIED)
+            spared = [task for task in lapsed if lanes.spared(lane, worker, task)]
+            reports.lapse(tx, spared, now, reports.LEFT_IT, spared=True)
+            reports.lapse(tx, [task for task in lapsed if task not in spared], now, reports.DIED)
         sign_off(tx, worker, now)
     return len(dead)

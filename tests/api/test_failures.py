@@ -3,6 +3,7 @@
 import functools
 import logging
 import sys
+import threading
 
 import pytest
 
@@ -206,6 +207,55 @@ def test_on_failure_is_called_with_the_row_until_it_is_ended(inline):
     f.submit(2)
     inline.run()
     assert len(heard) == 1
+
+
+def test_on_failure_gets_a_failed_row_though_the_task_was_rerun_meanwhile(path):
+    heard = []
+    with Engine(path, workers=4) as engine:
+        engine.on_failure(lambda task: heard.append((task.phase, task.last_error)))
+        f = engine.task(fails, name="f", key_scope="succeeded")
+
+        def again(n):
+            for _ in range(20):
+                f.options(key=str(n)).submit(n).exception()
+
+        threads = [threading.Thread(target=again, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(heard) == 80 and {phase for phase, _ in heard} == {"failed"}
+
+
+def test_a_body_that_ends_under_a_failed_label_is_told_of(inline, caplog):
+    inline.task(lambda: taskcore.Done(1, status="failed"), name="f").submit()
+    inline.run()
+    assert warnings(caplog) == ["task #1 is failed: f: as its body returned"]
+
+
+def test_the_first_submits_of_many_threads_are_all_taken(engine):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in range(40):
+            f, at_once = engine.task(lambda a: a, name=f"f{n}"), threading.Barrier(6)
+            raised = []
+
+            def submit(f=f, at_once=at_once, raised=raised):
+                at_once.wait()
+                try:
+                    f.submit(1)
+                except Exception as error:
+                    raised.append(error)
+
+            threads = [threading.Thread(target=submit) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert raised == []
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_on_failure_that_raises_stops_nothing(inline, caplog):

@@ -27,7 +27,7 @@ from taskcore import (
 )
 from taskcore.runtime import callbacks
 from taskcore.testing import InlineExecutor, ManualClock
-from tests.support.processes import until
+from tests.support.processes import say, until
 
 PATIENCE = 10  # seconds that a healthy engine never needs
 
@@ -496,6 +496,8 @@ def test_what_failed_before_a_restart_is_caught_as_what_was_raised(tmp_path):
 def test_no_failure_ends_an_iterator_or_a_program():
     for error in (StopIteration, SystemExit, KeyboardInterrupt, MemoryError, ExceptionGroup, Exception, SyntaxError):
         assert type(TaskFailed(1, error.__name__, "x")) is TaskFailed
+    own = type("Own", (TaskFailed,), {})
+    assert type(own(1, "ValueError")) is own and str(own(1)).startswith("task #1 is failed")
 
 
 def test_a_class_of_ones_own_that_is_called_like_a_builtin_one_is_not_that(tmp_path):
@@ -553,17 +555,66 @@ def test_whoever_awaits_does_not_wait_for_callbacks_of_others(live, wrap):
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
+def test_run_goes_on_with_what_callbacks_submit(live):
+    ran, work = [], live.task(lambda n: n, name="t")
+
+    def chain(future):
+        ran.append(future.result())
+        if ran[-1] < 20:
+            work.submit(ran[-1] + 1).add_done_callback(chain)
+
+    work.submit(0).add_done_callback(chain)
+    assert (live.run(), ran) == ({"succeeded": 21}, list(range(21)))
+
+
+def test_a_callback_that_waits_for_what_is_not_due_holds_up_no_end(path):
+    heard = []
+    with Engine(path, workers=2) as engine:
+        task = engine.task(lambda n: n, name="t")
+        later = task.options(delay=3600).submit(1)
+        inside = threading.Event()
+        task.submit(0).add_done_callback(lambda _: (inside.set(), heard.append(type(later.exception()))))
+        assert inside.wait(PATIENCE)
+    assert heard == [EngineClosed]
+
+
+def calls_back_slowly(path):
+    """In a child."""
+    engine = Engine(path, workers=1)
+    for n in range(4):
+        future = engine.task(lambda n: n, name="t").submit(n)
+        future.add_done_callback(lambda future: (threading.Event().wait(0.4), say("called", future.result())))
+    threading.Event().wait(0.2)
+    engine.close()
+    say("closed")
+
+
+def test_callbacks_of_tasks_that_ended_are_called_at_the_end_of_the_program_though_they_take_long(path, child):
+    said = child(calls_back_slowly, path).end(quiet=False)
+    assert said[-1] != "closed" and [line for line in said if line != "closed"] == [f"called {n}" for n in range(4)]
+
+
+def test_a_callback_of_somebodys_that_submits_is_no_waiter(path, caplog):
+    engine, go = Engine(path, workers=1), threading.Event()
+    work = engine.task(lambda *n: go.wait(PATIENCE), name="t")
+    work.submit().add_done_callback(work.submit)
+    engine.close(timeout=0.1)
+    go.set()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_a_shutdown_that_waits_for_a_callback_says_so(path, caplog, monkeypatch):
     monkeypatch.setattr(callbacks, "LONG", 0.05)
-    engine, go = Engine(path, workers=1), threading.Event()
+    engine, go, said = Engine(path, workers=1), threading.Event(), threading.Event()
 
     def stuck(_):
         until(lambda: "waiting for the callback" in caplog.text, "it is said")
-        go.set()
+        said.set()
 
-    engine.task(lambda: 1, name="t").submit().add_done_callback(stuck)
+    engine.task(lambda: go.wait(PATIENCE), name="t").submit().add_done_callback(stuck)
+    go.set()
     engine.shutdown()
-    assert go.is_set() and "stuck, which has run for more than" in caplog.text
+    assert said.is_set() and "stuck, which has run for more than" in caplog.text
 
 
 def test_a_callback_may_wait_for_other_tasks_and_run_the_engine(live):

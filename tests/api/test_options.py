@@ -802,9 +802,9 @@ def test_a_rerun_by_key_goes_by_what_is_said_of_it_now(engine):
     first = task.submit({"a": 1, "b": 2})
     engine.claim("f")[0].fail("bug")
     assert first.snapshot().phase == "failed"
-    again = task.options(max_attempts=5, priority=7).submit({"b": 2, "a": 1})
+    again = task.options(max_attempts=5, priority=7, tags=["new"]).submit({"b": 2, "a": 1})
     assert (again.id, again.snapshot().phase) == (first.id, "ready")
-    assert (again.snapshot().max_attempts, again.snapshot().priority) == (5, 7)
+    assert (again.snapshot().max_attempts, again.snapshot().priority, again.snapshot().tags) == (5, 7, ("new",))
 
 
 def test_a_scope_without_a_key_is_refused(engine):

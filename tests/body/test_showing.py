@@ -581,6 +581,15 @@ def test_what_is_logged_to_stdout_is_kept_once(inline, capsys):
     assert capsys.readouterr().out == "first\ncareful\n"
 
 
+def test_a_stream_that_cannot_even_be_looked_at_fails_no_task(inline, monkeypatch):
+    class Proxy:
+        def __getattr__(self, name):
+            raise RuntimeError("no session in this thread")
+
+    monkeypatch.setattr(sys, "stdout", Proxy())
+    assert task(inline, lambda: 5).submit().result() == 5
+
+
 def test_a_stream_that_writes_to_the_one_that_hears_doubles_nothing(inline, capsys, monkeypatch):
     task(inline, print).submit("first")
     inline.run()

@@ -252,7 +252,9 @@ def test_tasks_are_moved_by_their_numbers(engine, say, verb, said):
 
 def test_numbers_that_are_not_there_are_named_and_the_others_moved(engine, say):
     engine.submit("work")
-    assert say("cancel", "1", "999", "998") == (1, "1 task cancelled\n", "no task matches #998, #999\n")
+    assert say("cancel", "1", "999", "998", "--phase", "ready") == (
+        1, "1 task cancelled\n", "no task matches #998, #999\n"
+    )  # fmt: skip
 
 
 def test_what_matches_nothing_says_so_and_exits_with_1(engine, say):

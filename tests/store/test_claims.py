@@ -24,7 +24,7 @@ class OneLane:
     def since_boot(self, lane):
         return self.booted
 
-    def was_leaving(self, lane, worker):
+    def spared(self, lane, worker, task):
         return False
 
 
