@@ -202,6 +202,8 @@ class Lifetime:
         if context.loop.trouble is not None:
             state, _, reason = context.loop.trouble.partition(": ")
             return state, reason
+        if context.loop.stuck is not None and not context.loop.here:
+            return DEGRADED, "the loop does not come to the end of a turn: what it calls of yours does not return"
         if self._unstarted is not None:
             return DEGRADED, self._unstarted
         if context.file.read_only:

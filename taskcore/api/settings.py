@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
-from taskcore.core.clock import Clock, SystemClock
+from taskcore.core.clock import CheckedClock, Clock, SystemClock
 from taskcore.core.ends import seconds
 from taskcore.core.options import limit, text
 
@@ -96,7 +96,7 @@ def clock_of(clock: Clock | None) -> Clock:
         return SystemClock()
     if not callable(getattr(clock, "now", None)):
         raise TypeError(f"clock is an object with now(), not {clock!r}")
-    return clock
+    return clock if type(clock).__module__.startswith("taskcore.") else CheckedClock(clock)
 
 
 def lease_of(lease: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -23,6 +23,26 @@ class SystemClock:
 
     now = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
+
+
+class CheckedClock:
+    """A clock of the user's: what it says is looked at once, here."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+    def now(self) -> float:
+        """Seconds since the epoch. `ValueError` for what is none."""
+        said: Any = self._clock.now()
+        try:
+            if isinstance(said, (int, float)) and float(said) == said:
+                return float(said)
+        except OverflowError:
+            pass
+        raise ValueError(f"the clock {self._clock!r} says {str(said)[:40]}: now() is seconds since the epoch")
 
 
 monotonic = time.monotonic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any, Final
 
@@ -10,6 +9,11 @@ _log: Final = logging.getLogger("taskcore")
 
 
 def tell(level: int, message: str, *args: Any, exc_info: Any = None) -> None:
-    """Log one record. Never raises: a handler of the user's that does must not end the thread that calls."""
-    with contextlib.suppress(Exception):
+    """Log one record. Raises nothing but a Ctrl-C: a handler of the user's that does must not end the thread that
+    calls."""
+    try:
         _log.log(level, message, *args, exc_info=exc_info)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return

@@ -113,4 +113,7 @@ def _call(of: object, callback: Callable[..., object], args: tuple[Any, ...]) ->
 
 
 def _name(callback: object) -> str:
-    return str(getattr(callback, "__qualname__", callback))
+    try:
+        return str(getattr(callback, "__qualname__", callback))
+    except BaseException:  # it is somebody's
+        return f"of type {type(callback).__name__}"

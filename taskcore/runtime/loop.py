@@ -25,6 +25,8 @@ WORTH_A_TURN: Final = 0.002
 ENOUGH: Final = 5
 """Equal failures of a turn, one after the other, after which the engine stops: the next would be the same."""
 
+STUCK: Final = 3.0
+"""Seconds of one turn from which on something in it hangs."""
 OVERSLEPT: Final = 1.0
 """Seconds after its time from which on a sleeping loop is taken for one that will not wake by itself."""
 
@@ -59,7 +61,9 @@ class Loop:
         self._turner: int | None = None  # the thread that turns now: a body run in it that waits must turn on itself
         self._stopping = False
         self._failure, self._failures = "", 0  # what a turn failed of last, and how often in a row
+        self._told = False  # that the turn does not end
         self._sleeps_until = math.inf  # monotonic; while the loop's thread is awake, no time
+        self._turns_since = math.inf  # monotonic; when the turn that goes on began
         self.trouble: str | None = None
         """Why the engine is not well, or `None`."""
         self.error: Exception | None = None
@@ -130,6 +134,14 @@ class Loop:
         """In a child: the thread is the parent's."""
         self._thread = None
 
+    @property
+    def stuck(self) -> str | None:
+        """What is to be said of a turn that does not end: user code that it calls may not return."""
+        length = monotonic() - self._turns_since
+        if length < STUCK or not self.background or self._scheduler.file.patience.since is not None:
+            return None
+        return f"the loop has been in one turn for {length:.0f} s: a backoff, an executor or a log handler hangs"
+
     def rouse(self) -> None:
         """Wake the loop's thread if it sleeps past its time. That should never happen; if it does, nobody waits for
         ever. Called by whoever waits, about once a second."""
@@ -138,6 +150,9 @@ class Loop:
             self._sleeps_until = math.inf
             tell(logging.ERROR, "%s: the loop slept %.1f s too long and was woken", self._scheduler.file.path, late)
             self._scheduler.wake()
+        if self.stuck is not None and not self._told:
+            self._told = True
+            tell(logging.ERROR, "%s: %s", self._scheduler.file.path, self.stuck)
 
     def finish(self, deadline: float | None, own: int | None, to_the_end: bool) -> bool:
         """Stop bodies and the loop, and settle or give back all that is held. `own`: the task whose body calls.
@@ -220,7 +235,7 @@ class Loop:
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
 
-    def _fail(self, error: Exception) -> float:
+    def _fail(self, error: BaseException) -> float:
         """A turn failed by something that will not pass by itself. It is tried again a few times, for a while later
         there may be nothing to do any more that fails; then whoever waits is told. → seconds until the next try."""
         path, text = self._scheduler.file.path, said(error)
@@ -249,10 +264,11 @@ class Loop:
         try:
             with self._turning:
                 before, self._turner = self._turner, threading.get_ident()
+                self._turns_since, self._told = monotonic(), False
                 try:
                     wait = self._scheduler.turn(reports)
                 finally:
-                    self._turner = before
+                    self._turner, self._turns_since = before, math.inf
             self._failures = 0
             if self.error is None:
                 self.trouble = None
@@ -274,7 +290,9 @@ class Loop:
             return 0.5
         except Exception as error:
             return self._fail(error)
-        except BaseException:  # a Ctrl-C, where bodies run in the caller's thread
+        except BaseException as error:  # a Ctrl-C, where bodies run in the caller's thread
+            if threading.current_thread() is not threading.main_thread():
+                return self._fail(error)  # or what user code raised, which must not end a thread of ours
             if not self.background:
                 self._scheduler.astray = True
                 self._scheduler.look_again()

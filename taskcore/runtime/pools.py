@@ -173,16 +173,18 @@ class Guests:
             work.began, work.since = self._stage.duration(), monotonic()
             try:
                 future = self.executor.submit(_Body(self._stage, work))
-            except Exception as error:
+                self._inside.add(work.claimed.id)
+                future.add_done_callback(lambda future, work=work: self._ended(future, work))  # type: ignore[misc]
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._inside.discard(work.claimed.id)
                 work.stop = "refused"  # a pool that could not start another thread has it queued all the same
                 if self._inside:
                     self.size = len(self._inside)
                 else:
                     self._broken(f"the executor takes no more: {outcome.message_of(error)}")
                 self._report(work, Outcome(*work.claim, verb="give back"))
-                continue
-            self._inside.add(work.claimed.id)
-            future.add_done_callback(lambda future, work=work: self._ended(future, work))  # type: ignore[misc]
 
     def _ended(self, future: Future[Any], work: Work) -> None:
         self._inside.discard(work.claimed.id)

@@ -266,7 +266,7 @@ class Scheduler:
         with self.display.taken(ending) as turn.notes:
             self._write(turn)
 
-    def _write(self, turn: Turn) -> None:
+    def _write(self, turn: Turn, mended: bool = False) -> None:
         for _, end in turn.works:
             if end.verb == "succeed":
                 turn.successes.append(end)
@@ -280,10 +280,10 @@ class Scheduler:
             except StaleReport:
                 self.file.write(self._step, turn, True)
         except OF_A_ROW:
-            if not replace_bad_ends(self.file, turn.works, turn.now):
+            if mended or not replace_bad_ends(self.file, turn.works, turn.now):
                 raise
             turn.successes, turn.others = [], []
-            self._write(turn)
+            self._write(turn, True)
 
     def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
         """The turn's transaction."""

@@ -25,6 +25,9 @@ def write(source: sqlite3.Connection, path: str, progress: Callable[[int, int], 
     if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
         raise FileExistsError(f"{path} is no plain file that a backup may replace")
     own = source.execute("PRAGMA database_list").fetchone()[2]
+    base, _, end = os.path.realpath(path).rpartition("-")
+    if own and base == os.path.realpath(own) and end in ("wal", "shm", "journal", "taskcore"):
+        raise FileExistsError(f"{path} belongs to the file itself")
     if own and os.path.exists(path) and os.path.samefile(own, path):
         raise FileExistsError(f"{path} is the file itself")
     if os.path.exists(f"{path}-wal"):

@@ -25,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 READ_ONLY: Final = "the file cannot be written: this engine only looks at it"
+REENTERED: Final = "a signal handler or __del__ interrupted another call of this engine: it cannot store anything"
 FORKED: Final = "this engine belongs to the process that forked; open one of your own here"
 
 
@@ -44,6 +45,7 @@ class File:
         self.known = Known(path)
         self._transaction: Transaction | None = None  # of the thread that holds the lock
         self._owner: int | None = None
+        self._inside = False  # a call is between its first statement and its last
         self._usable = True  # False in a process that forked off
         self._closed = False
         self._connection: sqlite3.Connection | None = None
@@ -68,19 +70,15 @@ class File:
             self._identity = Identity(self.path)
         forks.watch(self)
 
-    # -- using ------------------------------------------------------------------------------------------------------
-
     def write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `work(tx, …)` in one transaction; inside `enter` of the same thread, as part of that one.
-
-        One function on purpose: a Ctrl-C finds the lock taken and `try` entered, or neither.
-        """
-        tx, committing = None, False
+        """Run `work(tx, …)` in one transaction; inside `enter` of the same thread, as part of that one."""
+        tx, committing = None, False  # one function: a Ctrl-C finds the lock taken and `try` entered, or neither
         try:
             with self._lock:
                 if self._transaction is not None:
                     return self._nested(self._transaction, work, *args, **kwargs)
                 connection = self._ready()
+                self._inside = True
                 try:
                     tx = self._begin(connection)
                     result = work(tx, *args, **kwargs)
@@ -99,6 +97,7 @@ class File:
                     self.known.forget()
                     raise
                 finally:
+                    self._inside = False
                     if connection.in_transaction:
                         committing = False
                         connection.execute("ROLLBACK")
@@ -134,12 +133,9 @@ class File:
         return self._patiently(execute, sql, values).rowcount
 
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
-        """A task that is ready at once, as a transaction of its own, at half the price of `write`.
-
-        `sql` takes an id, the kind's, the `values` and the id again, and stores nothing if the id was given before, as
-        what is known here of the file may be old. `None` then, or inside `enter`, or if the kind has to be looked at:
-        that is for `write`. → what `made` makes of the id.
-        """
+        """A task that is ready at once, as a transaction of its own, at half the price of `write`. → what `made` makes
+        of the id. `sql` takes an id, the kind's, the `values` and the id again, and stores nothing if the id was given
+        before, as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
         committing = False
         try:
             with self._lock:
@@ -147,6 +143,7 @@ class File:
                 kind_id = known.plain_ids.get(kind)
                 if self.read_only or self._transaction is not None or known.version is None or kind_id is None:
                     return None
+                self._inside = True
                 try:
                     task_id = known.last_id + 1
                     committing = True
@@ -165,6 +162,8 @@ class File:
                 except BaseException:
                     known.forget()
                     raise
+                finally:
+                    self._inside = False
                 result = made(task_id)  # still under the lock: this engine has not claimed it yet
             self.on_commit(self._birth)
             return result
@@ -189,11 +188,12 @@ class File:
 
     @property
     def held_up(self) -> bool:
-        """Whether the connection is in the hands of another thread for as long as a user or another program likes."""
+        """Whether the connection is in the hands of another thread for as long as a user or another program likes, or
+        of a call in which the calling thread was interrupted."""
         if self.in_memory or self._closed or not self._usable:
             return False
         theirs = self._transaction is not None and self._owner != threading.get_ident()
-        return theirs or self.patience.since is not None
+        return theirs or self.patience.since is not None or (self._inside and self.interrupted)
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
@@ -249,7 +249,7 @@ class File:
 
     @property
     def current(self) -> Transaction | None:
-        """The transaction that the calling thread has entered, if it has."""
+        """The transaction that the calling thread has entered."""
         if self._owner is None or self._owner != threading.get_ident():
             return None
         tx, connection = self._transaction, self._connection
@@ -315,6 +315,8 @@ class File:
 
     def _ready(self) -> sqlite3.Connection:
         """The connection, made anew if a fork closed it."""
+        if self._inside:
+            raise RuntimeError(REENTERED)
         if self._closed and self._transaction is None:
             self._close()
             raise EngineClosed(self.path)
@@ -332,10 +334,7 @@ class File:
 
     def before_fork(self) -> bool:
         """Let go of the file, so that nothing of SQLite's crosses the fork. → whether the lock is held until
-        `after_fork`.
-
-        A second is long for a transaction of ours; one of the user's that lasts longer crosses the fork as it is.
-        """
+        `after_fork`. A second is long for a transaction of ours; one of the user's may cross the fork as it is."""
         if not self._lock.acquire(timeout=1):
             return False
         if self._transaction is None and not self.in_memory:

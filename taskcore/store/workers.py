@@ -49,7 +49,7 @@ def sign_off(tx: Transaction, worker: int, now: float) -> None:
     tx.execute("UPDATE taskcore_worker SET ended_at = ? WHERE id = ?", (now, worker))
 
 
-_ALIVE: Final = "SELECT id, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL"
+_ALIVE: Final = "SELECT id, CAST(lane AS INTEGER) FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL"
 _OF_WORKER: Final = """
     SELECT t.id, t.token, k.max_lapses = 0 FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') AND t.worker = ?"""

@@ -7,11 +7,13 @@ import logging
 import sqlite3
 import threading
 import time
+from concurrent.futures import Executor
 
 import pytest
 
 import taskcore
 from taskcore import Engine, EngineClosed, InvalidTransition, TaskFailed, TaskNotFound
+from taskcore.runtime import loop
 from taskcore.store import claims, due
 from tests.support.processes import PATIENCE, until
 
@@ -307,3 +309,119 @@ def test_a_job_that_was_paused_before_it_opened_is_sound_when_its_last_child_has
     assert engine.check() == []
     job.resume()
     assert job.snapshot().phase == "succeeded" and engine.check() == []
+
+
+# -- what users bring ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-taskcore", "-journal"])
+def test_a_backup_never_takes_the_place_of_a_file_that_belongs_to_the_database(path, end):
+    with contextlib.closing(Engine(path, workers=1)) as engine:
+        engine.task(lambda: 1, name="t").submit().result()
+        with pytest.raises(FileExistsError, match="belongs to the file itself"):
+            engine.backup(f"{path}{end}")
+        assert engine.health.state == "ok"
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise ValueError
+
+    def __call__(self, future):
+        raise SystemExit
+
+
+def test_a_callback_that_cannot_even_be_named_ends_no_thread(path):
+    heard = []
+    with Engine(path, workers=1) as engine:
+        work = engine.task(lambda n: n, name="t")
+        for n in range(3):
+            future = work.submit(n)
+            future.add_done_callback(Unspeakable())
+            future.add_done_callback(lambda future: heard.append(future.result()))
+    assert heard == [0, 1, 2]
+
+
+class Exits(logging.Handler):
+    def emit(self, record):
+        raise SystemExit
+
+
+def test_a_log_handler_that_exits_ends_no_thread(path):
+    logger, handler = logging.getLogger("taskcore"), Exits()
+    logger.addHandler(handler)
+    try:
+        with Engine(path, workers=1) as engine:
+            work = engine.task(lambda n: 1 // n, name="t")
+            assert isinstance(work.submit(0).exception(10), ZeroDivisionError)
+            assert work.submit(1).result(10) == 1
+    finally:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("raised", [SystemExit, GeneratorExit, KeyboardInterrupt])
+def test_a_clock_that_raises_what_ends_threads_stops_the_engine_with_its_reason(path, raised):
+    class Clock:
+        broken = False
+
+        def now(self):
+            if self.broken and threading.current_thread() is not threading.main_thread():
+                raise raised("the clock")
+            return time.time()
+
+    clock = Clock()
+    with contextlib.closing(Engine(path, workers=1, clock=clock)) as engine:
+        work = engine.task(lambda: 1, name="t")
+        assert work.submit().result(10) == 1
+        clock.broken = True
+        with pytest.raises(EngineClosed, match="the clock"):
+            work.submit().result(10)
+        assert engine.health.state == "stopped"
+
+
+@pytest.mark.parametrize("said", [None, "noon", float("nan"), 10**400, True.__class__])
+def test_a_clock_that_tells_no_time_is_named(path, said):
+    clock = type("Clock", (), {"now": lambda self: said})()
+    with pytest.raises(ValueError, match=r"the clock .* says"), contextlib.closing(
+        Engine(path, workers=0, clock=clock)
+    ) as engine:
+        engine.submit("t")
+
+
+class Strange(Executor):
+    """Takes a body, and gives back what is no future."""
+
+    def __init__(self, way):
+        self.way = way
+
+    def submit(self, fn, /, *args, **kwargs):
+        if self.way == "exit":
+            raise SystemExit("the executor")
+        return None
+
+
+@pytest.mark.parametrize("way", ["none", "exit"])
+def test_an_executor_that_gives_no_future_leaves_nothing_running(path, way):
+    with contextlib.closing(Engine(path, workers=1, executor=Strange(way))) as engine:
+        future = engine.task(print, name="t").submit()
+        with pytest.raises(EngineClosed, match="the executor takes no more"):
+            future.result(10)
+        assert (engine.health.state, future.snapshot().phase) == ("stopped", "ready")
+
+
+def test_a_turn_that_does_not_end_is_said_in_the_log_and_by_health(path, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "STUCK", 0.1)
+    go = threading.Event()
+    try:
+        with contextlib.closing(Engine(path, workers=1)) as engine:
+            hangs = engine.task(
+                lambda: go.wait(30), name="hangs", timeout=0.05, max_attempts=2, backoff=lambda n: go.wait(30) and 0
+            )
+            future = hangs.submit()
+            with pytest.raises(TimeoutError):
+                future.result(3)
+            assert engine.health.state == "degraded" and "does not come to the end of a turn" in engine.health.reason
+            assert "the loop has been in one turn for" in caplog.text
+            go.set()
+    finally:
+        go.set()

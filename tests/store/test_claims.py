@@ -4,6 +4,7 @@ import pytest
 
 from taskcore import TaskFailed
 from taskcore.store import claims, due, workers
+from tests.support.processes import until
 
 
 class OneLane:
@@ -112,6 +113,7 @@ def test_whoever_waits_hears_of_a_task_that_was_lost_for_good(engine, clock):
     assert not lost.done()
     clock.advance(5)
     engine.claim("nobody")
+    until(lambda: heard, "it is told")
     assert heard == ["lost"] and lost.done()
     with pytest.raises(TaskFailed, match="lost: its lease ran out"):
         lost.result(0)
