@@ -97,10 +97,8 @@ class Lifetime:
             try:
                 with Bar(lambda: context.read(queries.unfinished_count), progress) as bar:
                     loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
-                    while context.callbacks.began and context.callbacks.flush(CALLBACKS) and self._due():
+                    while self._callbacks_go_on():
                         loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
-                        if loop.stopped:
-                            break
             finally:
                 if not was_claiming:
                     context.scheduler.claiming = False
@@ -148,6 +146,14 @@ class Lifetime:
         except KeyboardInterrupt:
             self.close(0.0)
             raise
+
+    def _callbacks_go_on(self) -> bool:
+        """Let callbacks be called, for they may submit. → whether there is more to do then, or may be."""
+        callbacks = self._context.callbacks
+        if not callbacks.began or self._context.loop.stopped or not callbacks.flush(CALLBACKS):
+            return False
+        settled = callbacks.settled
+        return self._due() or settled is None or callbacks.settled != settled
 
     def _may_wait(self, verb: str) -> None:
         """`RuntimeError` where that would be for ever."""

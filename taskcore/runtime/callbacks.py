@@ -33,6 +33,7 @@ class Callbacks:
         # Over the thread's beginning and end, and what is put before its end. A signal handler may put something, too.
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._asked = self._called = 0
         self._since, self._now = math.inf, ""  # when the callback that runs now began (monotonic), and which it is
 
     def call(self, of: object, callback: Callable[..., object], *args: Any, at_once: bool = False) -> None:
@@ -45,6 +46,12 @@ class Callbacks:
     def began(self) -> bool:
         """Whether anything was to be called yet."""
         return self._thread is not None
+
+    @property
+    def settled(self) -> int | None:
+        """How many there were until now, if all of them have been called."""
+        asked = self._asked
+        return asked if self._called == asked else None
 
     def flush(self, timeout: float) -> bool:
         """Return when all that was to be called until now has been, or after `timeout` s (-1: however long it takes,
@@ -89,6 +96,7 @@ class Callbacks:
                 except RuntimeError:  # there is none to be had
                     return False
                 self._thread = thread
+            self._asked += len(items)
             for item in items:
                 self._queue.put(item)
             return True
@@ -98,6 +106,7 @@ class Callbacks:
             self._since, self._now = monotonic(), _name(item[1])
             _call(*item)
             self._since = math.inf
+            self._called += 1
             del item
 
 
