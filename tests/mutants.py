@@ -9,8 +9,10 @@ is not counted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -175,13 +177,19 @@ def try_out(mutant: Mutant, copy: Path) -> tuple[str, float]:
     since, told = time.monotonic(), ""
     tests = [f"tests/{path}" for path in mutant.tests.split()]
     try:
-        ran = subprocess.run(
+        ran = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *tests],
-            cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, timeout=PATIENCE, check=False,
+            cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
-        told = "survives" if ran.returncode == 0 else "found"
-    except subprocess.TimeoutExpired:
-        told = "found (it hangs)"
+        try:
+            told = "survives" if ran.wait(PATIENCE) == 0 else "found"
+        except subprocess.TimeoutExpired:
+            told = "found (it hangs)"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(ran.pid, signal.SIGKILL)  # what it started, too
+            ran.wait()
     finally:
         file.write_text(text, encoding="utf-8")
     return told, time.monotonic() - since
