@@ -193,21 +193,22 @@ class Scheduler:
         if now < self._now:  # the clock was set back
             self._next_due = 0.0
         self._now = now
+        asked, self._ready = self._ready, False  # before it is looked: what comes from now on is heard
         room, cramped = self._room(len(works))
         renew = bool(self.held) and self.presence.renews_in(now) <= 0
         turn = Turn(works, self.custody.returning, room, cramped, False, now, renew)
-        if not (turn.room or self.held):
-            self._ready = False  # nobody here knows any name that is queued; a new definition sets it again
+        turn.hungry = asked and bool(turn.room or self.held)  # else nobody here knows any name that is queued
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
-            turn.astray, self._ready, self._next_due = True, True, 0.0
+            turn.astray, turn.hungry, self._next_due = True, True, 0.0
         due = self._next_due is not None and self._next_due <= now
         if self._until is not None and self._until <= now:
-            self._ready, self._until = True, None
+            turn.hungry, self._until = True, None
         show = bool(self.display) and real >= self.display.due
-        idle = not (works or turn.back or due or turn.renew or show or (turn.room and self._ready))
-        if not idle:
-            turn.hungry, self._ready = self._ready, False  # set again by whoever commits from now on
-            turn.next_due, self._next_due = self._next_due, None  # likewise
+        idle = not (works or turn.back or due or turn.renew or show or (turn.room and turn.hungry))
+        if idle:
+            self._ready = self._ready or turn.hungry
+        else:
+            turn.next_due, self._next_due = self._next_due, None  # whoever commits from now on sets it again
             try:
                 self._commit(turn)
             except BaseException:

@@ -110,6 +110,28 @@ def test_no_more_is_claimed_than_there_is_room_for(hands):
     assert hand.engine.tasks.counts() == {"succeeded": 5}
 
 
+def test_a_start_in_the_middle_of_a_turn_is_heard(path, clock, hands, monkeypatch):
+    """A thread starts the engine while the loop's first turn has just found that it claims nothing."""
+    producer = hands()
+    future = producer.engine.submit("f")
+    hand = Hand(path, clock, Parked())
+    with contextlib.closing(hand.engine):
+        hand.engine.task(lambda: 1, name="f")
+        look = hand.scheduler._room
+
+        def looks(settled):
+            found = look(settled)
+            monkeypatch.undo()
+            hand.scheduler.start()
+            return found
+
+        monkeypatch.setattr(hand.scheduler, "_room", looks)
+        hand.scheduler.turn()
+        hand.scheduler.turn()
+        assert (future.snapshot().phase, len(hand.executor)) == ("running", 1)
+        hand.executor.finish()
+
+
 def test_a_turn_with_nothing_to_do_commits_nothing(hands, raw):
     hand = hands()
     hand.engine.submit("elsewhere")
