@@ -2,7 +2,7 @@
 
 import sqlite3 as _sqlite3
 
-if _sqlite3.sqlite_version_info < (3, 38, 0):
+if _sqlite3.sqlite_version_info < (3, 38, 0):  # STRICT came with 3.37, the `->>` operator with 3.38
     raise ImportError(f"taskcore needs SQLite 3.38.0 or newer; this Python was built with {_sqlite3.sqlite_version}")
 
 from taskcore.api.claim import Claim

@@ -14,9 +14,6 @@ from taskcore.store.columns import LINES
 FORMAT: Final = "2"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
 
-OLDEST_SQLITE: Final = (3, 38, 0)
-"""STRICT came with 3.37, the `->>` operator with 3.38."""
-
 
 def _words(values: tuple[str, ...]) -> str:
     return ", ".join(f"'{value}'" for value in values)

@@ -27,7 +27,7 @@ class Order:
 
     name: str
     kind_options: str
-    """The options that make a kind, as canonical JSON text."""
+    """The options that make a kind, as canonical JSON."""
     args: str
     submitted_at: float
     links: str | None = None
@@ -387,10 +387,8 @@ def submit_alone(
 def submit_plain(
     tx: Transaction, name: str, kind_options: str, priority: int, now: float, args: str, claim: tuple[int, float] | None
 ) -> tuple[int, int]:
-    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not. → its id, its kind.
-
-    The fewest statements and objects there can be: this is what a submit costs.
-    """
+    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not, with the fewest
+    statements and objects there can be. → its id, its kind."""
     known = tx.known
     kind = known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
     known.last_id = task_id = known.last_id + 1
