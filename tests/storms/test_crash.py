@@ -675,10 +675,10 @@ def test_an_idle_engine_notices_the_death_of_a_neighbour_that_had_said_nothing_f
     """It has seen all that the neighbour wrote; only the lock tells that nothing more will come."""
     with Engine(path, workers=1, lease=300) as engine:
         again = threading.Event()
-        engine.task(lambda: again.set(), name="hold")
         engine.task(lambda: None, name="other").submit().result(PATIENCE)
         dying = child(holds_until_told, path, 300)
         dying.hears("began")
+        engine.task(lambda: again.set(), name="hold")  # only now: it could have been the quicker one
         threading.Event().wait(1.5)  # three looks at the file
         assert not again.is_set()
         dying.kill()
