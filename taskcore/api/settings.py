@@ -96,7 +96,11 @@ def clock_of(clock: Clock | None) -> Clock:
         return SystemClock()
     if not callable(getattr(clock, "now", None)):
         raise TypeError(f"clock is an object with now(), not {clock!r}")
-    return clock if type(clock).__module__.startswith("taskcore.") else CheckedClock(clock)
+    if type(clock).__module__.startswith("taskcore."):
+        return clock
+    checked = CheckedClock(clock)
+    checked.now()  # before anything is opened
+    return checked
 
 
 def lease_of(lease: float) -> float:
