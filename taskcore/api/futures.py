@@ -139,10 +139,15 @@ class Register:
         if context.file.current is not None:
             raise RuntimeError("inside transaction() no result comes: the task is in the file only after the block")
         deadline = None if timeout is None else monotonic() + timeout
-        if self.settle(future):
-            return
-        context.must_run()
-        self.join(future)
+        try:
+            if self.settle(future):
+                return
+            context.must_run()
+            self.join(future)
+        except EngineClosed:
+            if not future._resolved:
+                raise
+            return  # it was told how its task ended, while the engine closed
         with context.scheduler.traffic.somebody_waits():
             if context.loop.helps:
                 latch, left = Latch(), 1.0
@@ -182,10 +187,14 @@ class Register:
 
     def refresh(self, future: TaskFuture) -> None:
         """Before an answer to `done()`: where no loop runs that would tell, the row does."""
-        if "_made_condition" not in future.__dict__:
-            self.join(future)
-        elif not self._context.loop.alive:
-            self._look([future.id])
+        try:
+            if "_made_condition" not in future.__dict__:
+                self.join(future)
+            elif not self._context.loop.alive:
+                self._look([future.id])
+        except EngineClosed:
+            if not future._resolved:
+                raise
 
     def ended(self, ends: Mapping[int, Outcome | None]) -> None:
         """The one place that hears of ends, after the commit: results are at hand, other ends are read from the

@@ -567,6 +567,22 @@ def test_run_goes_on_with_what_callbacks_submit(live):
     assert (live.run(), ran) == ({"succeeded": 21}, list(range(21)))
 
 
+@pytest.mark.parametrize("ask", [lambda future: future.result(), lambda future: future.done() and future.result()])
+def test_who_asks_while_the_engine_closes_is_told_how_the_task_ended(path, monkeypatch, ask):
+    engine = Engine(path, workers=1)
+    future = engine.task(lambda: 8, name="t").submit()
+    engine.run()
+    read = engine._context.read
+
+    def closes_first(*args, **kwargs):
+        monkeypatch.undo()
+        engine.close()
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(engine._context, "read", closes_first)
+    assert ask(future) == 8
+
+
 def test_a_callback_that_waits_for_what_is_not_due_holds_up_no_end(path):
     heard = []
     with Engine(path, workers=2) as engine:
