@@ -130,7 +130,7 @@ class Lifetime:
                 raise context.loop.error
             self.interrupted()
         finally:
-            if here:
+            if before is not None:  # else nobody asked, or a handler that is not Python's cannot be put back
                 signal.signal(signal.SIGTERM, before)
 
     def interrupted(self) -> None:

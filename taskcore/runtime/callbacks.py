@@ -61,15 +61,19 @@ class Callbacks:
             return True
         if thread is threading.current_thread():
             return False
-        if self._put((None, passed.append, (True,)), (None, done.open, ())):
-            done.wait(LONG if timeout < 0 else timeout)
+        first = LONG if timeout < 0 else timeout
+        there = self._put((None, passed.append, (True,)), (None, done.open, ()))
+        if there:
+            done.wait(first)
         else:  # it is to end, with the last of them
-            thread.join(LONG if timeout < 0 else timeout)
-            passed = [] if thread.is_alive() else [True]
-        if timeout < 0 and not passed:
+            thread.join(first)
+        if timeout < 0 and not passed and thread.is_alive():
             tell(logging.WARNING, "waiting for the callback %s, which has run for more than %.0f s", self._now, LONG)
-            thread.join() if self._stopped else done.wait(timeout)
-        return bool(passed)
+            if there:
+                done.wait(timeout)
+            else:
+                thread.join()
+        return bool(passed) or not thread.is_alive()
 
     def settle(self) -> None:
         """Before a call of the user's returns that ended tasks: a moment for the callbacks that follow from it, unless
