@@ -115,6 +115,12 @@ def until(condition, why, patience=PATIENCE):
     return found
 
 
+def heard(calls, expected):
+    """Callbacks have a thread of their own: on a busy machine they are called a little after the call they follow."""
+    until(lambda: len(calls) >= len(expected), f"no more than {calls} were called back")
+    assert calls == expected
+
+
 def children():
     """The processes of which this one is the parent, as Linux tells; elsewhere none."""
     found = set()
