@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, overload
 
-from taskcore.api import schedules, settings, shutdown
-from taskcore.api.bodies import Bodies
+from taskcore.api import schedules, settings
+from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
-from taskcore.api.context import Context
-from taskcore.api.function import TaskFunction, define, give
+from taskcore.api.function import TaskFunction, define
 from taskcore.api.future import TaskFuture
-from taskcore.api.futures import Register
 from taskcore.api.job import JobScope
-from taskcore.api.lifetime import Lifetime
 from taskcore.api.limits import Limits
 from taskcore.api.pipeline import Pipeline
 from taskcore.api.schedules import Schedules
 from taskcore.api.selection import Selection
-from taskcore.api.submission import Submissions
 from taskcore.api.transaction import TransactionScope
-from taskcore.body import logs
-from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
-from taskcore.core.clock import Clock, duration_of
+from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
-from taskcore.runtime.callbacks import Callbacks
-from taskcore.runtime.loop import Loop
-from taskcore.runtime.pools import Guests, Threads
-from taskcore.runtime.presence import Presence
-from taskcore.runtime.repertoire import Repertoire
-from taskcore.runtime.scheduler import Scheduler
-from taskcore.store import capacity, process_locks
-from taskcore.store.connection import File
+from taskcore.core.views import Graph, Page, Timeline, view
+from taskcore.store import capacity
 
 
 class Engine(Executor):
@@ -74,66 +61,20 @@ class Engine(Executor):
         `workers=0` a file that may not be written can be looked at. `BadFile`, and the file untouched, if it can't be
         used; `ValueError` or `TypeError` for a bad parameter.
         """
-        size = settings.workers_of(workers, executor)
-        if durability not in ("normal", "full"):
-            raise ValueError(f'durability is "normal" or "full", not {durability!r}')
-        lease = settings.lease_of(lease)
-        self.name = settings.own_name() if name is None else checked_text("name", name)
-        self._clock = settings.clock_of(clock)
-        codec = settings.codec_of(codec)
-        self.path = settings.path_of(path)
-        given = settings.limits_of(limits)
-        self._keep = settings.keep_of(keep)
-        self._file = File(
-            self.path, full=durability == "full", statuses=settings.statuses_of(statuses),
-            read_only=size == 0 and settings.only_readable(self.path), allow_network=allow_network_filesystem,
+        parts = assemble(
+            path, workers, executor, lease, durability, statuses, limits, keep, codec, clock, name,
+            allow_network_filesystem,
         )  # fmt: skip
-        try:
-            lanes = None if self._file.in_memory or self._file.read_only else process_locks.lanes_of(self.path)
-        except BaseException:
-            self._file.close()
-            raise
-        stage = Stage(self._file, codec, self._clock.now, duration_of(self._clock))
-        self._context = context = Context(
-            self.path, self.name, self._file, codec, self._clock, stage, lanes, lease=lease, workers=size
-        )
-        self._futures = Register(context)
-        self._submissions = Submissions(context, self._futures)
-        self._lifetime = Lifetime(context, self._futures)
-        self._connect(executor, lanes)
+        self._context = context = parts.context
+        self._futures, self._submissions, self._lifetime = parts.futures, parts.submissions, parts.lifetime
+        self._keep = parts.keep
+        self._file, self._clock, self._scheduler, self._loop = (
+            context.file, context.clock, context.scheduler, context.loop,
+        )  # fmt: skip
+        self.path = context.path
+        self.name = context.name
         self.limits = Limits(context)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
-        shutdown.watch(self._lifetime, executor)
-        give(context, given, {})
-
-    def _connect(self, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:
-        """Make the parts that run bodies, and tell each of the others."""
-        context, futures, stage = self._context, self._futures, self._context.stage
-        # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
-        weakref.finalize(self._submissions, self._lifetime.abandon).atexit = False
-        context.submitter = weakref.ref(self._submissions)
-        background = getattr(executor, "background", True)
-        self._scheduler = context.scheduler = scheduler = Scheduler(
-            self._file, self._clock, stage, Repertoire(self._file, context.definitions),
-            Presence(self.name, context.lease, lanes), on_ended=futures.ended,
-            on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
-        )  # fmt: skip
-        if self._keep is not None:
-            from taskcore.runtime.pruner import LULL, Pruning
-
-            scheduler.pruning = Pruning(self._file, self._keep, LULL if background else 0.0)
-        self._loop = context.loop = Loop(scheduler, background=background, on_stop=futures.give_up)
-        context.callbacks = Callbacks(background)
-        context.futures, context.start, context.must_run = futures, self._lifetime.go, self._lifetime.must_run
-        stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
-        logs.listen()
-        if executor is None:
-            scheduler.custody.crew = Threads(context.workers, stage, self._loop.report, self._lifetime.broke)
-        else:
-            scheduler.custody.crew = Guests(executor, context.workers, stage, scheduler.report, self._lifetime.broke)
-        self._file.on_commit, scheduler.display.tell = self._lifetime.on_commit, self._lifetime.tell
-        if hasattr(self._clock, "subscribe"):
-            self._clock.subscribe(scheduler.look_again)
 
     # -- defining ---------------------------------------------------------------------------------------------------
 
@@ -313,6 +254,39 @@ class Engine(Executor):
         """Have `callback(task)` called, with the row, for each task whose failure for good this engine commits: one
         after the other, in the thread of callbacks. → a function that ends it. Each is a WARNING in the log anyway."""
         return self._futures.failures.listen(callback)
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
+
+    def graph(self, tasks: Selection | TaskFuture | int | None = None) -> Graph:
+        """What depends on what: `.to_svg()`, `.to_mermaid()`, `.to_dot()`, `.save(path)`; a notebook shows it.
+
+        `tasks`: a selection, a job (with all below it) or another task (with what it is connected to); default: the
+        newest of the file that are not hidden. Many tasks that are alike are one node with their counts.
+        """
+        drawn: Graph = view("graph").graph(self, tasks)
+        return drawn
+
+    def timeline(self, tasks: Selection | TaskFuture | int | None = None) -> Timeline:
+        """What ran when, by worker, with what it waited before: `.to_svg()`, `.save(path)`; a notebook shows it.
+
+        `tasks`: as for `graph`; of a job the critical path is marked.
+        """
+        drawn: Timeline = view("timeline").timeline(self, tasks)
+        return drawn
+
+    def report(self, path: str | os.PathLike[str], tasks: Selection | TaskFuture | int | None = None) -> None:
+        """Write one self-contained HTML page about these tasks (default: the file), to be kept or mailed."""
+        view("report").write(self, path, tasks)
+
+    def serve(self, port: int = 0, read_only: bool = False) -> Page:
+        """Serve a web page on this machine alone, for looking at the file and operating it, until `close()` of what is
+        returned, or of the engine. `port`: 0 takes a free one. `OSError` if it is taken."""
+        page: Page = view("web").serve(self, port, read_only)
+        return page
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").engine(self)
+        return html
 
     # -- claiming from outside --------------------------------------------------------------------------------------
 

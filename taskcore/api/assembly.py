@@ -1,0 +1,110 @@
+"""How the parts of an engine are made, from what its user said, and told of each other."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from taskcore.api import settings, shutdown
+from taskcore.api.bodies import Bodies
+from taskcore.api.context import Context
+from taskcore.api.function import give
+from taskcore.api.futures import Register
+from taskcore.api.lifetime import Lifetime
+from taskcore.api.submission import Submissions
+from taskcore.body import logs
+from taskcore.body.work import Stage
+from taskcore.codec.json import Codec
+from taskcore.core.clock import Clock, duration_of
+from taskcore.core.options import text as checked_text
+from taskcore.runtime.callbacks import Callbacks
+from taskcore.runtime.loop import Loop
+from taskcore.runtime.pools import Guests, Threads
+from taskcore.runtime.presence import Presence
+from taskcore.runtime.repertoire import Repertoire
+from taskcore.runtime.scheduler import Scheduler
+from taskcore.store import process_locks
+from taskcore.store.connection import File
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One engine's."""
+
+    context: Context
+    futures: Register
+    submissions: Submissions
+    lifetime: Lifetime
+    keep: float | None
+    """Seconds that ended tasks stay."""
+
+
+def assemble(
+    path: str | os.PathLike[str], workers: int | None, executor: Executor | None, lease: float, durability: str,
+    statuses: Mapping[str, str] | None, limits: Mapping[str, int] | None, keep: float | str | None, codec: Codec,
+    clock: Clock | None, name: str | None, allow_network_filesystem: bool,
+) -> Parts:  # fmt: skip
+    """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
+    those of `Engine`."""
+    size = settings.workers_of(workers, executor)
+    if durability not in ("normal", "full"):
+        raise ValueError(f'durability is "normal" or "full", not {durability!r}')
+    lease = settings.lease_of(lease)
+    name = settings.own_name() if name is None else checked_text("name", name)
+    clock = settings.clock_of(clock)
+    codec = settings.codec_of(codec)
+    path = settings.path_of(path)
+    given = settings.limits_of(limits)
+    kept = settings.keep_of(keep)
+    file = File(
+        path, full=durability == "full", statuses=settings.statuses_of(statuses),
+        read_only=size == 0 and settings.only_readable(path), allow_network=allow_network_filesystem,
+    )  # fmt: skip
+    try:
+        lanes = None if file.in_memory or file.read_only else process_locks.lanes_of(path)
+    except BaseException:
+        file.close()
+        raise
+    stage = Stage(file, codec, clock.now, duration_of(clock))
+    context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size)
+    futures = Register(context)
+    parts = Parts(context, futures, Submissions(context, futures), Lifetime(context, futures), kept)
+    _connect(parts, executor, lanes)
+    shutdown.watch(parts.lifetime, executor)
+    give(context, given, {})
+    return parts
+
+
+def _connect(parts: Parts, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:
+    """Make the parts that run bodies, and tell each of the others."""
+    context, futures, lifetime = parts.context, parts.futures, parts.lifetime
+    file, clock, stage = context.file, context.clock, context.stage
+    # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
+    weakref.finalize(parts.submissions, lifetime.abandon).atexit = False
+    context.submitter = weakref.ref(parts.submissions)
+    background = getattr(executor, "background", True)
+    context.scheduler = scheduler = Scheduler(
+        file, clock, stage, Repertoire(file, context.definitions), Presence(context.name, context.lease, lanes),
+        on_ended=futures.ended, on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
+    )  # fmt: skip
+    if parts.keep is not None:
+        from taskcore.runtime.pruner import LULL, Pruning
+
+        scheduler.pruning = Pruning(file, parts.keep, LULL if background else 0.0)
+    context.loop = loop = Loop(scheduler, background=background, on_stop=futures.give_up)
+    context.callbacks = Callbacks(background)
+    context.futures, context.start, context.must_run = futures, lifetime.go, lifetime.must_run
+    stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
+    logs.listen()
+    if executor is None:
+        scheduler.custody.crew = Threads(context.workers, stage, loop.report, lifetime.broke)
+    else:
+        scheduler.custody.crew = Guests(executor, context.workers, stage, scheduler.report, lifetime.broke)
+    file.on_commit, scheduler.display.tell = lifetime.on_commit, lifetime.tell
+    subscribe: Any = getattr(clock, "subscribe", None)
+    if subscribe is not None:
+        subscribe(scheduler.look_again)
