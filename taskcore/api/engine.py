@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from taskcore.api import schedules, settings
 from taskcore.api.assembly import assemble
@@ -26,6 +26,9 @@ from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.core.views import Graph, Page, Timeline, view
 from taskcore.store import capacity
+
+if TYPE_CHECKING:
+    from taskcore.api.progress import Progress
 
 
 class Engine(Executor):
@@ -184,11 +187,14 @@ class Engine(Executor):
         """Claim what is in the file, in the background, until `close` or `shutdown`. `EngineClosed`."""
         self._lifetime.start()
 
-    def run(self, progress: bool | None = None) -> dict[str, int]:
+    def run(self, progress: bool | Callable[[Progress], object] | None = None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status.
 
-        A progress bar is drawn when stderr is a terminal, and what failed meanwhile is said below it; `progress` True
-        or False says so whatever it is. `pause()`, from another process too, ends it: nothing is due then.
+        A line of progress is drawn where stderr is a terminal, or a bar in a notebook, and what failed meanwhile is
+        said below it; `progress=False` draws nothing, True writes a line each 10 s where there is neither, and a
+        function is called with a `Progress` (`done`, `total`, `failed`, `running`, `rate`, `seconds_left`) at most four
+        times a second and at the end, in this thread: what it raises, `run` raises. `pause()`, from another process
+        too, ends it: nothing is due then.
         """
         return self._lifetime.run(progress)
 

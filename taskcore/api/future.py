@@ -15,7 +15,7 @@ from taskcore.api.transaction import Scope
 from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
-from taskcore.core.errors import InvalidTransition
+from taskcore.core.errors import EngineClosed, InvalidTransition
 from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
@@ -186,6 +186,24 @@ class TaskFuture(Future[Any], Handle):
         from taskcore.api import explain, outlook  # slow to import, for those who ask
 
         return explain.sentence(*outlook.of(self._context, self._context.id_of(self)))
+
+    def watch(self) -> None:
+        """Draw its progress, on a terminal or in a notebook, until it has ended; elsewhere, only wait for that.
+
+        How it ended is for `result` to say. An interrupt ends the watching, and the task goes on. `EngineClosed`;
+        `RuntimeError` inside `transaction()`; in a body, `run.wait`.
+        """
+        from taskcore.api.progress import Line  # for those who watch
+
+        self.snapshot()
+        if self._waiting_body() is not None:
+            self.exception()
+        with Line(self._context, None, self.id) as line:
+            while line.look() and not self._resolved:
+                with contextlib.suppress(TimeoutError):
+                    self._context.futures.wait(self, 0.2)
+        if isinstance(self._exception, EngineClosed):
+            raise self._exception
 
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""
