@@ -197,6 +197,14 @@ class Context:
             raise EngineClosed(self.path, "the engine takes no more tasks")
 
 
+def glimpse(read: Callable[[], R]) -> R | None:
+    """What a `repr` says of rows; `None` where they cannot be read now: it is asked for in the middle of anything."""
+    try:
+        return read()
+    except Exception:
+        return None
+
+
 def _same_place(one: Any, other: Any) -> bool:
     """Whether two functions are one that was run again, with a notebook's cell or a module."""
     if getattr(one, "__qualname__", one) != getattr(other, "__qualname__", other):

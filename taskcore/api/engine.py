@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from taskcore.api import schedules, settings
 from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
+from taskcore.api.context import glimpse
 from taskcore.api.function import TaskFunction, define
 from taskcore.api.future import TaskFuture
 from taskcore.api.job import JobScope
@@ -24,6 +25,7 @@ from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
+from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
 from taskcore.store import capacity
 
@@ -236,7 +238,11 @@ class Engine(Executor):
             self.close()
 
     def __repr__(self) -> str:
-        return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
+        counts = glimpse(self.tasks.counts) if self._context.file.current is None else None
+        if counts is None:
+            return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
+        listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in counts.items())
+        return f"<Engine {self.path!r}: {listed or 'no tasks'}>"
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

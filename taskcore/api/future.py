@@ -9,7 +9,7 @@ from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final
 
-from taskcore.api.context import Context, Handle
+from taskcore.api.context import Context, Handle, glimpse
 from taskcore.api.selection import Selection
 from taskcore.api.transaction import Scope
 from taskcore.body.context import Run
@@ -19,6 +19,7 @@ from taskcore.core.errors import EngineClosed, InvalidTransition
 from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
+from taskcore.core.views import view
 from taskcore.store import operations, queries, steps
 
 _PENDING: Final = "PENDING"
@@ -163,7 +164,12 @@ class TaskFuture(Future[Any], Handle):
         return self.result()
 
     def __repr__(self) -> str:
-        return f"<TaskFuture #{self.id}>"
+        found = None if self._lost or self._context.file.current is not None else glimpse(self.snapshot)
+        return f"<TaskFuture #{self.id}>" if found is None else repr(found).replace("<Task ", "<TaskFuture ", 1)
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").future(self)
+        return html
 
     @property
     def name(self) -> str:

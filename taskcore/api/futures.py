@@ -160,7 +160,7 @@ class Register:
             raise TimeoutError(f"task #{future.id} has not ended")
 
     def _until_told(self, future: TaskFuture, deadline: float | None) -> None:
-        """Until whoever settles it rings, or the deadline. A job that takes longer than a second shows how far it is."""
+        """Until whoever settles it rings, or the deadline. A job that takes over a second shows how far it is."""
         latch, line, step = Latch(), None, 1.0
         future._waiters.append(latch)  # type: ignore[arg-type] # it quacks
         try:

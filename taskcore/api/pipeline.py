@@ -14,6 +14,7 @@ from taskcore.api.selection import Selection
 from taskcore.api.submission import Submissions
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.options import text as checked_text
+from taskcore.core.views import view
 from taskcore.store import dependencies
 
 
@@ -105,6 +106,10 @@ class Pipeline:
             )
         }
         return {name: found[f"{self.name}.{name}"] for name in self._tasks if f"{self.name}.{name}" in found}
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").pipeline(self)
+        return html
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name!r}: {', '.join(self._tasks) or 'no tasks yet'}>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -270,8 +269,7 @@ class Line:
         stream = sys.stderr
         if getattr(stream, "isatty", bool)():
             screen = Screen(stream)
-            here = threading.current_thread() is threading.main_thread()
-            return _Terminal(screen, stream) if here and screen.begin() else None
+            return _Terminal(screen, stream) if screen.begin() else None
         return _Lines() if self._wanted else None
 
     def look(self) -> bool:

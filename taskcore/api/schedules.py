@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from taskcore.api import arguments
-from taskcore.api.context import Context
+from taskcore.api.context import Context, glimpse
 from taskcore.api.function import TaskFunction, register
 from taskcore.api.function import define as define_task
 from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
+from taskcore.core.views import view
 from taskcore.store import schedules
 from taskcore.store.queries import NO_ARGUMENTS
 
@@ -60,6 +61,10 @@ class Schedule:
     def _write(self, verb: Callable[..., None], *args: Any) -> None:
         self._context.write(verb, self.name, *args)
 
+    def _repr_html_(self) -> str:
+        html: str = view("html").schedule(self)
+        return html
+
     def __repr__(self) -> str:
         when = self.cron if self.every is None else f"every {self.every:g} s"
         return f"<Schedule {self.name!r} {when}{'' if self.enabled else ' disabled'}>"
@@ -83,6 +88,13 @@ class Schedules(Mapping[str, Schedule]):
 
     def __len__(self) -> int:
         return len(self._context.read(schedules.names))
+
+    def __repr__(self) -> str:
+        return f"<Schedules {glimpse(lambda: ', '.join(self)) or ''}".rstrip() + ">"
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").schedule(self)
+        return html
 
 
 def _says(function: TaskFunction, option: str) -> bool:

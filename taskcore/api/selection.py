@@ -12,6 +12,7 @@ from taskcore.core.ends import shown
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
+from taskcore.core.views import view
 from taskcore.store import operations, queries
 from taskcore.store.busy import Trouble
 
@@ -130,6 +131,10 @@ class Selection:
         except (TaskcoreError, Trouble):  # closed, say
             return f"<Selection {said or 'of all tasks'}>"
         return f"<Selection {said + ': ' if said else ''}{n} {'task' if n == 1 else 'tasks'}>"
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").selection(self)
+        return html
 
     # -- moving -----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from taskcore.core.text import printable
+from taskcore.core.views import view
+
 
 @dataclass(frozen=True, slots=True)
 class Handle:
@@ -25,7 +28,7 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Task:
     """One task as its row was read."""
 
@@ -93,6 +96,20 @@ class Task:
     """When the newest attempt was claimed."""
     finished_at: float | None
     """Set exactly when the task has ended; a rerun clears it."""
+
+    def __repr__(self) -> str:
+        """The line that tells most; every field is an attribute."""
+        said = [f"<Task #{self.id} {printable(self.name, 60)} {printable(self.status, 40)}"]
+        if self.key is not None:
+            said.insert(1, f"[{printable(self.key, 40)}]")
+        if self.progress is not None and self.finished_at is None:
+            said.append(f"{int(100 * self.progress)} %")
+        why = self.last_error or self.message or (self.waiting_for and f"waits for {self.waiting_for}")
+        return " ".join(said) + (f": {printable(why, 100)}>" if why else ">")
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").task(self)
+        return html
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,13 +41,13 @@ _RATES: Final = """
     )
     SELECT k.name, count(*), min(t.started_at) FROM near CROSS JOIN taskcore_task AS t ON t.id = near.id
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    WHERE t.finished_at > :since AND t.started_at IS NOT NULL GROUP BY 1"""
+    WHERE t.finished_at > :since AND t.finished_at <= :now AND t.started_at IS NOT NULL GROUP BY 1"""
 
 
 def rates(connection: sqlite3.Connection, now: float) -> dict[str, float]:
     """Name → tasks a second, of names of which some ended within the last minute; an estimate, from some thousand
     rows."""
-    found = connection.execute(_RATES, {"since": now - PERIOD, "window": _WINDOW}).fetchall()
+    found = connection.execute(_RATES, {"now": now, "since": now - PERIOD, "window": _WINDOW}).fetchall()
     return {name: n / min(PERIOD, max(now - began, 0.001)) for name, n, began in found}
 
 
@@ -79,14 +79,17 @@ class Brief(NamedTuple):
     last_error: str | None
     args: str = ""
     """As stored, the first `CUT` characters."""
+    links: str | None = None
+    """Likewise: where in them other tasks' results belong."""
     result: str | None = None
     """Likewise."""
 
 
 CUT: Final = 400
-_OWN: Final = Brief._fields[:-2]
+_OWN: Final = Brief._fields[:-3]
 _BRIEF: Final = f"""
-    SELECT {selected(_OWN, cut=True)}, substr(t.args, 1, {CUT}), substr(t.result, 1, {CUT})
+    SELECT {selected(_OWN, cut=True)}, substr(t.args, 1, {CUT}), substr(t.links, 1, {CUT}),
+        substr(t.result, 1, {CUT})
     FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
@@ -116,13 +119,15 @@ def last_ended(connection: sqlite3.Connection, phase: str, most: int) -> list[Br
     return briefs(connection, [task for (task,) in ended])
 
 
-def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[int, str, str]]:
-    """(upstream, what is asked of it, the verdict) of a task's edges, those that hold it first."""
-    return connection.execute(
+def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[str, str, Brief]]:
+    """(what is asked of it, the verdict, the upstream) of a task's edges, those that hold it first."""
+    edges = connection.execute(
         """SELECT upstream, wants, verdict FROM taskcore_edge WHERE task = ?
            ORDER BY verdict = 'met', upstream LIMIT ?""",
         (task, most),
     ).fetchall()
+    rows = briefs(connection, [upstream for upstream, *_ in edges])
+    return [(wants, verdict, row) for (_, wants, verdict), row in zip(edges, rows, strict=True)]
 
 
 def steps(connection: sqlite3.Connection, task: int, most: int) -> tuple[int, list[tuple[str, str, float, float]]]:
