@@ -27,7 +27,7 @@ from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
-from taskcore.store import capacity
+from taskcore.store import capacity, queries
 
 if TYPE_CHECKING:
     from taskcore.api.progress import Progress
@@ -238,9 +238,11 @@ class Engine(Executor):
             self.close()
 
     def __repr__(self) -> str:
-        counts = glimpse(self.tasks.counts) if self._context.file.current is None else None
+        context = self._context
+        reads = not context.closed and context.file.current is None
+        counts = glimpse(lambda: context.look(queries.counts, queries.where(()))) if reads else None
         if counts is None:
-            return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
+            return f"<Engine {self.path!r}{' closed' if context.closed else ''}>"
         listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in counts.items())
         return f"<Engine {self.path!r}: {listed or 'no tasks'}>"
 

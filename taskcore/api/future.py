@@ -164,8 +164,10 @@ class TaskFuture(Future[Any], Handle):
         return self.result()
 
     def __repr__(self) -> str:
-        found = None if self._lost or self._context.file.current is not None else glimpse(self.snapshot)
-        return f"<TaskFuture #{self.id}>" if found is None else repr(found).replace("<Task ", "<TaskFuture ", 1)
+        context = self._context
+        reads = not self._lost and context.file.current is None
+        said = glimpse(lambda: repr(context.row(context.look(queries.rows, [self.id])[0]))) if reads else None
+        return f"<TaskFuture #{self.id}>" if said is None else said.replace("<Task ", "<TaskFuture ", 1)
 
     def _repr_html_(self) -> str:
         html: str = view("html").future(self)
