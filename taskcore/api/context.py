@@ -114,7 +114,7 @@ class Context:
         """Run `work(connection, …)`, which only reads, beside the engine's own connection where the file allows that:
         however long it takes, no body waits for it. It sees what is committed."""
         if self.closed or self.file.in_memory or self.file.current is not None:
-            return self.file.read(work, *args, **kwargs)
+            return self.read(work, *args, **kwargs)
         return self.file.reader.read(work, *args, **kwargs)
 
     def id_of(self, task: Any) -> int:

@@ -14,6 +14,7 @@ from taskcore.api.selection import Selection
 from taskcore.api.submission import Submissions
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.options import text as checked_text
+from taskcore.core.text import printable
 from taskcore.core.views import view
 from taskcore.store import dependencies
 
@@ -112,7 +113,7 @@ class Pipeline:
         return html
 
     def __repr__(self) -> str:
-        return f"<Pipeline {self.name!r}: {', '.join(self._tasks) or 'no tasks yet'}>"
+        return f"<Pipeline {self.name!r}: {', '.join(map(printable, self._tasks)) or 'no tasks yet'}>"
 
 
 def _needs(needs: Any) -> dict[str, str]:

@@ -5,8 +5,9 @@ Times are float seconds since the epoch, UTC; `None` where the thing has not hap
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskcore.core.text import printable
 from taskcore.core.views import view
@@ -26,6 +27,10 @@ class Unreadable:
     text: str
     """What is stored."""
     reason: str
+
+
+_MADE: Final = re.compile("[0-9a-f]{32}")
+"""A key that was made from the arguments, which tells nobody anything."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,7 +105,7 @@ class Task:
     def __repr__(self) -> str:
         """The line that tells most; every field is an attribute."""
         said = [f"<Task #{self.id} {printable(self.name, 60)} {printable(self.status, 40)}"]
-        if self.key is not None:
+        if self.key is not None and not _MADE.fullmatch(self.key):
             said.insert(1, f"[{printable(self.key, 40)}]")
         if self.progress is not None and self.finished_at is None:
             said.append(f"{int(100 * self.progress)} %")

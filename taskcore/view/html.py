@@ -61,8 +61,9 @@ def engine(engine: Engine) -> str:
     counts, names = its.counts, its.names
     total = sum(counts.values())
     left = sum(each.left for each in names)
-    speed = sum(each.rate for each in names)
-    head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", _rate(speed), _left(left, speed)]
+    last = max(names, key=lambda each: each.left / each.rate if each.rate else 0.0, default=glance.Name(""))
+    speed = _rate(sum(each.rate for each in names))
+    head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, _left(last.left, last.rate)]
     health = "" if its.health == "ok" else f"<p>{sign('failed')}{text(its.health, 400)}</p>"
     shown = names[:NAMES]
     more = f"and {len(names) - NAMES:,} more" if len(names) > NAMES else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable
@@ -177,11 +177,9 @@ def _button(inner: str) -> str:
 
 def _cell(tag: str, cell: Cell, dress: Callable[[str], str]) -> str:
     inner, *more = (cell,) if isinstance(cell, str) else cell
-    more = [*more, None, ...][: 2 if len(more) < 2 else 3]
-    key: Any = more[1]
-    its = f' class="{more[0]}"' if more[0] else ""
-    if key is not ...:
-        its += f' data-k="{"" if key is None else repr(float(key))}"'
+    its = f' class="{more[0]}"' if more and more[0] else ""
+    if len(more) > 1:
+        its += f' data-k="{"" if more[1] is None else float(more[1])!r}"'
     scope = ' scope="col"' if tag == "th" else ""
     return f"<{tag}{scope}{its}>{dress(inner)}</{tag}>"
 
