@@ -175,7 +175,7 @@ class Register:
                     if line is None:
                         from taskcore.api import progress  # slow to import, for those who wait for long
 
-                        line = progress.of_a_job(self._context, future.id)
+                        line = progress.of_a_job(self._context, future.id).__enter__()
                         step = 0.2 if line.on else 1.0
                     line.look()
         finally:

@@ -123,9 +123,9 @@ def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, in
         (0, progress.title, 1),
         (1, f"{progress.done:,}/{progress.total:,}" if several else "", 0),
         (3, "" if part is None else f"{int(100 * part)} %", 0),
-        (6, f"{progress.failed:,} failed" if progress.failed else "", 31),
+        (6, f"{progress.failed:,} failed" if progress.failed and several else "", 31),
         (5, "" if ends is None or not several else f"{duration(ends)} left", 0),
-        (4, f"{rate:,.0f}/s" if rate >= 9.5 else f"{rate:.1g}/s" if rate and several else "", 2),
+        (4, "" if not (rate and several) else f"{rate:,.0f}/s" if rate >= 9.5 else f"{rate:.1g}/s", 2),
         (7, progress.doing or running, 2),
     ]
     parts: list[tuple[int, str, int]] = []
@@ -309,7 +309,7 @@ def of_a_job(context: Context, task_id: int) -> Line:
     with contextlib.suppress(Trouble, TaskcoreError):
         pulse = context.look(overview.pulse_of, task_id)
         wanted = None if pulse is not None and pulse.task is not None and pulse.task.job is not None else False
-    return Line(context, wanted, task_id, cells=False).__enter__()
+    return Line(context, wanted, task_id, cells=False)
 
 
 def _notebook() -> Any:

@@ -13,6 +13,7 @@ from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
+from taskcore.core.text import printable
 from taskcore.core.views import view
 from taskcore.store import schedules
 from taskcore.store.queries import NO_ARGUMENTS
@@ -90,7 +91,7 @@ class Schedules(Mapping[str, Schedule]):
         return len(self._context.read(schedules.names))
 
     def __repr__(self) -> str:
-        return f"<Schedules {glimpse(lambda: ', '.join(self)) or ''}".rstrip() + ">"
+        return f"<Schedules {glimpse(lambda: ', '.join(map(printable, self))) or ''}".rstrip() + ">"
 
     def _repr_html_(self) -> str:
         html: str = view("html").schedule(self)
