@@ -105,18 +105,18 @@ def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> 
     return briefs(connection, queries.some_ids(connection, chosen, most, newest=True))
 
 
-_RECENT: Final = 500
+# Of what has ended the index has no time, so it has them by their ids: however many there are, only the newest are read.
+_LAST: Final = """
+    SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = ? AND phase NOT IN ('ready', 'succeeded')
+                      ORDER BY greenfield DESC, id DESC LIMIT 500) AS one
+    CROSS JOIN taskcore_task AS t ON t.id = one.id
+    WHERE t.hidden = 0 ORDER BY t.finished_at DESC, t.id DESC LIMIT ?"""
 
 
 def last_ended(connection: sqlite3.Connection, phase: str, most: int) -> list[Brief]:
-    """Those in this phase that ended last and are not hidden, the last first, of the newest few hundred."""
-    ids = queries.some_ids(connection, queries.where([("phase", (phase,)), ("hidden", (0,))]), _RECENT, newest=True)
-    ended = connection.execute(
-        """SELECT t.id FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
-           ORDER BY t.finished_at DESC, t.id DESC LIMIT ?""",
-        (json.dumps(ids), most),
-    ).fetchall()
-    return briefs(connection, [task for (task,) in ended])
+    """Of the newest few hundred that failed (or were cancelled, or skipped) those that did so last, the last first, but
+    for hidden ones."""
+    return briefs(connection, [task for (task,) in connection.execute(_LAST, (phase, most)).fetchall()])
 
 
 def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[str, str, Brief]]:
