@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, overload
 from taskcore.api import schedules, settings
 from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
-from taskcore.api.context import glimpse
 from taskcore.api.function import TaskFunction, define
 from taskcore.api.future import TaskFuture
 from taskcore.api.job import JobScope
@@ -27,7 +27,7 @@ from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
-from taskcore.store import capacity, queries
+from taskcore.store import capacity, counts, queries
 
 if TYPE_CHECKING:
     from taskcore.api.progress import Progress
@@ -238,12 +238,10 @@ class Engine(Executor):
             self.close()
 
     def __repr__(self) -> str:
-        context = self._context
-        reads = not context.closed and context.file.current is None
-        counts = glimpse(lambda: context.look(queries.counts, queries.where(()))) if reads else None
-        if counts is None:
-            return f"<Engine {self.path!r}{' closed' if context.closed else ''}>"
-        listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in counts.items())
+        found = self._context.peek(counts.counts, queries.where(()))
+        if found is None:
+            return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
+        listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in found.items())
         return f"<Engine {self.path!r}: {listed or 'no tasks'}>"
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -359,8 +357,13 @@ class Engine(Executor):
     def check(self) -> list[Finding]:
         """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
 
-        Reads the whole file several times: some ten seconds for a million tasks, in which this engine does little else.
+        Reads the whole file several times: some ten seconds for a million tasks. Nobody waits for it.
         """
         from taskcore.store.integrity import findings
+        from taskcore.store.reader import Reader
 
-        return findings(self._context.read, self._context.codec)
+        self._context.look(lambda _: None)  # what bodies have to show is written, and the file is still this one
+        if self._file.read_only or not self._file.apart:
+            return findings(self._context.read, self._context.codec)
+        with contextlib.closing(Reader(self.path, read_only=False)) as reader:
+            return findings(reader.read, self._context.codec)

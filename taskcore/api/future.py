@@ -9,14 +9,14 @@ from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final
 
-from taskcore.api.context import Context, Handle, glimpse
+from taskcore.api.context import Context, Handle
 from taskcore.api.selection import Selection
 from taskcore.api.transaction import Scope
 from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import EngineClosed, InvalidTransition
-from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
+from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task, in_a_line
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
 from taskcore.core.views import view
@@ -164,10 +164,11 @@ class TaskFuture(Future[Any], Handle):
         return self.result()
 
     def __repr__(self) -> str:
-        context = self._context
-        reads = not self._lost and context.file.current is None
-        said = glimpse(lambda: repr(context.row(context.look(queries.rows, [self.id])[0]))) if reads else None
-        return f"<TaskFuture #{self.id}>" if said is None else said.replace("<Task ", "<TaskFuture ", 1)
+        said = None if self._lost else self._context.peek(self._line)
+        return f"<TaskFuture #{self.id}{' ' + said if said else ''}>"
+
+    def _line(self, connection: Any) -> str:
+        return in_a_line(self._context.row(queries.rows(connection, [self.id])[0]))
 
     def _repr_html_(self) -> str:
         html: str = view("html").future(self)
@@ -216,12 +217,12 @@ class TaskFuture(Future[Any], Handle):
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""
         self.snapshot()
-        return self._context.read(queries.history, self.id)
+        return self._context.look(queries.history, self.id)
 
     def dependencies(self) -> list[Dependency]:
         """Its edges, by upstream."""
         self.snapshot()
-        return self._context.read(queries.dependencies, self.id)
+        return self._context.look(queries.dependencies, self.id)
 
     def steps(self) -> list[Step]:
         """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
@@ -229,13 +230,13 @@ class TaskFuture(Future[Any], Handle):
         decode = self._context.codec.decode
         return [
             Step(name, None if result is None else decode(result), started_at, finished_at)
-            for name, result, started_at, finished_at in self._context.read(steps.shown, self.id)
+            for name, result, started_at, finished_at in self._context.look(steps.shown, self.id)
         ]
 
     def log(self) -> list[LogLine]:
         """What its body logged and its commands printed: the newest 200 lines, oldest first."""
         self.snapshot()
-        return self._context.read(steps.log, self.id)
+        return self._context.look(steps.log, self.id)
 
     def signal(self, name: str, payload: Any = None) -> bool:
         """Tell it something that its body waits for with `wait_for`, or will. → False if it has ended.

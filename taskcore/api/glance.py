@@ -64,12 +64,13 @@ class Whole:
 
 
 def whole(engine: Engine, most: int) -> Whole:
-    """Of rows at most so many; hidden tasks are counted, and not shown."""
+    """Of rows at most so many; hidden tasks are left out."""
     context, names, counts = engine._context, dict[str, Name](), Counts()
     now = context.now()
-    for name, phase, status, n in context.look(overview.names):
-        names.setdefault(name, Name(name)).counts[phase, status] = n
-        counts[phase, status] = counts.get((phase, status), 0) + n
+    for name, found in context.counts_by_name().items():
+        names[name] = Name(name, context.by_phase(found))
+        for key, n in names[name].counts.items():
+            counts[key] = counts.get(key, 0) + n
     for name, rate in context.look(overview.rates, now).items():
         if name in names:
             names[name].rate = rate
@@ -85,13 +86,9 @@ def whole(engine: Engine, most: int) -> Whole:
 def some(selection: Selection, most: int) -> tuple[Counts, list[Brief], float]:
     """How many of each status, the newest of them, and when."""
     context = selection._context
-    counts = context.look(queries.counts, selection._where)
+    counts = context.counts(selection._where)
     rows = context.look(overview.newest, selection._where, most)
-    return _phases(context, counts), _told(context.codec, rows), context.now()
-
-
-def _phases(context: Context, counts: dict[str, int]) -> Counts:
-    return {(context.statuses.get(status, status), status): n for status, n in counts.items()}
+    return context.by_phase(counts), _told(context.codec, rows), context.now()
 
 
 @dataclass(frozen=True)
@@ -117,14 +114,14 @@ def one(future: TaskFuture, most: int) -> One:
     context, row = future._context, future.snapshot()
     known, kept = context.look(overview.steps, row.id, most)
     upstreams = context.look(overview.upstreams, row.id, most)
-    children = context.look(queries.counts, queries.where([("parent", (row.id,))]))
+    children = context.counts(queries.where([("parent", (row.id,))]))
     return One(
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
         row.first_started_at, future.history()[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
         known, context.look(steps.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
-        _phases(context, children),
+        context.by_phase(children),
     )  # fmt: skip
 
 
@@ -133,11 +130,8 @@ def subjects(pipeline: Pipeline, most: int) -> tuple[int, list[str], list[Any], 
     step."""
     context, names = pipeline._context, list(pipeline._tasks)
     number, rows = context.look(overview.subjects, pipeline.name, names, most)
-    steps = {name: Name(name) for name in names}
-    for name, phase, status, n in context.look(overview.names):
-        step = name.removeprefix(f"{pipeline.name}.")
-        if step != name and step in steps:
-            steps[step].counts[phase, status] = n
+    counted = context.counts_by_name(hidden=True)
+    steps = {name: Name(name, context.by_phase(counted.get(f"{pipeline.name}.{name}", {}))) for name in names}
     return number, names, rows, steps
 
 

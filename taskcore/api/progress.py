@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from taskcore.api.context import Context
 from taskcore.api.terminal import Screen
+from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.text import duration, printable
 from taskcore.core.views import view
-from taskcore.store import overview
+from taskcore.store import overview, queries
 from taskcore.store.busy import Trouble
 
 SHARE: Final = 20
@@ -67,7 +68,11 @@ class Meter:
 
     def _pulse(self) -> overview.Pulse:
         if self._task is None:
-            return self._context.look(overview.pulse)
+            counts = self._context.by_phase(self._context.counts(queries.where(())))
+            left = sum(n for (phase, _), n in counts.items() if phase not in lifecycle.ENDED)
+            failed = sum(n for (phase, _), n in counts.items() if phase == lifecycle.FAILED)
+            born, running = self._context.look(overview.active)
+            return overview.Pulse(left, born, failed, running)
         found = self._context.look(overview.pulse_of, self._task)
         return overview.Pulse(0, 0, 0, []) if found is None else found
 

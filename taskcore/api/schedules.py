@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from taskcore.api import arguments
-from taskcore.api.context import Context, glimpse
+from taskcore.api.context import Context
 from taskcore.api.function import TaskFunction, register
 from taskcore.api.function import define as define_task
 from taskcore.api.future import TaskFuture
@@ -91,7 +91,8 @@ class Schedules(Mapping[str, Schedule]):
         return len(self._context.read(schedules.names))
 
     def __repr__(self) -> str:
-        return f"<Schedules {glimpse(lambda: ', '.join(map(printable, self))) or ''}".rstrip() + ">"
+        names = self._context.peek(schedules.names)
+        return f"<Schedules{'' if names is None else ': ' + (', '.join(map(printable, names)) or 'none')}>"
 
     def _repr_html_(self) -> str:
         html: str = view("html").schedule(self)

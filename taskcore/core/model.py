@@ -33,6 +33,17 @@ _MADE: Final = re.compile("[0-9a-f]{32}")
 """A key that was made from the arguments, which tells nobody anything."""
 
 
+def in_a_line(task: Any) -> str:
+    """What tells most of a row that has a task's names: its name, own key, status, and how far it is or why not."""
+    said = [printable(task.name, 60), printable(task.status, 40)]
+    if task.key is not None and not _MADE.fullmatch(task.key):
+        said.insert(1, f"[{printable(task.key, 40)}]")
+    if task.progress is not None and task.finished_at is None:
+        said.append(f"{int(100 * task.progress)} %")
+    why = task.last_error or task.message or (task.waiting_for and f"waits for {task.waiting_for}")
+    return " ".join(said) + (f": {printable(why, 100)}" if why else "")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Task:
     """One task as its row was read."""
@@ -104,13 +115,7 @@ class Task:
 
     def __repr__(self) -> str:
         """The line that tells most; every field is an attribute."""
-        said = [f"<Task #{self.id} {printable(self.name, 60)} {printable(self.status, 40)}"]
-        if self.key is not None and not _MADE.fullmatch(self.key):
-            said.insert(1, f"[{printable(self.key, 40)}]")
-        if self.progress is not None and self.finished_at is None:
-            said.append(f"{int(100 * self.progress)} %")
-        why = self.last_error or self.message or (self.waiting_for and f"waits for {self.waiting_for}")
-        return " ".join(said) + (f": {printable(why, 100)}>" if why else ">")
+        return f"<Task #{self.id} {in_a_line(self)}>"
 
     def _repr_html_(self) -> str:
         html: str = view("html").task(self)

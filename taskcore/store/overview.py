@@ -1,4 +1,4 @@
-"""What there is at a glance: counts by name, how fast they end, rows without their long texts, one job's state."""
+"""What there is at a glance: how fast tasks end, rows without their long texts, how far a file or a job is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,7 @@ from taskcore.core import lifecycle
 from taskcore.store import queries
 from taskcore.store.columns import selected
 
-# -- names ------------------------------------------------------------------------------------------------------------
-
-
-def names(connection: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
-    """(name, phase, status, number) of all tasks, hidden ones too; jobs are told by their names, as others are."""
-    return connection.execute(
-        """SELECT k.name, n.phase, ifnull(n.label, n.phase), sum(n.many)
-           FROM (SELECT kind, phase, label, count(*) AS many FROM taskcore_task GROUP BY 1, 2, 3) AS n
-           CROSS JOIN taskcore_kind AS k ON k.id = n.kind
-           GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
-    ).fetchall()
-
+# -- how fast they end -------------------------------------------------------------------------------------------------
 
 PERIOD: Final = 60.0
 """Seconds that a rate is taken over, at most."""
@@ -105,7 +94,7 @@ def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> 
     return briefs(connection, queries.some_ids(connection, chosen, most, newest=True))
 
 
-# Of what has ended the index has no time, so it has them by their ids: however many there are, only the newest are read.
+# The index has no time of an end, so what has ended is taken by its ids: only the newest rows are read, of however many.
 _LAST: Final = """
     SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = ? AND phase NOT IN ('ready', 'succeeded')
                       ORDER BY greenfield DESC, id DESC LIMIT 500) AS one
@@ -185,14 +174,10 @@ _RUNNING: Final = """
     GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3"""
 
 
-def pulse(connection: sqlite3.Connection) -> Pulse:
-    """Of the whole file. What succeeded is not looked at, however much it is."""
-    failed = connection.execute(
-        "SELECT count(*) FROM taskcore_task WHERE phase = 'failed' AND phase NOT IN ('ready', 'succeeded')"
-    ).fetchone()[0]
-    born = connection.execute("SELECT ifnull(max(id), 0) FROM taskcore_task").fetchone()[0]
-    running = connection.execute(_RUNNING, {"job": None}).fetchall()
-    return Pulse(queries.unfinished_count(connection), born, failed, running)
+def active(connection: sqlite3.Connection) -> tuple[int, list[tuple[str, int]]]:
+    """The highest id that there is, and the names of which most run, with how many."""
+    born: int = connection.execute("SELECT ifnull(max(id), 0) FROM taskcore_task").fetchone()[0]
+    return born, connection.execute(_RUNNING, {"job": None}).fetchall()
 
 
 def pulse_of(connection: Any, task: int) -> Pulse | None:

@@ -51,15 +51,18 @@ BENCHMARKS = (
     Benchmark("dag", graphs.dag, 0.50, 0.70, 5),
     Benchmark("fan", graphs.fan, 0.50, 0.70, 5),
     Benchmark("chain", graphs.chain, 0.05, 0.10, 5),
+    Benchmark("signals", graphs.signals, 0.33, 0.50, 5),
     Benchmark("bigdag", graphs.bigdag, 0.75, 0.95, 1, by_default=False),
     Benchmark("backlog", queues.backlog, 0.85, 1.0, 5),
     Benchmark("backlog", queues.blocked, 0.85, 1.0, 5),
+    Benchmark("watched", queues.watched, 0.85, 0.97, 2),
     Benchmark("steps", throughput.steps, 0.60, 0.90, 5),
     Benchmark("two", processes.two, 0.90, 1.1, 5),
     Benchmark("names", queues.names, 0.40, 0.80, 5),
     Benchmark("memory", processes.memory, 40.0, 10.0, 1, unit="MB", less=True),
     Benchmark("idle", processes.idle, 5.0, 2.0, 1, unit="/s", less=True),
     Benchmark("open", files.opened, 3.0, 1.2, 15, less=True),
+    Benchmark("counts", files.counted, 2.0, 0.2, 15, unit="ms", less=True),
     Benchmark("import", processes.imported, 2.5, 1.5, 11, less=True),
 )
 

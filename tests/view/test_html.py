@@ -148,7 +148,7 @@ def test_schedules_show_when_they_are_due(inline, clock):
     for text in ("2 schedules", "every 5 min", "in 5 min", "0 3 * * * (Europe/Rome)", "disabled"):
         assert text in shown.text, text
     assert "flats" not in page(inline.schedules["tick"]).text
-    assert repr(inline.schedules) == "<Schedules flats, tick>"
+    assert repr(inline.schedules) == "<Schedules: flats, tick>"
 
 
 def test_no_more_than_the_newest_rows_are_shown_and_of_a_long_text_its_beginning(engine):
