@@ -205,8 +205,9 @@ class TaskFuture(Future[Any], Handle):
         from taskcore.api.progress import Line  # for those who watch
 
         self.snapshot()
-        if self._waiting_body() is not None:
-            self.exception()
+        run = self._waiting_body()
+        if run is not None:
+            run.wait(self, return_exceptions=True)
         with Line(self._context, None, self.id) as line:
             while line.look() and not self._resolved:
                 with contextlib.suppress(TimeoutError):

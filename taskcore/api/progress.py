@@ -62,7 +62,7 @@ class Meter:
         self._context = context
         self._task = task_id
         first = self._pulse()
-        self._total = first.left
+        self._total = first.left if task_id is None else first.born
         self._born, self._failed = (first.born, first.failed) if task_id is None else (0, 0)
         self._past = deque([(monotonic(), self._total - first.left)])
 
@@ -157,6 +157,7 @@ def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, in
 
 
 def _cut(text: str, room: int) -> str:
+    text = text[:room]
     while width(text) > room - 1:
         text = text[:-1]
     return text + "…"
@@ -210,10 +211,11 @@ class _Cell:
     def draw(self, progress: Progress, how: str = "") -> None:
         self._last = progress
         data = {"text/plain": str(progress), "text/html": view("html").progress(progress, how)}
-        if self._handle is None:
-            self._handle = self._display.display(data, raw=True, display_id=True)
-        else:
-            self._handle.update(data, raw=True)
+        with contextlib.suppress(Exception):  # nobody is there any more to whom it could be sent
+            if self._handle is None:
+                self._handle = self._display.display(data, raw=True, display_id=True)
+            else:
+                self._handle.update(data, raw=True)
 
     def end(self, how: str) -> None:
         if self._last is not None:
@@ -235,23 +237,23 @@ class Line:
     `line.look()` now and then.
 
     `wanted`: True, False, a function that is called with a `Progress`, or `None`: where somebody looks, at a terminal
-    or a notebook. `after`: seconds before the first drawing. Never raises by itself, whatever the file says.
+    or a notebook. `asked`: whether the wait is for looking; if not, only the main thread's on a terminal is shown. What
+    the file or the place says ends no wait; what the function raises does.
     """
 
     def __init__(
-        self, context: Context, wanted: bool | Callable[[Progress], object] | None, task_id: int | None = None,
-        after: float = 0.0, cells: bool = True,
+        self, context: Context, wanted: bool | Callable[[Progress], object] | None, task_id: int | None = None, *,
+        asked: bool = True,
     ) -> None:  # fmt: skip
         if not (wanted is None or isinstance(wanted, bool) or callable(wanted)):
             raise TypeError(f"progress is True, False, None or a function of a Progress, not {wanted!r}")
         self._context = context
         self._wanted = wanted
         self._task = task_id
-        self._cells = cells
+        self._asked = asked
         self._sink: _Terminal | _Lines | _Cell | _Called | None = None
         self._meter: Meter | None = None
-        self._next = monotonic() + after
-        self._drawn = False
+        self._next = 0.0
 
     @property
     def on(self) -> bool:
@@ -259,22 +261,28 @@ class Line:
         return self._sink is not None and not isinstance(self._sink, _Called)
 
     def __enter__(self) -> Line:
-        if self._wanted is not False:
-            with contextlib.suppress(Trouble, TaskcoreError):
+        self._sink = None if self._wanted is False else self._place()
+        if self._sink is not None:
+            try:
                 self._meter = Meter(self._context, self._task)
-                self._sink = self._place()
+            except BaseException as error:
+                self._sink.end("")
+                self._sink = None
+                if not isinstance(error, (Trouble, TaskcoreError)):
+                    raise
         return self
 
     def _place(self) -> _Terminal | _Lines | _Cell | _Called | None:
         if callable(self._wanted):
             return _Called(self._wanted)
-        display = _notebook() if self._cells else None
+        display = _notebook() if self._asked else None
         if display is not None:
             return _Cell(display)
         stream = sys.stderr
-        if getattr(stream, "isatty", bool)():
-            screen = Screen(stream)
-            return _Terminal(screen, stream) if screen.begin() else None
+        with contextlib.suppress(Exception):  # it may be closed, or somebody's own
+            if stream.isatty():
+                screen = Screen(stream)
+                return _Terminal(screen, stream) if screen.begin(any_thread=self._asked) else None
         return _Lines() if self._wanted else None
 
     def look(self) -> bool:
@@ -292,7 +300,6 @@ class Line:
         now = monotonic()
         self._next = now + max(SHARE * (now - began), 0.0 if self._sink is None else self._sink.every)
         if progress is not None and self._sink is not None:
-            self._drawn = True
             self._sink.draw(progress)
 
     def __exit__(
@@ -314,7 +321,7 @@ def of_a_job(context: Context, task_id: int) -> Line:
     with contextlib.suppress(Trouble, TaskcoreError):
         pulse = context.look(overview.pulse_of, task_id)
         wanted = None if pulse is not None and pulse.task is not None and pulse.task.job is not None else False
-    return Line(context, wanted, task_id, cells=False)
+    return Line(context, wanted, task_id, asked=False)
 
 
 def _notebook() -> Any:

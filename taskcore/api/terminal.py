@@ -39,9 +39,9 @@ class Screen:
         """Whether it knows no control sequences."""
         self.plain = self.dumb or bool(os.environ.get("NO_COLOR"))
 
-    def begin(self) -> bool:
-        """Take the terminal. → whether it was free, and this is the main thread, which may have it."""
-        if _shown or threading.current_thread() is not threading.main_thread():
+    def begin(self, *, any_thread: bool) -> bool:
+        """Take the terminal, in the main thread or in any. → whether it was free."""
+        if _shown or not (any_thread or threading.current_thread() is threading.main_thread()):
             return False
         _shown.append(self)
         for stream in {id(stream): stream for stream in (sys.stdout, self._stream)}.values():

@@ -94,7 +94,7 @@ def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> 
     return briefs(connection, queries.some_ids(connection, chosen, most, newest=True))
 
 
-# The index has no time of an end, so what has ended is taken by its ids: only the newest rows are read, of however many.
+# The index has no time of an end, so what has ended is taken by its ids: of however many, only the newest are read.
 _LAST: Final = """
     SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = ? AND phase NOT IN ('ready', 'succeeded')
                       ORDER BY greenfield DESC, id DESC LIMIT 500) AS one
