@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files, graphs, processes, queues, throughput
+from . import files, graphs, growth, processes, queues, throughput
 from .measure import Figure, NotHere
 
 
@@ -102,9 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("taskcore").setLevel(logging.ERROR)  # names are defined anew, and some bodies fail
     known = list(dict.fromkeys(benchmark.name for benchmark in BENCHMARKS))
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Figures of the engine beside others.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*known, "growth, a table of its own"]))
     parser.add_argument("--rounds", type=int, help="rounds of each, instead of its own number")
     options = parser.parse_args(arguments)
+    if options.names == ["growth"]:
+        with tempfile.TemporaryDirectory(prefix="taskcore-bench-", ignore_cleanup_errors=True) as place:
+            growth.table(Path(place), options.rounds or 3)
+        return 0
     unknown = [name for name in options.names if name not in known]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")

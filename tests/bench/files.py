@@ -16,7 +16,12 @@ ENDED = 1_000_000
 
 
 def age(path: Path) -> None:
-    """Fill a file with a million ended tasks: two that ran, and copies of the last row under new ids."""
+    """Fill a file with a million ended tasks."""
+    age_to(path, ENDED)
+
+
+def age_to(path: Path, ended: int) -> None:
+    """Fill a file with so many ended tasks: two that ran, and copies of the last row under new ids."""
     fill(path, noops(2))
     drain(path, 2, noop=noop)
     shape = shape_of(path)
@@ -28,7 +33,7 @@ def age(path: Path) -> None:
         db.execute(
             f"INSERT INTO {TASK} ({', '.join(shape.columns)}) {numbers}"
             f" SELECT n.i + ?, {', '.join('?' * len(others))} FROM n",
-            (ENDED - 2, last, *values),
+            (ended - 2, last, *values),
         )
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
