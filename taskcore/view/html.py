@@ -76,7 +76,7 @@ def engine(engine: Engine) -> str:
     )
 
 
-_NAMES: Final = ("name", ("", "w"), ("done", "n"), ("failed", "n"), ("running", "n"), ("a second", "n"), ("left", "n"))
+_NAMES: Final = ("name", ("", "w"), ("done", "n"), ("failed", "n"), ("running", "n"), ("a second", "n"), ("time left", "n"))
 
 
 def _name(each: glance.Name) -> tuple[Any, ...]:
@@ -84,7 +84,7 @@ def _name(each: glance.Name) -> tuple[Any, ...]:
     return (
         text(each.name, 60), (bar(each.counts), "w"), (f"{each.total - each.left:,} of {each.total:,}", "n"),
         (f"{sign('failed')}{failed:,}" if failed else "", "n"), (f"{running:,}" if running else "", "n"),
-        (_rate(each.rate, ""), "n"), (_left(each.left, each.rate), "n"),
+        (_rate(each.rate, ""), "n"), (_left(each.left, each.rate).removesuffix(" left"), "n"),
     )  # fmt: skip
 
 
