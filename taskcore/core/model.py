@@ -30,14 +30,19 @@ class Unreadable:
 
 
 _MADE: Final = re.compile("[0-9a-f]{32}")
-"""A key that was made from the arguments, which tells nobody anything."""
+
+
+def own_key(key: str | None) -> str | None:
+    """A key that somebody gave; `None` for one that was made from the arguments, which tells nobody anything."""
+    return None if key is None or _MADE.fullmatch(key) else key
 
 
 def in_a_line(task: Any) -> str:
     """What tells most of a row that has a task's names: its name, own key, status, and how far it is or why not."""
     said = [printable(task.name, 60), printable(task.status, 40)]
-    if task.key is not None and not _MADE.fullmatch(task.key):
-        said.insert(1, f"[{printable(task.key, 40)}]")
+    key = own_key(task.key)
+    if key is not None:
+        said.insert(1, f"[{printable(key, 40)}]")
     if task.progress is not None and task.finished_at is None:
         said.append(f"{int(100 * task.progress)} %")
     why = task.last_error or task.message or (task.waiting_for and f"waits for {task.waiting_for}")

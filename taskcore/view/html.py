@@ -14,7 +14,7 @@ from taskcore.api.progress import Progress
 from taskcore.api.schedules import Schedule, Schedules
 from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
-from taskcore.core.model import Task
+from taskcore.core.model import Task, own_key
 from taskcore.core.text import duration
 from taskcore.store.overview import Brief
 from taskcore.view import life
@@ -139,7 +139,7 @@ def _task(row: Brief, now: float) -> tuple[Any, ...]:
     doing = ": ".join(piece for piece in (row.step, row.message) if piece)
     told = row.last_error or (row.result if row.phase == lifecycle.SUCCEEDED else None) or doing or ""
     return (
-        (f"{row.id}", "n", row.id), text(row.args), text(row.key or "", 60), status(row.phase, row.status),
+        (f"{row.id}", "n", row.id), text(row.args), text(own_key(row.key) or "", 60), status(row.phase, row.status),
         (done, "w", progress), (when(row.submitted_at, now), "t", row.submitted_at),
         ("" if took is None else duration(took), "n", took), text(told),
     )  # fmt: skip
@@ -218,12 +218,12 @@ def progress(progress: Progress, how: str) -> str:
     if progress.total > 1 and not progress.doing:
         left = progress.total - progress.done
         busy = min(left, sum(progress.running.values()))
+        shares = [
+            ("succeeded", progress.done - failed, "ended"), ("failed", failed, "failed"), ("running", busy, "running"),
+            ("waiting", left - busy, "to do"),
+        ]  # fmt: skip
         whole = spans(
-            [
-                ("succeeded", progress.done - failed, f"{progress.done - failed:,} ended", False),
-                ("failed", failed, f"{failed:,} failed", False), ("running", busy, f"{busy:,} running", False),
-                ("waiting", left - busy, f"{left - busy:,} to do", True),
-            ],
+            [(phase, n, f"{n:,} {what}", phase == "waiting") for phase, n, what in shares if n],
             f"{progress.done:,} of {progress.total:,}",
-        )  # fmt: skip
+        )
     return frame(f"<p>{' · '.join(pieces)}</p>", whole)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from taskcore.api import glance
 from taskcore.core import lifecycle
-from taskcore.core.model import Attempt, Task, Unreadable
+from taskcore.core.model import Attempt, Task, Unreadable, own_key
 from taskcore.core.text import duration
 from taskcore.store.overview import Brief
 from taskcore.view.markup import bar, frame, legend, lines, part, section, sign, spans, status, table, text, when
@@ -89,7 +89,8 @@ def of_a_task(its: glance.One) -> str:
     result = f"<p>→ <code>{text(task.result)}</code></p>" if task.result else ""
     told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in its.attempts)
     error = f"<p>{text(task.last_error, 600)}</p>" if task.last_error and not told else ""
-    key = f" <small>{text(task.key, 60)}</small>" if task.key and task.key not in task.args else ""
+    own = own_key(task.key)
+    key = f" <small>{text(own, 60)}</small>" if own else ""
     kept = f"the newest {len(its.steps)} of {its.all_steps:,}" if its.all_steps > len(its.steps) else ""
     log = "\n".join(
         f"{duration(max(0.0, now - at.at)):>7} ago {text(at.level, 12):<8} {lines(at.text, 4000)}" for at in its.log
@@ -148,7 +149,7 @@ def of_a_row(task: Task) -> str:
         outcome = task.phase if task.finished_at is not None else "running"
         found.append(Attempt(task.attempts, task.worker, task.started_at, task.finished_at, outcome, None, None))
     facts = {
-        "key": task.key, "worker": task.worker, "waits for": task.waiting_for, "step": task.step,
+        "key": own_key(task.key), "worker": task.worker, "waits for": task.waiting_for, "step": task.step,
         "message": task.message, "error": task.last_error, "tags": ", ".join(task.tags[:20]) or None,
         "failures": f"{task.failures} of {task.max_attempts or 'any number'}" if task.failures else None,
         "lapses": task.lapses or None, "result": None if task.result is None else _result(task.result),

@@ -35,7 +35,7 @@ border-bottom:1px solid var(--tc-line);background:none;max-width:420px;overflow-
 .taskcore th{color:var(--tc-faint);font-weight:600;white-space:nowrap}
 .taskcore .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .taskcore .t{white-space:nowrap}
-.taskcore .w{min-width:110px;width:140px}
+.taskcore .w .bar{width:140px}
 .taskcore th button{all:unset;cursor:pointer}
 .taskcore th button:focus-visible{outline:2px solid var(--tc-accent)}
 .taskcore th[aria-sort=ascending] button::after{content:" ↑"}
