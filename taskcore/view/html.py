@@ -76,7 +76,7 @@ def engine(engine: Engine) -> str:
     )
 
 
-_NAMES: Final = ("name", ("", "w"), ("done", "n"), ("failed", "n"), ("running", "n"), ("a second", "n"), ("time left", "n"))
+_NAMES: Final = ("name", ("", "w"), *((said, "n") for said in ("done", "failed", "running", "a second", "time left")))
 
 
 def _name(each: glance.Name) -> tuple[Any, ...]:

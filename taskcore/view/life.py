@@ -90,7 +90,7 @@ def of_a_task(its: glance.One) -> str:
     told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in its.attempts)
     error = f"<p>{text(task.last_error, 600)}</p>" if task.last_error and not told else ""
     own = own_key(task.key)
-    key = f" <small>{text(own, 60)}</small>" if own else ""
+    key = f" <small>{text(own, 60)}</small>" if own and own != task.name else ""
     kept = f"the newest {len(its.steps)} of {its.all_steps:,}" if its.all_steps > len(its.steps) else ""
     log = "\n".join(
         f"{duration(max(0.0, now - at.at)):>7} ago {text(at.level, 12):<8} {lines(at.text, 4000)}" for at in its.log
