@@ -32,7 +32,7 @@ def test_a_body_gets_them_however_the_task_came(inline, raw):
     assert child.result() == [LONG, 1]
     assert len(rows(raw)) == 6 and inline.check() == []
     assert alone.snapshot().args == (TEXT,) and inline.tasks.where(id=bulk[2])[0].args == (TEXT * 2,)
-    assert raw("SELECT length(args) AS n FROM taskcore_v_task WHERE id = ?", bulk[1].id) == [{"n": LONG + 7}]
+    assert raw("SELECT length(args) AS n FROM taskcore_v_task WHERE id = ?", bulk[1].id) == [{"n": LONG + 9}]
 
 
 def test_a_claim_and_a_rerun_have_them_and_a_deleted_task_leaves_none(engine, raw):
