@@ -76,7 +76,8 @@ def engine(engine: Engine) -> str:
     )
 
 
-_NAMES: Final = ("name", ("", "w"), *((said, "n") for said in ("done", "failed", "running", "a second", "time left")))
+_NUMBERS: Final = ("done", "failed", "running", "a second", "time left")
+_NAMES: Final[tuple[Any, ...]] = ("name", ("", "w"), *((said, "n") for said in _NUMBERS))
 
 
 def _name(each: glance.Name) -> tuple[Any, ...]:

@@ -158,6 +158,7 @@ def test_no_more_than_the_newest_rows_are_shown_and_of_a_long_text_its_beginning
         engine.submit("heat", "x" * 100_000, list(range(10_000)))
     shown = engine.tasks._repr_html_()
     assert Page(shown).rows == ROWS + 1 and f"the newest {ROWS} of {ROWS + 31}" in shown
+    assert "heat([[&quot;xxx" in shown  # long arguments stand in a table of their own
     assert "heat(29)" not in shown and len(shown) < 150_000
     assert len(engine.tasks[-1]._repr_html_()) < 20_000
     with engine.transaction():
