@@ -21,6 +21,8 @@ from taskcore.store.busy import Trouble
 
 GAP: Final = 0.05
 """Seconds between two changes that are told."""
+AGAIN: Final = 1.0
+"""Seconds until what `via` did not take is offered again."""
 CALLS: Final = 1.0
 """Seconds that whoever ends the listening waits for a call that goes on: it may wait for the very thread that ends
 it."""
@@ -96,7 +98,8 @@ class Changes:
 
     def _serve(self) -> None:
         while not self._ended:
-            self._news.sleep(threading.TIMEOUT_MAX)
+            stranded = any(listener.stranded for listener in tuple(self.listeners))
+            self._news.sleep(AGAIN if stranded else threading.TIMEOUT_MAX)
             self._tell(self._read())
             self._ending.wait(GAP)
         self._tell(self._read())
@@ -130,8 +133,8 @@ class Changes:
             return None
 
     def _tell(self, change: Change | None) -> None:
-        if change is not None:
-            for listener in tuple(self.listeners):
+        for listener in tuple(self.listeners):
+            if change is not None or listener.stranded:
                 listener.offer(change)
 
 
@@ -142,22 +145,28 @@ class Listener:
         self._callback, self._via = callback, via
         self._untold: deque[Change] = deque()  # one at most: taking and putting it down is one step for each thread
         self._sent = False  # `via` has the call, and has not made it yet
+        self.stranded = False
+        """Whether `via` did not take it: it is tried again, for a window may not have come to its loop yet."""
         self._over = False
         self._caller: int | None = None  # the thread that calls back now
         self._said = ""  # what failed last
 
-    def offer(self, change: Change) -> None:
-        """Tell it, or let `via` do so. Called by the one thread that reads the changes."""
+    def offer(self, change: Change | None) -> None:
+        """Tell it, with what it has not been told yet, or let `via` do so. Called by the one thread that reads the
+        changes."""
         before = self._take()
-        self._untold.append(change if before is None else _together(before, change))
+        change = _together(before, change) if before and change else before or change
+        if change is None:
+            return
+        self._untold.append(change)
         if self._via is None:
             self._call()
         elif not self._sent:
-            self._sent = True  # before `via` calls, perhaps at once
+            self._sent, self.stranded = True, False  # before `via` calls, perhaps at once
             try:
                 self._via(self._call, change)
-            except BaseException as error:  # a loop that was closed, a window that is gone: it is tried again
-                self._sent = False
+            except BaseException as error:  # a loop that is closed, a window that is gone
+                self._sent, self.stranded = False, True
                 self._failed("via", self._via, error)
 
     def _take(self) -> Change | None:
