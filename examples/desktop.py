@@ -24,6 +24,7 @@ import taskcore
 WIDTH, HEIGHT, ROWS, DEPTH = 600, 400, 4, 250
 CENTRE, PIXEL = complex(-0.7445, 0.1214), 0.00003
 LINES = 500  # of the log, that the window keeps
+logged = collections.deque(maxlen=LINES)
 
 engine = taskcore.Engine("picture.db", workers=2)
 
@@ -53,12 +54,10 @@ COLOURS = [colour(depth) for depth in range(DEPTH + 1)]
 
 
 class Lines(logging.Handler):
-    """What is logged, from whatever thread, until the window takes it."""
-
-    waiting = collections.deque(maxlen=LINES)
+    """Keeps what is logged, in whatever thread, until the window takes it."""
 
     def emit(self, record):
-        self.waiting.append(self.format(record))
+        logged.append(self.format(record))
 
 
 class Window:
@@ -112,7 +111,8 @@ class Window:
         of, done, running = HEIGHT // ROWS, counts["succeeded"], counts["running"]
         self.paused, self.open = counts["paused"], counts["ready"] + counts["paused"] + running
         self.done.configure(maximum=of, value=done)
-        state = "all there" if done == of else "paused" if self.paused else f"{running} running" if self.open else "idle"
+        state = "paused" if self.paused else f"{running} running" if self.open else "idle"
+        state = "all there" if done == of else state
         self.said.configure(text=f"{done} of {of} strips, {state}")
         self.start.state(["disabled" if self.open or done == of else "!disabled"])
         self.hold.configure(text="Resume" if self.paused else "Pause")
@@ -131,8 +131,8 @@ class Window:
 
     def take_lines(self):
         self.log.configure(state="normal")
-        while Lines.waiting:
-            self.log.insert("end", Lines.waiting.popleft() + "\n")
+        while logged:
+            self.log.insert("end", logged.popleft() + "\n")
             self.log.delete("1.0", f"end-{LINES}l")
             self.log.see("end")
         self.log.configure(state="disabled")

@@ -22,7 +22,7 @@ except ImportError:
     trace = None
 
 engine = taskcore.Engine("metrics.db", workers=4)
-now = {"tasks": engine.tasks.counts()}  # status → number, of the whole file, whatever process moves them
+now = {"tasks": engine.tasks.counts()}  # status → number, of the whole file
 ended, busy, spans = collections.Counter(), collections.Counter(), []
 
 # Gauges, at most 20 times a second however many tasks move.
@@ -30,7 +30,7 @@ engine.on_change(lambda change: now.update(tasks=change.counts))
 
 
 class Spans(logging.Handler):
-    """Each end of a task that this process commits, as a record with `task_id`, `task_name`, `attempt`, … of its own."""
+    """Each end of a task that this process commits, as a record with `task_id`, `task_name` and so on."""
 
     def emit(self, end):
         labels = f"{{name={json.dumps(end.task_name)},phase={json.dumps(end.phase)}}}"

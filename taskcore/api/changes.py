@@ -58,13 +58,8 @@ class Changes:
                 thread = threading.Thread(target=self._serve, name="taskcore-changes", daemon=True)
                 thread.start()
                 self._thread = thread
-        if not (context.file.held_up or context.file.current):  # else the thread does it, when it can
-            context.file.read(changes.watch)
         listener = Listener(callback, via)
-        self.listeners.append(listener)
-        self._news.wake()
-        context.loop.start()  # which notices what other processes commit
-        context.scheduler.wake()
+        self.listeners.append(listener)  # first: the thread would have nothing noted any more for nobody
 
         def end() -> None:
             with contextlib.suppress(ValueError):  # a second time
@@ -72,6 +67,15 @@ class Changes:
             self._news.wake()
             listener.end(CALLS)
 
+        try:
+            if not (context.file.held_up or context.file.current):  # else the thread does it, when it can
+                context.file.read(changes.watch)
+            context.loop.start()  # which notices what other processes commit
+        except BaseException:
+            end()
+            raise
+        self._news.wake()
+        context.scheduler.wake()
         return end
 
     def committed(self) -> None:

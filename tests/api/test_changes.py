@@ -8,7 +8,7 @@ import time
 import pytest
 
 import taskcore
-from taskcore import Change, Engine, EngineClosed
+from taskcore import Engine, EngineClosed
 from taskcore.store import changes
 from tests.support.processes import PATIENCE, until
 
@@ -263,13 +263,36 @@ def test_a_loop_that_is_gone_is_logged_once_and_nothing_is_lost_when_it_comes_ba
     ear = Ear(engine, via=via)
     for n in range(2):
         engine.submit("f")
-        until(lambda n=n: len(tried) == n + 1, "it is tried again")
+        until(lambda n=n: len(tried) > n, "it is tried again")
     there = True
     engine.submit("f")
     until(lambda: window.posted, "it is posted")
     window.run()
     assert ear.ids == {1, 2, 3}
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_a_window_that_comes_late_to_its_loop_is_told_then_though_nothing_moves_any_more(engine, monkeypatch):
+    monkeypatch.setattr("taskcore.api.changes.AGAIN", 0.01)
+    tries, window = iter([RuntimeError("not in the loop"), RuntimeError("not in the loop")]), Window()
+
+    def via(fn, *args):
+        for error in tries:
+            raise error
+        window.post(fn, *args)
+
+    ear = Ear(engine, via=via)
+    engine.submit("f")
+    until(lambda: window.posted, "it is posted")
+    window.run()
+    assert ear.ids == {1}
+
+
+def test_who_begins_to_listen_inside_a_transaction_is_told_that_something_moved(engine):
+    with engine.transaction():
+        ear = Ear(engine)
+        engine.submit("f")
+    ear.hears(counts={"ready": 1})
 
 
 def test_a_callback_that_blocks_holds_up_no_task_and_no_close(live):
