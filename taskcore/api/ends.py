@@ -14,7 +14,7 @@ from taskcore.core.text import printable
 from taskcore.store import changes
 
 _log: Final = logging.getLogger(ENDS)
-_PHASES: Final = {"succeed": lifecycle.SUCCEEDED, "fail": lifecycle.FAILED, "obey": lifecycle.CANCELLED}
+_PHASES: Final = {"succeed": lifecycle.SUCCEEDED, "obey": lifecycle.CANCELLED}
 
 
 def all_are_heard() -> bool:
@@ -35,7 +35,8 @@ def log(
 
 def log_others(context: Context, ends: Mapping[int, Outcome | None]) -> None:
     """Those of these ends that are no failures."""
-    for task, name, phase, status, *times in context.read(changes.ends, ends):
+    wanted = [task for task, end in ends.items() if end is None or end.verb != "fail"]
+    for task, name, phase, status, *times in context.read(changes.ends, wanted):
         end = ends[task]
         if phase not in lifecycle.ENDED and end is not None:  # it was rerun meanwhile
             phase = _PHASES.get(end.verb, phase)
