@@ -29,6 +29,7 @@ arguments.add_argument("--die-after", type=int, metavar="N", help="die by SIGKIL
 options = arguments.parse_args()
 
 logging.basicConfig(format="%(message)s", level="INFO", stream=sys.stdout)
+logging.getLogger("taskcore").setLevel(logging.WARNING)  # of its own, not the end of each task
 log = logging.getLogger("night")  # what a body logs is kept with its task, too
 engine = taskcore.Engine("night.db", workers=1 if options.what == "observe" else 0)  # 0: looks and tells, runs nothing
 begun = count()

@@ -6,6 +6,7 @@ if _sqlite3.sqlite_version_info < (3, 38, 0):  # STRICT came with 3.37, the `->>
     raise ImportError(f"taskcore needs SQLite 3.38.0 or newer; this Python was built with {_sqlite3.sqlite_version}")
 
 from taskcore.api.claim import Claim
+from taskcore.api.completion import as_completed
 from taskcore.api.engine import Engine
 from taskcore.api.function import TaskFunction
 from taskcore.api.future import TaskFuture
@@ -30,15 +31,15 @@ from taskcore.core.errors import (
     TaskSkipped,
     UnknownStatus,
 )
-from taskcore.core.model import Attempt, Dependency, Finding, Handle, LogLine, Step, Task, Unreadable
+from taskcore.core.model import Attempt, Change, Dependency, Finding, Handle, LogLine, Step, Task, Unreadable
 from taskcore.core.version import VERSION
 
 __version__ = VERSION
 
 __all__ = [
-    "JSON", "Abort", "Attempt", "BadFile", "Cancelled", "Claim", "Codec", "Dependency", "DependencyCycle", "Done",
-    "Engine", "EngineClosed", "Finding", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "LogLine",
+    "JSON", "Abort", "Attempt", "BadFile", "Cancelled", "Change", "Claim", "Codec", "Dependency", "DependencyCycle",
+    "Done", "Engine", "EngineClosed", "Finding", "Handle", "InvalidTransition", "KeyConflict", "LeaseLost", "LogLine",
     "NotInTask", "Pipeline", "Retry", "Run", "Selection", "Snooze", "Step", "StepMismatch", "Task", "TaskFailed",
     "TaskFunction", "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "Unreadable",
-    "constant", "current", "exponential", "linear",
+    "as_completed", "constant", "current", "exponential", "linear",
 ]  # fmt: skip

@@ -29,8 +29,10 @@ TABLE = [
     ("blast_transients.py", ()),
     ("pyfarm_frames.py", ()),
     ("sosw_queue.py", ()),
+    ("metrics.py", ()),
 ]
 SESSIONS = ["survey_night.py", "nomad_uploads.py"]
+WINDOWS = ["desktop.py"]  # see tests/test_desktop.py
 
 FEW = str(Path(email.__file__).parent)
 """A tree that the census is quick to walk."""
@@ -91,7 +93,7 @@ def package_totals(engine: taskcore.Engine) -> dict[str, object]:
 
 
 def test_every_example_is_in_the_table() -> None:
-    assert {script for script, _ in TABLE} | {*SESSIONS} == {path.name for path in EXAMPLES.glob("*.py")}
+    assert {script for script, _ in TABLE} | {*SESSIONS, *WINDOWS} == {path.name for path in EXAMPLES.glob("*.py")}
 
 
 @pytest.mark.parametrize(("script", "arguments"), TABLE, ids=[script for script, _ in TABLE])

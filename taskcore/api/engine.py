@@ -23,7 +23,7 @@ from taskcore.api.transaction import TransactionScope
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock
 from taskcore.core.health import Health
-from taskcore.core.model import Finding, Task
+from taskcore.core.model import Change, Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
@@ -200,6 +200,10 @@ class Engine(Executor):
         """
         return self._lifetime.run(progress)
 
+    async def arun(self, progress: bool | Callable[[Progress], object] | None = None) -> dict[str, int]:
+        """`run` without blocking the event loop. Cancelled, it waits no longer; the tasks stay as they are."""
+        return await self._lifetime.arun(progress)
+
     def serve_forever(self) -> None:
         """For a worker: claim what is in the file, and wait for more, until SIGTERM, Ctrl-C or `close()` in another
         thread; then close: running bodies are asked to stop and waited for. A second Ctrl-C does not wait.
@@ -266,6 +270,17 @@ class Engine(Executor):
         """Have `callback(task)` called, with the row, for each task whose failure for good this engine commits: one
         after the other, in the thread of callbacks. → a function that ends it. Each is a WARNING in the log anyway."""
         return self._futures.failures.listen(callback)
+
+    def on_change(
+        self, callback: Callable[[Change], object], via: Callable[..., object] | None = None
+    ) -> Callable[[], None]:
+        """Have `callback(change)` called after commits moved tasks, of any process, at most 20 times a second, with
+        what moved since the last call. → a function that ends it: after that, and after `close`, no call begins.
+
+        `via`: whatever has a function called in another thread, as `root.after_idle`, `loop.call_soon_threadsafe` or a
+        Qt signal's `emit`; default: a thread for this alone. What either raises is logged. `EngineClosed`.
+        """
+        return self._futures.changes.listen(callback, via)
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 

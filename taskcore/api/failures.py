@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from taskcore.api import ends as ends_log
 from taskcore.api.context import Context
 from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
@@ -46,8 +47,8 @@ class Failures:
         return end
 
     def among(self, ends: Mapping[int, Outcome | None]) -> None:
-        """Tell of those of these tasks, whose ends were just committed, that failed. Never raises: the commit
-        stands."""
+        """Tell of those of these tasks, whose ends were just committed, that failed, and log the others if anybody
+        wants that. Never raises: the commit stands."""
         failed = {task: end for task, end in ends.items() if end is not None and end.verb == "fail"}
         others = [task for task, end in ends.items() if end is None]  # jobs, and what lost its worker for good
         everything = Selection(self._context)
@@ -60,14 +61,17 @@ class Failures:
                 self._tell(task, "as its body returned")
             for task in everything.where(ids=others, phase=lifecycle.FAILED) if others else ():
                 self._tell(task, "its children failed")
+            if ends_log.all_are_heard():
+                ends_log.log_others(self._context, ends)
         except (Trouble, BadFile, EngineClosed) as error:
-            tell(logging.WARNING, "%s: a task failed, and how cannot be read: %s", self._context.path, error)
+            tell(logging.WARNING, "%s: tasks ended, and how cannot be read: %s", self._context.path, error)
 
     def _tell(self, task: Task, otherwise: str) -> None:
         said = f"{printable(task.name, 60)}: {printable(task.last_error or otherwise, 200)}"
         kept = said if said in self.texts or len(self.texts) < KEPT else "others"
         self.texts[kept] = self.texts.get(kept, 0) + 1
-        tell(logging.WARNING, "task #%d is %s: %s", task.id, task.status, said)
+        times = task.attempts, task.started_at, task.finished_at
+        ends_log.log(logging.WARNING, said, task.id, task.name, task.phase, task.status, *times)
         for callback in tuple(self._listeners):
             self._context.callbacks.call(self, callback, task)
 

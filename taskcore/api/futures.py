@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
+from taskcore.api.changes import Changes
 from taskcore.api.context import Context
+from taskcore.api.ends import all_are_heard
 from taskcore.api.failures import Failures
 from taskcore.api.future import TaskFuture
 from taskcore.api.transaction import Scope
@@ -30,6 +32,7 @@ class Register:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.failures = Failures(context)
+        self.changes = Changes(context)
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -230,8 +233,8 @@ class Register:
         if raised:
             self._keep_errors(raised)
         self._look_at(others)
-        if others:
-            self.failures.among({task_id: ends[task_id] for task_id in others})
+        if others or all_are_heard():
+            self.failures.among(ends)
 
     def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""
@@ -264,6 +267,7 @@ class Register:
     def look_around(self) -> None:
         """Another process committed: look at a slice of all that wait, so that many cost each look no more than a
         few."""
+        self.changes.foreign()
         if not self._turn_of:
             self._turn_of = list(self._waiting)
         part, self._turn_of = self._turn_of[-2000:], self._turn_of[:-2000]

@@ -89,8 +89,23 @@ class Lifetime:
         except RuntimeError:  # there is no thread to be had; the next submit, or who waits, tries again
             tell(logging.WARNING, "%s: %s", self._context.path, self._unstarted)
 
-    def run(self, progress: bool | Callable[[Progress], object] | None) -> dict[str, int]:
-        """Claim what is in the file until nothing is due. → the counts by status."""
+    async def arun(self, progress: bool | Callable[[Progress], object] | None) -> dict[str, int]:
+        """`run` in a thread of the event loop's, which is let go of when the caller is cancelled."""
+        import asyncio  # whoever awaits has it already
+
+        self._may_wait("arun")
+        if not self._context.loop.background:  # nobody else would run the bodies
+            return self.run(progress)
+        left = threading.Event()
+        try:
+            return await asyncio.to_thread(self.run, progress, left.is_set)
+        finally:
+            left.set()
+
+    def run(
+        self, progress: bool | Callable[[Progress], object] | None, left: Callable[[], bool] = bool
+    ) -> dict[str, int]:
+        """Claim what is in the file until nothing is due, or the caller has `left`. → the counts by status."""
         from taskcore.api.progress import Line  # for those who wait for the file
 
         context = self._context
@@ -102,9 +117,10 @@ class Lifetime:
             loop = context.loop
             try:
                 with line:
-                    loop.wait(lambda: line.look() and (loop.stopped or not self._due()), None, hurry=True)
-                    while self._callbacks_go_on():
-                        loop.wait(lambda: line.look() and (loop.stopped or not self._due()), None, hurry=True)
+                    go_on = True
+                    while go_on:
+                        loop.wait(lambda: line.look() and (loop.stopped or left() or not self._due()), None, hurry=True)
+                        go_on = not left() and self._callbacks_go_on()
             finally:
                 if not was_claiming:
                     context.scheduler.claiming = False
@@ -281,6 +297,7 @@ class Lifetime:
         closing = self._close_elsewhere(deadline, own)
         if closing is not None and not interrupts and deadline is not None:
             closing.join(max(0.0, deadline - monotonic()) + PATIENCE)
+        self._futures.changes.end(0.0)  # what goes on behind this call is told to nobody
 
     def _close_elsewhere(self, deadline: float | None, own: int | None) -> threading.Thread | None:
         """The same in a thread of its own; in this one, and then `None`, where no thread is to be had. (But not in
@@ -336,9 +353,9 @@ class Lifetime:
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
             finally:
                 self._futures.close()
+                self._futures.changes.end(self._left(deadline))
                 context.callbacks.stop()
-                left = CALLBACKS if deadline is None else deadline - monotonic()
-                if not context.callbacks.flush(min(CALLBACKS, max(0.0, left))) and deadline is None:
+                if not context.callbacks.flush(self._left(deadline)) and deadline is None:
                     shutdown.finish(context.callbacks)
         finally:
             context.closed = True
@@ -349,6 +366,10 @@ class Lifetime:
             context.file.close(-1.0 if deadline is None or to_the_end else max(0.0, deadline - monotonic()))
             context.scheduler.leave()
 
+    def _left(self, deadline: float | None) -> float:
+        """Seconds that users' callbacks have yet."""
+        return CALLBACKS if deadline is None else min(CALLBACKS, max(0.0, deadline - monotonic()))
+
     # -- what happens meanwhile -------------------------------------------------------------------------------------
 
     def broke(self, why: str) -> None:
@@ -357,6 +378,7 @@ class Lifetime:
 
     def on_commit(self, tx: Transaction) -> None:
         """Called after each commit, outside the file's lock."""
+        self._futures.changes.committed()
         if not self._context.scheduler.display.holds_back(tx):
             self.tell(tx)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from taskcore.body.outcome import storable
 from taskcore.body.replay import course_of
 from taskcore.body.work import Stage, Work, current_work
+from taskcore.core.logger import ENDS
 from taskcore.store.steps import LINES
 
 LONGEST_LINE: Final = 4000
@@ -41,14 +42,14 @@ def listen() -> None:
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         found = _speaker()
-        if found is not None and record.name is not None:  # `makeLogRecord` copies one that was counted already
+        if found is not None and record.name not in (None, ENDS):  # `makeLogRecord` copies one that was counted already
             add(*found, record.levelname, _text(record))
             if not enabled(logging.getLogger(record.name), record.levelno):
                 record.__dict__["unheard"] = True
         return record
 
     def is_enabled_for(self: logging.Logger, level: int) -> bool:
-        return enabled(self, level) or (level >= logging.INFO and current_work() is not None)
+        return enabled(self, level) or (level >= logging.INFO and self.name != ENDS and current_work() is not None)
 
     def handled(self: logging.Logger, record: logging.LogRecord) -> None:
         if "unheard" not in record.__dict__:

@@ -6,6 +6,7 @@ Times are float seconds since the epoch, UTC; `None` where the thing has not hap
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -168,6 +169,19 @@ class LogLine:
     at: float
     level: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What commits moved since the last one was told."""
+
+    ids: frozenset[int]
+    """The tasks that were submitted or deleted, came into another phase or status, or say another progress or
+    message."""
+    more: bool
+    """Whether others moved as well, or may have: another process committed, or there were more than some thousands."""
+    counts: Mapping[str, int]
+    """Of the whole file, as it is now: status → number."""
 
 
 @dataclass(frozen=True, slots=True)
