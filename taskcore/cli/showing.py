@@ -46,9 +46,10 @@ class Lenient:
             return Foreign(text)
 
 
-def as_json(value: Any) -> int:
-    """ASCII, in which JSON leaves one character that is not printable."""
-    print(json.dumps(_json_of(value), indent=2).replace("\x7f", "\\u007f"))
+def as_json(*values: Any) -> int:
+    """Each on a line of its own, as ASCII, in which JSON leaves one character that is not printable."""
+    for value in values:
+        print(json.dumps(_json_of(value)).replace("\x7f", "\\u007f"))
     return 0
 
 

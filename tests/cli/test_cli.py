@@ -12,7 +12,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine
-from taskcore.cli.commands import main
+from taskcore.cli.main import main
 from taskcore.core.text import printable
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31m\r\n\x9b2J\u202eevil\u200b\x7f\ud800 \\ é"
@@ -43,6 +43,11 @@ def told(say, *words):
 
 def shown(say, *words):
     return json.loads(told(say, *words, "--json"))
+
+
+def each(say, *words):
+    """What `--json` lists: one object a line."""
+    return [json.loads(line) for line in told(say, *words, "--json").splitlines()]
 
 
 # -- printable ------------------------------------------------------------------------------------------------------
@@ -77,13 +82,13 @@ def test_a_list_has_the_first_or_the_newest_and_says_that_it_was_cut(engine, say
     code, out, err = say("list", "--limit", "2")
     assert (code, err) == (0, "2 of 5; --limit 0 shows all\n")
     assert [line.split()[0] for line in out.splitlines()] == ["#1", "#2"]
-    assert [task["id"] for task in shown(say, "list", "--newest", "--limit", "0")] == [5, 4, 3, 2, 1]
-    assert [task["id"] for task in json.loads(say("list", "--newest", "--limit", "2", "--json")[1])] == [5, 4]
+    assert [task["id"] for task in each(say, "list", "--newest", "--limit", "0")] == [5, 4, 3, 2, 1]
+    assert [task["id"] for task in each(say, "list", "--newest", "--limit", "2")] == [5, 4]
 
 
 def test_an_empty_file_has_an_empty_list(engine, say):
     assert told(say, "list") == told(say, "counts") == ""
-    assert shown(say, "list") == [] and shown(say, "counts") == {}
+    assert each(say, "list") == [] and shown(say, "counts") == {}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,7 @@ def test_filters_are_those_of_where(engine, say, filters, ids):
     engine.task("a").options(key="k", parent=first).submit()
     engine.task("b").options(tags=["t"]).submit(first)
     engine.task("h").options(hidden=True).submit()
-    assert [task["id"] for task in shown(say, "list", *filters)] == ids
+    assert [task["id"] for task in each(say, "list", *filters)] == ids
 
 
 def test_a_task_is_shown_with_all_that_is_known_of_it(inline, say):
@@ -152,7 +157,7 @@ def test_what_another_codec_wrote_is_shown_as_it_is(path, say):
     engine.claim()[0].succeed("y")
     engine.close()
     assert "<'Y'>" in told(say, "show", "1")
-    assert told(say, "list") and shown(say, "list")
+    assert told(say, "list") and each(say, "list")
 
 
 # -- hostile texts --------------------------------------------------------------------------------------------------
@@ -311,12 +316,12 @@ def test_hidden_tasks_are_moved_only_if_asked(engine, say):
 def test_a_sound_file_is_code_0_and_another_code_1(engine, say, raw):
     engine.submit("work")
     assert told(say, "check") == "nothing is wrong\n"
-    assert shown(say, "check") == []
+    assert each(say, "check") == []
     raw("UPDATE taskcore_task SET phase = 'waiting'")
     code, out, _ = say("check")
     assert code == 1 and out.splitlines()[1] == "    pause and resume them"
     code, out, _ = say("check", "--json")
-    assert code == 1 and json.loads(out)[0]["mend"] == "pause and resume them"
+    assert code == 1 and json.loads(out)["mend"] == "pause and resume them"
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------
