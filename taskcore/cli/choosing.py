@@ -34,23 +34,32 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands' parsers, to add to."""
+    """The commands of a parser, to add to."""
 
-    def __init__(self, parsers: Any) -> None:
-        self._parsers = parsers
-        self.form = Parser(add_help=False)
-        self.form.add_argument("--json", action="store_true", help="as JSON; what is listed, one object a line")
+    def __init__(self, parser: Parser, **given: Any) -> None:
+        self._added = parser.add_subparsers(metavar="COMMAND", **given)
+        parser.set_defaults(json=False)
+        self._form = Parser(add_help=False)
+        self._form.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="as JSON; what is listed, one object a line"
+        )
         self.filters = _filters()
         """For a command that takes a selection; `selected` makes it of what is said."""
+        self.parsers: dict[str, Parser] = {}
 
     def add(self, name: str, run: Run, help: str, *more: argparse.ArgumentParser, alone: bool = False) -> Parser:
         """Add a command, with the options of `more` beside its own. → its parser.
 
         `run` gets an engine on the file with `workers=0`, or, `alone`, none, and whether there is a file is not asked.
         """
-        added: Parser = self._parsers.add_parser(name, help=help, description=help, parents=[self.form, *more])
+        added: Parser = self._added.add_parser(name, help=help, description=help, parents=[self._form, *more])
         added.set_defaults(run=run, alone=alone)
+        self.parsers[name] = added
         return added
+
+    def within(self, parser: Parser) -> Commands:
+        """The commands of one of them; it runs itself where none is said."""
+        return Commands(parser, required=False)
 
 
 _FILTERS: Final = {
@@ -91,6 +100,14 @@ def whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise argparse.ArgumentTypeError(f"a whole number is needed, not {printable(text, WIDE)!r}")
     return int(text)
+
+
+def period(text: str) -> float | str:
+    """Seconds, or text such as "1h30m", which the engine reads."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def selected(engine: Engine, given: argparse.Namespace) -> Selection:

@@ -1,4 +1,4 @@
-"""The commands for the file itself: `backup`, `check`, `salvage`."""
+"""The commands for the file itself: `prune`, `backup`, `check`, `salvage`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import contextlib
 
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
-from taskcore.cli.choosing import FOUND_SOMETHING, Commands
+from taskcore.cli.choosing import FOUND_SOMETHING, Commands, period
 from taskcore.cli.showing import Lenient, as_json, fields_of
 from taskcore.core.text import printable
 
 
 def add(commands: Commands) -> None:
+    old = commands.add("prune", prune, "delete ended tasks that nothing unfinished needs; the file gets smaller")
+    old.add_argument(
+        "--older-than", required=True, metavar="PERIOD", type=period, help='ended so long ago: seconds, or as "30d"'
+    )
     copy = commands.add("backup", backup, "a whole copy of the file, while it is used")
     copy.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
     commands.add("check", check, "what is wrong with the file, and what mends it; exit code 1 if something is")
@@ -20,6 +24,14 @@ def add(commands: Commands) -> None:
         "salvage", salvage, "what can be read of a damaged file, in a new one; exit code 1 if not all can", alone=True
     )
     saved.add_argument("new", metavar="NEW", help="a file that is not there yet")
+
+
+def prune(engine: Engine, given: argparse.Namespace) -> int:
+    n = engine.prune(older_than=given.older_than)
+    if given.json:
+        return as_json({"deleted": n})
+    print(f"{n} {'task' if n == 1 else 'tasks'} deleted")
+    return 0
 
 
 def check(engine: Engine, given: argparse.Namespace) -> int:

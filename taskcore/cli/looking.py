@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.cli.choosing import Commands, is_filtered, nothing, selected, task_id, whole
-from taskcore.cli.showing import WIDE, as_json, columns, fields_of, line, shown, tell, told
+from taskcore.cli.showing import WIDE, as_json, fields_of, line, lined, shown, tell, told
 from taskcore.core.text import printable
 
 MANY: Final = 20
@@ -41,18 +41,15 @@ def list_(engine: Engine, given: argparse.Namespace) -> int:
     count = len(chosen)
     most = min(given.limit or count, count)
     tasks = chosen.some(most, newest=given.newest)
-    if given.json:
-        return as_json(*map(fields_of, tasks))
-    if not count and is_filtered(given):
+    if not (count or given.json) and is_filtered(given):
         return nothing()
-    rows = [line(task) for task in tasks]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        print(printable("  ".join(padded).rstrip(), columns()))
-    if len(rows) < count:
+    if given.json:
+        as_json(*map(fields_of, tasks))
+    else:
+        lined(map(line, tasks))
+    if len(tasks) < count:
         sys.stdout.flush()
-        sys.stderr.write(f"{len(rows)} of {count}; --limit 0 shows all\n")
+        sys.stderr.write(f"{len(tasks)} of {count}; --limit 0 shows all\n")
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
-from taskcore.cli import keeping, looking, operating
+from taskcore.cli import keeping, looking, operating, steering
 from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser
 from taskcore.cli.showing import Lenient
 from taskcore.core.errors import TaskcoreError
@@ -27,6 +27,7 @@ from taskcore.store.existing import refuse_another
 PARTS: Final = (
     looking.add,
     operating.add,
+    steering.add,
     keeping.add,
 )
 """What adds the commands, in the order of the help."""
@@ -76,7 +77,7 @@ def parser() -> Parser:
     made = Parser(prog="taskcore", description="Look at the tasks of a file, and move them.", epilog=EXIT_CODES)
     made.add_argument("--version", action="version", version=f"taskcore {VERSION}")
     made.add_argument("file", metavar="FILE", help="a file that an engine made; none is made here")
-    commands = Commands(made.add_subparsers(dest="verb", metavar="COMMAND", required=True))
+    commands = Commands(made, dest="verb", required=True)
     for add in PARTS:
         add(commands)
     return made

@@ -1,15 +1,18 @@
-"""The commands that move tasks: `cancel`, `rerun`, `pause`, `resume`."""
+"""The commands that move tasks: `cancel`, `rerun`, `pause`, `resume`, `signal`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
 from taskcore.cli.choosing import NOTHING, Commands, is_filtered, nothing, selected, task_id
-from taskcore.cli.showing import as_json
+from taskcore.cli.showing import WIDE, as_json
+from taskcore.core.text import printable, quoted
 
 
 def add(commands: Commands) -> None:
@@ -23,6 +26,13 @@ def add(commands: Commands) -> None:
     for added in (stop, again, hold, go_on):
         added.add_argument("ids", metavar="ID", type=task_id, nargs="*", help="the tasks, by their numbers")
         added.add_argument("--all", action="store_true", help="every task of the file")
+    for added, what in ((hold, "claim nothing of"), (go_on, "claim again of")):
+        added.add_argument("--hold", action="append", metavar="NAME", default=[], help=f"{what} this name")
+        added.add_argument("--hold-all", action="store_true", help=f"{what} the whole file")
+    told = commands.add("signal", signal, "tell a task what its body waits for, or will; exit code 1 if it has ended")
+    told.add_argument("id", metavar="ID", type=task_id)
+    told.add_argument("name", metavar="NAME")
+    told.add_argument("payload", metavar="PAYLOAD", nargs="?", type=_payload, help="as JSON; default null")
 
 
 def cancel(engine: Engine, given: argparse.Namespace) -> int:
@@ -34,11 +44,53 @@ def rerun(engine: Engine, given: argparse.Namespace) -> int:
 
 
 def pause(engine: Engine, given: argparse.Namespace) -> int:
+    if given.hold or given.hold_all:
+        return _hold(engine, given, engine.pause)
     return _moved(engine, given, Selection.pause, "paused")
 
 
 def resume(engine: Engine, given: argparse.Namespace) -> int:
+    if given.hold or given.hold_all:
+        return _hold(engine, given, engine.resume)
     return _moved(engine, given, Selection.resume, "resumed")
+
+
+def signal(engine: Engine, given: argparse.Namespace) -> int:
+    stored = engine.future(given.id).signal(given.name, given.payload)
+    if given.json:
+        as_json({"stored": stored})
+    elif stored:
+        print(f"#{given.id} was told {quoted(given.name, WIDE)}")
+    else:
+        sys.stderr.write(f"#{given.id} has ended\n")
+    return 0 if stored else NOTHING
+
+
+def _payload(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        way = "JSON, such as 5 or '\"yes\"' (with both kinds of quotes)"
+        raise argparse.ArgumentTypeError(f"a payload is {way}, not {printable(text, WIDE)}") from None
+
+
+def _hold(engine: Engine, given: argparse.Namespace, verb: Callable[..., None]) -> int:
+    """Hold names, or the whole file, or let them go."""
+    if given.ids or given.all or is_filtered(given):
+        raise ValueError("--hold and --hold-all are of names and of the file, and go with no filter of tasks")
+    before = engine.held
+    if given.hold:
+        verb(*given.hold)
+    if given.hold_all:
+        verb()
+    held = engine.held
+    changed = set(before).symmetric_difference(held)
+    if given.json:
+        as_json({"held": held})
+    for name in () if given.json else sorted({*given.hold, *[""] * given.hold_all}):
+        what = quoted(name, WIDE) if name else "the whole file"
+        print(f"{what} is {'' if name in held else 'not '}on hold{'' if name in changed else ' already'}")
+    return 0 if changed else NOTHING
 
 
 def _to_move(engine: Engine, given: argparse.Namespace) -> Selection:
