@@ -110,6 +110,13 @@ class Context:
             self.scheduler.display.show()
         return self.file.read(work, *args, **kwargs)
 
+    def look(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(connection, …)`, which only reads, beside the engine's own connection where the file allows that:
+        however long it takes, no body waits for it. It sees what is committed."""
+        if self.closed or self.file.in_memory or self.file.current is not None:
+            return self.file.read(work, *args, **kwargs)
+        return self.file.reader.read(work, *args, **kwargs)
+
     def id_of(self, task: Any) -> int:
         """The id of a task given by handle, row or id. `TypeError`, `ValueError` for another file's, `TaskNotFound`."""
         if isinstance(task, Handle):

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+from taskcore.core.errors import BadFile
 from taskcore.store import opening
-from taskcore.store.busy import Patience
+from taskcore.store.busy import Patience, broken
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,11 +25,16 @@ class Reader:
         self._lock = threading.RLock()  # over the connection: it has one user at a time
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `work(connection, …)`, which fetches all that it reads."""
+        """Run `work(connection, …)`, which fetches all that it reads. `BadFile` where the file is damaged."""
         with self._lock:
             if self._connection is None:
                 self._connection = opening.connect(self._path, full=False, read_only=True)
-            return self._patience(work, self._connection, *args, **kwargs)
+            try:
+                return self._patience(work, self._connection, *args, **kwargs)
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if broken(error):
+                    raise BadFile(self._path, opening.reason(error)) from error
+                raise
 
     def close(self) -> None:
         """Let go of the file, until the next read."""
