@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from taskcore.api.engine import Engine
+from taskcore.api.future import TaskFuture
 from taskcore.cli.choosing import Commands, is_filtered, nothing, selected, task_id, whole
-from taskcore.cli.showing import WIDE, as_json, fields_of, line, lined, shown, tell, told
+from taskcore.cli.showing import WIDE, as_json, columns, fields_of, line, lined, shown, told, wrapped
 from taskcore.core.text import printable
 
 MANY: Final = 20
@@ -55,23 +56,36 @@ def list_(engine: Engine, given: argparse.Namespace) -> int:
 
 def show(engine: Engine, given: argparse.Namespace) -> int:
     future = engine.future(given.id)
+    task, parts = known(future)
+    if given.json:
+        return as_json({**task, **{name: [fields_of(row) for row in rows] for name, rows in parts.items()}})
+    for text in described(task, parts, columns()):
+        print(text)
+    return 0
+
+
+def known(future: TaskFuture) -> tuple[dict[str, Any], dict[str, Sequence[Any]]]:
+    """All that is known of a task: its row and why it is there, and what is many."""
     parts: dict[str, Sequence[Any]] = {
         "history": future.history(),
         "dependencies": future.dependencies(),
         "steps": future.steps(),
         "log": future.log(),
     }
-    task = fields_of(future.snapshot()) | {"explain": future.explain()}
-    if given.json:
-        return as_json({**task, **{name: [fields_of(row) for row in rows] for name, rows in parts.items()}})
+    return fields_of(future.snapshot()) | {"explain": future.explain()}, parts
+
+
+def described(
+    task: dict[str, Any], parts: dict[str, Sequence[Any]], width: int | None, longest: int | None = None
+) -> Iterator[str]:
+    """The same as lines, of at most `width` columns; of texts at most `longest` characters."""
     for name, value in task.items():
         if value not in (None, (), {}, "") and value is not False:
-            tell(f"{name:>19}  ", shown(name, value))
+            yield from wrapped(f"{name:>19}  ", [shown(name, value)], width, longest)
     for name, rows in parts.items():
         if rows:
-            print(f"\n{name}")
+            yield from ("", name)
         for row in rows[-MANY:] if name in ("history", "log") else rows[:MANY]:
-            tell("  ", *told(fields_of(row)))
+            yield from wrapped("  ", told(fields_of(row)), width, longest)
         if len(rows) > MANY:
-            print(f"  {MANY} of {len(rows)}; --json has all")
-    return 0
+            yield f"  {MANY} of {len(rows)}; --json has all"

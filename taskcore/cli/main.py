@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
-from taskcore.cli import keeping, looking, operating, steering
+from taskcore.cli import keeping, looking, operating, steering, watch
 from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser
 from taskcore.cli.showing import Lenient
 from taskcore.core.errors import TaskcoreError
@@ -26,6 +26,7 @@ from taskcore.store.existing import refuse_another
 
 PARTS: Final = (
     looking.add,
+    watch.add,
     operating.add,
     steering.add,
     keeping.add,

@@ -123,10 +123,27 @@ def told(row: dict[str, Any]) -> Iterable[str]:
     return [first, *(f"    {line}" for line in (traceback or "").splitlines())]
 
 
-def tell(head: str, *lines: str) -> None:
-    width = columns()
+def wrapped(head: str, lines: Iterable[str], width: int | None, longest: int | None = None) -> Iterator[str]:
+    """Lines made printable and broken to a width, the first one with a head, the others below it."""
     for line in lines:
-        text = printable(line)
-        for piece in [text] if width is None else textwrap.wrap(text, max(20, width - len(head))) or [""]:
-            print(head + piece)
+        text = printable(line, longest)
+        for piece in [text] if width is None else broken(text, max(20, width - len(head))):
+            yield head + piece
             head = " " * len(head)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """A printable text in pieces of at most so many columns, between words where that can be."""
+    if text.isascii():
+        return textwrap.wrap(text, width) or [""]
+    pieces, begin, used, gap = [], 0, 0, -1
+    for place, character in enumerate(text):
+        used += (its := cells(character))
+        if character == " ":
+            gap = place
+        elif used > width and place > begin:
+            end = gap if gap > begin else place
+            pieces.append(text[begin:end])
+            begin = end + (end == gap)
+            used = cells(text[begin:place]) + its
+    return [*pieces, text[begin:]]

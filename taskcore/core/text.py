@@ -46,7 +46,7 @@ def fitted(text: str, width: int) -> str:
     text = printable(text if len(text) <= 8 * width else text[: 8 * width])
     if text.isascii() and len(text) <= width:
         return text.ljust(width)
-    kept, used, over, most = [], 0, 0, width - len(CUT)
+    kept, used, over, most = list[str](), 0, 0, width - len(CUT)
     for place, character in enumerate(text):
         its = _cells(character)
         over = 0 if its else over + 1

@@ -1,0 +1,397 @@
+"""What `watch` draws: from what there is, what its user chose and a size, so many lines of so many columns. Pure.
+
+A line is a list of pieces of text, each with its style; `painted` makes the terminal's text of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from taskcore.api.census import Name
+from taskcore.core import lifecycle
+from taskcore.core.text import cells, duration, fitted, printable
+from taskcore.store.overview import Brief
+from taskcore.view.colours import SIGNS
+
+Line = list[tuple[str, str]]
+"""(style, text), …"""
+
+Key = tuple[str, Any]
+"""What a row is of: ("all", None), ("name", its text) or ("task", its number)."""
+
+_SGR: Final[Mapping[str, str]] = {
+    "bold": "1", "dim": "2", "chosen": "7", "bad": "1;31",
+    "succeeded": "32", "failed": "31", "running": "36", "ready": "34", "waiting": "2", "scheduled": "35",
+    "suspended": "35", "paused": "33", "cancelled": "2", "skipped": "2",
+}  # fmt: skip
+_NO_COLOUR: Final = frozenset({"bold", "dim", "chosen"})
+"""Styles that stay where colours are not wanted."""
+
+_ASCII: Final = {
+    "waiting": ".", "scheduled": "@", "ready": "o", "running": ">", "suspended": "~", "paused": "=",
+    "succeeded": "+", "failed": "x", "cancelled": "/", "skipped": "-",
+}  # fmt: skip
+_LIKE: Final = str.maketrans("…·–", "~-~")
+_BAR: Final = (("succeeded", "█", "#"), ("failed", "▚", "x"), ("cancelled", "▒", "-"), ("running", "▓", ">"))
+"""Parts of the bar, from the left; skipped goes with cancelled, and what is left is the rest."""
+
+SORTS: Final[Mapping[str, Callable[[Name], Any]]] = {
+    "left": lambda name: (-name.left, name.name),
+    "failed": lambda name: (-name.phases[lifecycle.FAILED], name.name),
+    "rate": lambda name: (-(name.rate or 0), name.name),
+    "name": lambda name: name.name,
+}
+
+KEYS: Final = (
+    ("?", "help"), ("q", "quit"), ("/", "filter"), ("enter", "show"), ("p", "pause"), ("r", "resume"), ("c", "cancel"),
+    ("R", "rerun"), ("s", "sort"), ("tab", "next part"),
+)  # fmt: skip
+HELP: Final = """\
+up, down      choose a row; page up, page down, home, end go further
+tab           to the next part: names, running, failed
+enter         of a name: its tasks; of a task: all that is known of it
+escape        back, and no filter
+/             filter: words of names, phases, statuses, or #12
+s             sort the names by what is left, failed, rate, name
+p             hold a name: nothing of it is claimed; pause a task
+r             let it go on
+c             cancel, after a question
+R             rerun: a name's failed tasks, after a question, or a task
+q             quit
+
+A name on hold stays so in all processes, until it is resumed.
+The numbers at the right of a name: how fast its tasks end, and how
+long what is left takes at that."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What there is, as it was read."""
+
+    file: str
+    now: float
+    names: Sequence[Name] = ()
+    statuses: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(phase, status) → how many."""
+    share: float = 1.0
+    """What part of the file was counted."""
+    engines: int = 0
+    held: bool = False
+    """Whether the whole file is on hold."""
+    lists: Sequence[tuple[str, int, Sequence[Brief]]] = ()
+    """(title, how many there are, the newest of them)"""
+    explained: str = ""
+    """Of the chosen task, why it is where it is."""
+    trouble: str = ""
+    """Why it is not up to date."""
+
+
+@dataclass
+class View:
+    """What the user of `watch` chose."""
+
+    filter: str = ""
+    typing: bool = False
+    name: str | None = None
+    """The one name that is looked at."""
+    sort: str = "left"
+    at: Key = ("all", None)
+    place: int = 0
+    """Where that stands among all rows, for when it is gone."""
+    question: str = ""
+    asked: tuple[str, Key] | None = None
+    """What is done if the answer is yes."""
+    opened: int | None = None
+    """The task that is shown."""
+    scroll: int = 0
+    help: bool = False
+    note: str = ""
+    """What came of the last verb."""
+
+
+class Row(NamedTuple):
+    key: Key
+    draw: Callable[[int], Line]
+
+
+class Section(NamedTuple):
+    title: Callable[[int], Line]
+    rows: list[Row]
+
+
+# -- texts ----------------------------------------------------------------------------------------------------------
+
+
+def painted(line: Line, colours: bool, signs: bool) -> str:
+    """For a terminal: with the codes of its styles; for one without `signs` in other encodings, nearly the same."""
+    said = []
+    for style, text in line:
+        text = text if signs else text.translate(_LIKE)
+        code = _SGR.get(style, "") if colours or style in _NO_COLOUR else ""
+        said.append(f"\x1b[{code}m{text}\x1b[0m" if code else text)
+    return "".join(said)
+
+
+def plain(line: Line) -> str:
+    return "".join(text for _, text in line)
+
+
+def cut(line: Line, width: int) -> Line:
+    """The line in exactly so many columns."""
+    made: Line = []
+    for style, text in line:
+        used = cells(text)
+        if used >= width:
+            return [*made, (style, fitted(text, width))] if width else made
+        made.append((style, text))
+        width -= used
+    return [*made, ("", " " * width)]
+
+
+def short(n: int) -> str:
+    """A number in at most 5 characters; what is less than nothing or very much is no number of tasks."""
+    if n < 10_000:
+        return f"{n:,}"
+    if n < 1_000_000:
+        return f"{n // 1_000}k"
+    return f"{n / 1_000_000:.1f}M" if n < 100_000_000 else f"{n // 1_000_000}M"
+
+
+def _rate(rate: float | None) -> str:
+    if not rate:
+        return ""
+    if rate >= 0.95:
+        return f"{short(round(rate))}/s"
+    return f"{rate * 60:.0f}/min" if rate >= 0.95 / 60 else f"{rate * 3600:.0f}/h"
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
+
+
+def _sign(phase: str, signs: bool) -> str:
+    return SIGNS[phase] if signs else _ASCII[phase]
+
+
+# -- the head -------------------------------------------------------------------------------------------------------
+
+
+def bar(phases: Mapping[str, int], width: int, signs: bool) -> Line:
+    """What has ended how, what runs and what is left, as one bar; whatever there is at all has a cell of it."""
+    total = sum(phases.values())
+    counts = dict(phases)
+    counts["cancelled"] = counts.get("cancelled", 0) + counts.pop("skipped", 0)
+    line, room = Line(), width
+    for phase, sign, ascii in _BAR:
+        n = counts.get(phase, 0)
+        long = min(room, max(1, width * n // total)) if n else 0
+        line.append((phase, (sign if signs else ascii) * long))
+        room -= long
+    ended = sum(counts.get(phase, 0) for phase in lifecycle.ENDED)
+    if room and ended == total:  # what rounding left
+        line[0] = (line[0][0], line[0][1] + (_BAR[0][1] if signs else "#") * room)
+        room = 0
+    return [*line, ("dim", ("░" if signs else ".") * room)]
+
+
+def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
+    phases: Counter[str] = Counter()
+    for (phase, _), n in glance.statuses.items():
+        phases[phase] += n
+    total, ended = phases.total(), sum(phases[phase] for phase in lifecycle.ENDED)
+    looked = "" if view.name is None else f" · {printable(view.name, 40)}"
+    looked += f" · /{printable(view.filter, 40)}" if view.filter and not view.typing else ""
+    engines = f"{glance.engines} engine{'s' * (glance.engines != 1)}" if glance.engines else "no engine runs it"
+    held = " · on hold" if glance.held else ""
+    clock = datetime.fromtimestamp(glance.now, UTC).astimezone().strftime("%H:%M:%S")
+    left: Line = [("bold", printable(glance.file, 60)), ("paused", held), ("", looked), ("dim", f" · {engines}")]
+    lines = [cut(left, max(0, width - 9)) + [("dim", f" {clock}"[-width:])]]
+    rates = [name.rate for name in glance.names if name.rate]
+    to_do = total - ended - phases[lifecycle.PAUSED]
+    said = [f"{short(ended)} of {short(total)}" if width < 80 else f"{ended:,} of {total:,}"]
+    if glance.share < 1:
+        said.append(f"{glance.share:.0%} counted")
+    if rates:
+        said.append(_rate(sum(rates)))
+        if to_do:
+            said.append(f"{_time(to_do / sum(rates))} left")
+    text = "  " + "  ".join(said)
+    lines.append(cut([*bar(phases, max(10, width - cells(text) - 1), signs), ("", text)], width))
+    legend = Line()
+    for (phase, status), n in glance.statuses.items():
+        legend += [(phase, _sign(phase, signs)), ("", f" {short(n)} {printable(status, 20)}  ")]
+    lines.append(cut(legend or [("dim", "no tasks")], width))
+    return lines
+
+
+# -- the parts ------------------------------------------------------------------------------------------------------
+
+
+def sections(glance: Glance, view: View, signs: bool = True) -> list[Section]:
+    """The names, unless one is looked at, and the lists of tasks."""
+    found = []
+    if view.name is None:
+        shown = sorted(glance.names, key=SORTS[view.sort])
+        rows = [Row(("name", name.name), partial(_name, name)) for name in shown]
+        if not view.filter and rows:
+            rows.insert(0, Row(("all", None), partial(_name, _sum(glance))))
+        found.append(Section(lambda width: _names_title(view, width), rows))
+    for title, total, tasks in glance.lists:
+        found.append(_tasks(title, total, tasks, glance.now, signs))
+    return found
+
+
+def _sum(glance: Glance) -> Name:
+    phases: Counter[str] = Counter()
+    for name in glance.names:
+        phases.update(name.phases)
+    return Name("all", phases, sum(name.rate or 0 for name in glance.names), glance.held)
+
+
+def _names_title(view: View, width: int) -> Line:
+    sort = {what: "*" if what == view.sort else "" for what in SORTS}
+    return [
+        ("bold", _name_columns(
+            f"NAME{sort['name']}", f"DONE{sort['left']}", "OF", "RUN", f"FAIL{sort['failed']}", f"RATE{sort['rate']}",
+            "LEFT", width,
+        ))
+    ]  # fmt: skip
+
+
+def _name_columns(name: str, done: str, of: str, run: str, fail: str, rate: str, left: str, width: int) -> str:
+    right = f" {done:>5} {of:>5} {run:>4} {fail:>5} {rate:>6} {left:>7}"
+    return f" {fitted(name, max(0, width - len(right) - 1))}{right}"
+
+
+def _name(name: Name, width: int) -> Line:
+    phases, left = name.phases, "on hold" if name.held else _time(name.seconds_left)
+    text = _name_columns(
+        name.name, short(name.total - name.left), short(name.total), *(
+            short(phases[phase]) if phases[phase] else "" for phase in (lifecycle.RUNNING, lifecycle.FAILED)
+        ), _rate(name.rate), left, width,
+    )  # fmt: skip
+    return [("paused" if name.held else "dim" if not name.left else "", text)]
+
+
+def _tasks(title: str, total: int, tasks: Sequence[Brief], now: float, signs: bool) -> Section:
+    ids = max((len(str(task.id)) for task in tasks), default=1) + 1
+    longest = max((cells(_called(task)) for task in tasks), default=0)
+
+    def head(width: int) -> Line:
+        more = f", the newest {len(tasks)}" if total > len(tasks) else ""
+        return [("bold", title.upper()), ("dim", f" {total:,}{more}" if total else " none")]
+
+    def draw(task: Brief) -> Callable[[int], Line]:
+        return lambda width: _task(task, width, ids, min(longest, max(8, width * 3 // 10)), now, signs)
+
+    return Section(head, [Row(("task", task.id), draw(task)) for task in tasks])
+
+
+def _called(task: Brief) -> str:
+    name = printable(task.name, 60)
+    return name if task.key is None else f"{name} [{printable(task.key, 30)}]"
+
+
+def _task(task: Brief, width: int, ids: int, names: int, now: float, signs: bool) -> Line:
+    progress, since = task.progress, task.submitted_at
+    if task.job is not None and task.finished_at is None:
+        progress = (task.children - task.open) / (task.children + (task.open == 0))
+    if task.phase == lifecycle.RUNNING and task.started_at is not None:
+        since = task.started_at
+    elif task.finished_at is not None:
+        since = task.finished_at
+    ended = task.phase in lifecycle.ENDED
+    done = "" if progress is None or ended else f"{progress:.0%}"
+    label = "" if task.status == task.phase else f"{task.status}: "
+    bad = task.phase in (lifecycle.FAILED, lifecycle.CANCELLED, lifecycle.SKIPPED)
+    why = (task.last_error if bad else task.message or task.step or task.last_error) or ""
+    text = f" {f'#{task.id}':<{ids}} {fitted(_called(task), names)} {done:>4} {duration(now - since):>6} "
+    return [(task.phase, _sign(task.phase, signs)), ("", text), ("", printable(label + why, width))]
+
+
+# -- the whole picture ----------------------------------------------------------------------------------------------
+
+
+def shares(wanted: Sequence[int], room: int) -> list[int]:
+    """How many lines each part gets of those there are: as many as it wants, or as the others that want more get."""
+    given = [0] * len(wanted)
+    for _ in range(room):
+        short_of = [place for place, n in enumerate(wanted) if given[place] < n]
+        if not short_of:
+            break
+        given[min(short_of, key=given.__getitem__)] += 1
+    return given
+
+
+def settle(view: View, found: Sequence[Section]) -> None:
+    """Let what is chosen be a row that there is: the same one, or the one that stands in its place now."""
+    keys = [row.key for section in found for row in section.rows]
+    if view.at in keys:
+        view.place = keys.index(view.at)
+    elif keys:
+        view.place = min(view.place, len(keys) - 1)
+        view.at = keys[view.place]
+
+
+def _body(found: Sequence[Section], view: View, width: int, height: int, signs: bool) -> list[Line]:
+    lines = list[Line]()
+    found = found[: max(0, height // 2)] if height < 2 * len(found) else found
+    room = shares([len(section.rows) for section in found], height - len(found))
+    for section, n in zip(found, room, strict=True):
+        keys = [row.key for row in section.rows]
+        place = keys.index(view.at) if view.at in keys else 0
+        first = max(0, min(place - n // 2, len(keys) - n))
+        title = section.title(width)
+        if n < len(keys):
+            title = cut(title, max(0, width - 14)) + [("dim", f"{f'{first + 1}–{first + n} of {len(keys)}':>14}")]
+        lines.append(cut(title, width))
+        for row in section.rows[first : first + n]:
+            chosen = row.key == view.at
+            line = cut([("", ("›" if signs else ">") if chosen else " "), *row.draw(width - 1)], width)
+            lines.append([("chosen", plain(line))] if chosen else line)
+    return lines
+
+
+def _foot(glance: Glance, view: View, width: int) -> list[Line]:
+    said: Line = [("dim", glance.explained)]
+    if glance.trouble:
+        said = [("bad", printable(glance.trouble))]
+    elif view.note:
+        said = [("bold", printable(view.note))]
+    if view.question:
+        below: Line = [("bold", f"{printable(view.question)} (y/n) ")]
+    elif view.typing:
+        below = [("bold", "/"), ("", printable(view.filter)), ("chosen", " "), ("dim", " a name, a phase, #12; enter")]
+    else:
+        below, room = Line(), width
+        for key, does in KEYS:
+            if room >= len(key) + len(does) + 3:
+                below += [("bold", key), ("", f" {does}  ")]
+                room -= len(key) + len(does) + 3
+    return [cut(said, width), cut(below, width)]
+
+
+def frame(
+    glance: Glance, view: View, width: int, height: int, told: Sequence[str] = (), signs: bool = True
+) -> list[Line]:
+    """`told`: the lines of the task that is opened."""
+    if view.help:
+        page: Sequence[str] | None = HELP.split("\n")
+    else:
+        page = told if view.opened is not None else None
+    head, foot = _head(glance, view, width, signs), _foot(glance, view, width)
+    if page is not None:
+        head = [] if view.help else head[:1]
+        room = max(0, height - len(head) - len(foot))
+        view.scroll = max(0, min(view.scroll, len(page) - room))
+        body = [cut([("", text)], width) for text in page[view.scroll : view.scroll + room]]
+    else:
+        head = head if height >= 10 else head[:1]
+        body = _body(sections(glance, view, signs), view, width, max(0, height - len(head) - len(foot)), signs)
+    body += [cut([], width)] * (height - len(head) - len(foot) - len(body))
+    return [*head, *body, *foot][-height:]
