@@ -270,11 +270,9 @@ def _name_columns(name: str, done: str, of: str, run: str, fail: str, rate: str,
 
 def _name(name: Name, width: int) -> Line:
     phases, left = name.phases, "on hold" if name.held else _time(name.seconds_left)
-    text = _name_columns(
-        name.name, short(name.total - name.left), short(name.total), *(
-            short(phases[phase]) if phases[phase] else "" for phase in (lifecycle.RUNNING, lifecycle.FAILED)
-        ), _rate(name.rate), left, width,
-    )  # fmt: skip
+    some = [short(phases[phase]) if phases[phase] else "" for phase in (lifecycle.RUNNING, lifecycle.FAILED)]
+    done, total = short(name.total - name.left), short(name.total)
+    text = _name_columns(name.name, done, total, some[0], some[1], _rate(name.rate), left, width)
     return [("paused" if name.held else "dim" if not name.left else "", text)]
 
 
