@@ -1,7 +1,4 @@
-"""What `watch` draws: from what there is, what its user chose and a size, so many lines of so many columns. Pure.
-
-A line is a list of pieces of text, each with its style; `painted` makes the terminal's text of it.
-"""
+"""What `watch` draws: from what there is, what its user chose and a size, so many lines of so many columns. Pure."""
 
 from __future__ import annotations
 
@@ -13,30 +10,19 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from taskcore.api.census import Name
+from taskcore.cli.lines import Line, cut, plain, short
 from taskcore.core import lifecycle
 from taskcore.core.text import cells, duration, fitted, printable
 from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
-Line = list[tuple[str, str]]
-"""(style, text), …"""
-
 Key = tuple[str, Any]
 """What a row is of: ("all", None), ("name", its text) or ("task", its number)."""
-
-_SGR: Final[Mapping[str, str]] = {
-    "bold": "1", "dim": "2", "chosen": "7", "bad": "1;31",
-    "succeeded": "32", "failed": "31", "running": "36", "ready": "34", "waiting": "2", "scheduled": "35",
-    "suspended": "35", "paused": "33", "cancelled": "2", "skipped": "2",
-}  # fmt: skip
-_NO_COLOUR: Final = frozenset({"bold", "dim", "chosen"})
-"""Styles that stay where colours are not wanted."""
 
 _ASCII: Final = {
     "waiting": ".", "scheduled": "@", "ready": "o", "running": ">", "suspended": "~", "paused": "=",
     "succeeded": "+", "failed": "x", "cancelled": "/", "skipped": "-",
 }  # fmt: skip
-_LIKE: Final = str.maketrans("…·–", "~-~")
 _BAR: Final = (("succeeded", "█", "#"), ("failed", "▚", "x"), ("cancelled", "▒", "-"), ("running", "▓", ">"))
 """Parts of the bar, from the left; skipped goes with cancelled, and what is left is the rest."""
 
@@ -48,25 +34,29 @@ SORTS: Final[Mapping[str, Callable[[Name], Any]]] = {
 }
 
 KEYS: Final = (
-    ("?", "help"), ("q", "quit"), ("/", "filter"), ("enter", "show"), ("p", "pause"), ("r", "resume"), ("c", "cancel"),
-    ("R", "rerun"), ("s", "sort"), ("tab", "next part"),
+    ("?", "help"), ("q", "quit"), ("/", "filter"), ("p", "pause"), ("r", "resume"), ("c", "cancel"), ("R", "rerun"),
+    ("enter", "show"), ("s", "sort"), ("tab", "next part"),
 )  # fmt: skip
+_OPENED: Final = (("esc", "back"), *KEYS[3:7])
 HELP: Final = """\
-up, down      choose a row; page up, page down, home, end go further
-tab           to the next part: names, running, failed
-enter         of a name: its tasks; of a task: all that is known of it
-escape        back, and no filter
-/             filter: words of names, phases, statuses, or #12
-s             sort the names by what is left, failed, rate, name
-p             hold a name: nothing of it is claimed; pause a task
-r             let it go on
-c             cancel, after a question
-R             rerun: a name's failed tasks, after a question, or a task
-q             quit
+up, down    choose a row (page up, page down, home, end)
+tab         to the next part: names, running, failed
+enter       of a name: its tasks; of a task: all of it
+escape      back, and no filter any more
+/           filter: parts of names, phases, statuses, #12
+s           sort names by what is left, failed, rate, name
+p           hold a name: nothing of it is claimed, in any
+            process, until it is resumed; pause a task
+r           resume it
+c           cancel, after a question
+R           rerun a task, or what failed of a name, after
+            a question
+q           quit
 
-A name on hold stays so in all processes, until it is resumed.
-The numbers at the right of a name: how fast its tasks end, and how
-long what is left takes at that."""
+The last numbers of a name are how fast its tasks end, and
+how long what is left of them takes at that. Of the file
+they are taken together. An engine that has to run tasks
+is counted in the first line."""
 
 
 @dataclass(frozen=True)
@@ -120,46 +110,12 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    title: Callable[[int], Line]
+    title: Callable[[str, int], Line]
+    """Of which of its rows are seen, "1–5" if not all are, and of a width."""
     rows: list[Row]
 
 
 # -- texts ----------------------------------------------------------------------------------------------------------
-
-
-def painted(line: Line, colours: bool, signs: bool) -> str:
-    """For a terminal: with the codes of its styles; for one without `signs` in other encodings, nearly the same."""
-    said = []
-    for style, text in line:
-        text = text if signs else text.translate(_LIKE)
-        code = _SGR.get(style, "") if colours or style in _NO_COLOUR else ""
-        said.append(f"\x1b[{code}m{text}\x1b[0m" if code else text)
-    return "".join(said)
-
-
-def plain(line: Line) -> str:
-    return "".join(text for _, text in line)
-
-
-def cut(line: Line, width: int) -> Line:
-    """The line in exactly so many columns."""
-    made: Line = []
-    for style, text in line:
-        used = cells(text)
-        if used >= width:
-            return [*made, (style, fitted(text, width))] if width else made
-        made.append((style, text))
-        width -= used
-    return [*made, ("", " " * width)]
-
-
-def short(n: int) -> str:
-    """A number in at most 5 characters; what is less than nothing or very much is no number of tasks."""
-    if n < 10_000:
-        return f"{n:,}"
-    if n < 1_000_000:
-        return f"{n // 1_000}k"
-    return f"{n / 1_000_000:.1f}M" if n < 100_000_000 else f"{n // 1_000_000}M"
 
 
 def _rate(rate: float | None) -> str:
@@ -193,7 +149,7 @@ def bar(phases: Mapping[str, int], width: int, signs: bool) -> Line:
         line.append((phase, (sign if signs else ascii) * long))
         room -= long
     ended = sum(counts.get(phase, 0) for phase in lifecycle.ENDED)
-    if room and ended == total:  # what rounding left
+    if room and ended == total > 0:  # what rounding left
         line[0] = (line[0][0], line[0][1] + (_BAR[0][1] if signs else "#") * room)
         room = 0
     return [*line, ("dim", ("░" if signs else ".") * room)]
@@ -222,11 +178,15 @@ def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
             said.append(f"{_time(to_do / sum(rates))} left")
     text = "  " + "  ".join(said)
     lines.append(cut([*bar(phases, max(10, width - cells(text) - 1), signs), ("", text)], width))
-    legend = Line()
+    legends, room = [Line()], width
     for (phase, status), n in glance.statuses.items():
-        legend += [(phase, _sign(phase, signs)), ("", f" {short(n)} {printable(status, 20)}  ")]
-    lines.append(cut(legend or [("dim", "no tasks")], width))
-    return lines
+        text = f" {short(n)} {printable(status, 20)}"
+        if room < cells(text) + 1:
+            legends.append([])
+            room = width
+        legends[-1] += [(phase, _sign(phase, signs)), ("", text + "  ")]
+        room -= cells(text) + 3
+    return [*lines, *(cut(legend, width) for legend in legends[:2])]
 
 
 # -- the parts ------------------------------------------------------------------------------------------------------
@@ -240,7 +200,7 @@ def sections(glance: Glance, view: View, signs: bool = True) -> list[Section]:
         rows = [Row(("name", name.name), partial(_name, name)) for name in shown]
         if not view.filter and rows:
             rows.insert(0, Row(("all", None), partial(_name, _sum(glance))))
-        found.append(Section(lambda width: _names_title(view, width), rows))
+        found.append(Section(partial(_names_title, view.sort, len(rows)), rows))
     for title, total, tasks in glance.lists:
         found.append(_tasks(title, total, tasks, glance.now, signs))
     return found
@@ -253,14 +213,13 @@ def _sum(glance: Glance) -> Name:
     return Name("all", phases, sum(name.rate or 0 for name in glance.names), glance.held)
 
 
-def _names_title(view: View, width: int) -> Line:
-    sort = {what: "*" if what == view.sort else "" for what in SORTS}
-    return [
-        ("bold", _name_columns(
-            f"NAME{sort['name']}", f"DONE{sort['left']}", "OF", "RUN", f"FAIL{sort['failed']}", f"RATE{sort['rate']}",
-            "LEFT", width,
-        ))
-    ]  # fmt: skip
+def _names_title(sorted_by: str, n: int, part: str, width: int) -> Line:
+    name, failed, rate, left = (
+        title + "*" * (what == sorted_by)
+        for title, what in (("NAME", "name"), ("FAIL", "failed"), ("RATE", "rate"), ("LEFT", "left"))
+    )
+    name += f" {part} of {n}" if part else ""
+    return [("bold", _name_columns(name, "DONE", "OF", "RUN", failed, rate, left, width))]
 
 
 def _name_columns(name: str, done: str, of: str, run: str, fail: str, rate: str, left: str, width: int) -> str:
@@ -280,9 +239,9 @@ def _tasks(title: str, total: int, tasks: Sequence[Brief], now: float, signs: bo
     ids = max((len(str(task.id)) for task in tasks), default=1) + 1
     longest = max((cells(_called(task)) for task in tasks), default=0)
 
-    def head(width: int) -> Line:
+    def head(part: str, width: int) -> Line:
         more = f", the newest {len(tasks)}" if total > len(tasks) else ""
-        return [("bold", title.upper()), ("dim", f" {total:,}{more}" if total else " none")]
+        return [("bold", title.upper()), ("dim", f" {total:,}{more}  {part}" if total else " none")]
 
     def draw(task: Brief) -> Callable[[int], Line]:
         return lambda width: _task(task, width, ids, min(longest, max(8, width * 3 // 10)), now, signs)
@@ -344,10 +303,8 @@ def _body(found: Sequence[Section], view: View, width: int, height: int, signs: 
         keys = [row.key for row in section.rows]
         place = keys.index(view.at) if view.at in keys else 0
         first = max(0, min(place - n // 2, len(keys) - n))
-        title = section.title(width)
-        if n < len(keys):
-            title = cut(title, max(0, width - 14)) + [("dim", f"{f'{first + 1}–{first + n} of {len(keys)}':>14}")]
-        lines.append(cut(title, width))
+        part = f"{first + 1}–{first + n}" if n < len(keys) else ""
+        lines.append(cut(section.title(part, width), width))
         for row in section.rows[first : first + n]:
             chosen = row.key == view.at
             line = cut([("", ("›" if signs else ">") if chosen else " "), *row.draw(width - 1)], width)
@@ -362,15 +319,16 @@ def _foot(glance: Glance, view: View, width: int) -> list[Line]:
     elif view.note:
         said = [("bold", printable(view.note))]
     if view.question:
-        below: Line = [("bold", f"{printable(view.question)} (y/n) ")]
+        asked = printable(view.question)
+        below: Line = [("bold", fitted(asked, min(cells(asked), max(0, width - 6))) + " (y/n)")]
     elif view.typing:
         below = [("bold", "/"), ("", printable(view.filter)), ("chosen", " "), ("dim", " a name, a phase, #12; enter")]
     else:
-        below, room = Line(), width
-        for key, does in KEYS:
-            if room >= len(key) + len(does) + 3:
-                below += [("bold", key), ("", f" {does}  ")]
-                room -= len(key) + len(does) + 3
+        below, room, gap = Line(), width, "  " if width >= 80 else " "
+        for key, does in (("esc", "back"),) if view.help else _OPENED if view.opened is not None else KEYS:
+            if room >= len(key) + 1 + len(does):
+                below += [("bold", key), ("", f" {does}{gap}")]
+                room -= len(key) + 1 + len(does) + len(gap)
     return [cut(said, width), cut(below, width)]
 
 

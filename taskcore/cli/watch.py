@@ -73,7 +73,10 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
             # What is slow to read is read less often: a fifth of the time at most.
             due = began + max(every if glance.share == 1 else 0.05, 5 * (monotonic() - began))
         width, height = terminal.size
+        at = view.at
         frames.settle(view, frames.sections(glance, view))
+        if view.at != at:  # what was chosen is gone
+            due = min(due, monotonic() + 0.15)
         told = watcher.told(view, width) if view.opened is not None else ()
         lines = frames.frame(glance, view, width, height, told, terminal.signs)
         terminal.draw([frames.painted(line, colours, terminal.signs) for line in lines], whole)
