@@ -6,6 +6,7 @@ names.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -33,20 +34,31 @@ PARTS: Final = (
 )
 """What adds the commands, in the order of the help."""
 
-EXIT_CODES: Final = """\
-Exit codes: 0 done; 1 nothing matched, or `check` or `salvage` found something wrong; 2 an error, which is said on
-stderr; 130 interrupted."""
+AFTER_THE_HELP: Final = """\
+taskcore FILE COMMAND --help says more of each.
+taskcore completion bash, or zsh or fish, prints what that shell needs to complete all this.
+
+exit codes: 0    done
+            1    nothing matched or moved, or `check` or `salvage` found something wrong
+            2    an error, which is said in one line on stderr
+            130  interrupted; 128 + its number after another signal"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """→ the exit code, one of `EXIT_CODES`. Without arguments it takes those of the process."""
+    """→ the exit code, as `AFTER_THE_HELP` says. Without arguments it takes those of the process."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this
             setattr(sys, name, io.StringIO())
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _run(parser().parse_args(sys.argv[1:] if argv is None else argv))
+        said = list(sys.argv[1:] if argv is None else argv)
+        if said[:1] == ["completion"]:
+            from taskcore.cli.completion import completion  # for those who install it
+
+            code = completion(said[1:], parser())
+        else:
+            code = _run(parser().parse_args(said))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read has enough; nothing is to be said at exit either
@@ -75,7 +87,8 @@ def _run(given: Any) -> int:
 
 
 def parser() -> Parser:
-    made = Parser(prog="taskcore", description="Look at the tasks of a file, and move them.", epilog=EXIT_CODES)
+    made = Parser(prog="taskcore", description="Look at the tasks of a file, and move them.", epilog=AFTER_THE_HELP)
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
     made.add_argument("--version", action="version", version=f"taskcore {VERSION}")
     made.add_argument("file", metavar="FILE", help="a file that an engine made; none is made here")
     commands = Commands(made, dest="verb", required=True)

@@ -18,7 +18,7 @@ from taskcore.core.text import printable, quoted
 def add(commands: Commands) -> None:
     filters = commands.filters
     stop = commands.add("cancel", cancel, "end what does not run, ask what runs to stop", filters)
-    stop.add_argument("--reason", metavar="TEXT")
+    stop.add_argument("--reason", metavar="TEXT", help="kept with the tasks as their error")
     again = commands.add("rerun", rerun, "run ended tasks again", filters)
     again.add_argument("--downstream", action="store_true", help="and every ended task that depends on them")
     hold = commands.add("pause", pause, "hold them until they are resumed", filters)

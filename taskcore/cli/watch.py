@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from taskcore.api.selection import Selection
 from taskcore.cli import frames, looking
 from taskcore.cli.choosing import Commands, is_filtered, period, selected
 from taskcore.cli.frames import Glance, Key, View
+from taskcore.cli.lines import painted, plain
 from taskcore.cli.showing import as_json, columns
 from taskcore.cli.terminal import Terminal, screen
 from taskcore.core import lifecycle
@@ -44,8 +46,9 @@ def watch(engine: Engine, given: argparse.Namespace) -> int:
     if given.once:
         watcher.census.look()
         view.at = ("nothing", None)
-        picture = frames.frame(watcher.glance(view), view, columns() or 80, 24)[:-2]
-        print("\n".join(frames.plain(line).rstrip() for line in picture).rstrip())
+        signs = "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
+        picture = frames.frame(watcher.glance(view), view, columns() or 80, 24, signs=signs)[:-2]
+        print("\n".join(plain(line).rstrip() for line in picture).rstrip())
         return 0
     with screen() as terminal:
         loop(watcher, view, terminal, every)
@@ -79,7 +82,7 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
             due = min(due, monotonic() + 0.15)
         told = watcher.told(view, width) if view.opened is not None else ()
         lines = frames.frame(glance, view, width, height, told, terminal.signs)
-        terminal.draw([frames.painted(line, colours, terminal.signs) for line in lines], whole)
+        terminal.draw([painted(line, colours, terminal.signs) for line in lines], whole)
         key = terminal.key(due)
         whole = key == "resize"
         if key is None or whole:
