@@ -27,7 +27,8 @@ class Command(NamedTuple):
 
 def completion(argv: list[str], parser: Parser) -> int:
     """Print what the shell needs, made of the commands that the parser knows."""
-    own = Parser(prog="taskcore completion", description="Print what a shell has to know; how to use that is said at its head.")
+    about = "Print what a shell has to know to complete commands; its head says how that is used."
+    own = Parser(prog="taskcore completion", description=about)
     own.add_argument("shell", choices=list(SHELLS))
     print(SHELLS[own.parse_args(argv).shell](list(_commands(parser))))
     return 0

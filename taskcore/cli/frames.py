@@ -264,11 +264,12 @@ def _task(task: Brief, width: int, ids: int, names: int, now: float, signs: bool
         since = task.finished_at
     ended = task.phase in lifecycle.ENDED
     done = "" if progress is None or ended else f"{progress:.0%}"
-    label = "" if task.status == task.phase else f"{task.status}: "
+    label = [] if task.status == task.phase else [task.status]
     bad = task.phase in (lifecycle.FAILED, lifecycle.CANCELLED, lifecycle.SKIPPED)
     why = (task.last_error if bad else task.message or task.step or task.last_error) or ""
     text = f" {f'#{task.id}':<{ids}} {fitted(_called(task), names)} {done:>4} {duration(now - since):>6} "
-    return [(task.phase, _sign(task.phase, signs)), ("", text), ("", printable(label + why, width))]
+    said = printable(": ".join([*label, *([why] if why else [])]), width)
+    return [(task.phase, _sign(task.phase, signs)), ("", text), ("", said)]
 
 
 # -- the whole picture ----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def painted(line: Line, colours: bool, signs: bool) -> str:
     for style, text in line:
         text = text if signs else text.translate(_LIKE)
         code = _SGR.get(style, "") if colours or style in _NO_COLOUR else ""
-        said.append(f"\x1b[{code}m{text}\x1b[0m" if code else text)
+        said.append(f"\x1b[{code}m{text}\x1b[0m" if code and text else text)
     return "".join(said)
 
 

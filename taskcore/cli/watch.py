@@ -73,8 +73,9 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
         if monotonic() >= due:
             began = monotonic()
             glance = watcher.fresh(view, glance)
-            # What is slow to read is read less often: a fifth of the time at most.
-            due = began + max(every if glance.share == 1 else 0.05, 5 * (monotonic() - began))
+            # What is slow to read is read less often: a fifth of the time at most, or half until all is counted.
+            took = monotonic() - began
+            due = began + (max(every, 5 * took) if glance.share == 1 else 2 * took)
         width, height = terminal.size
         at = view.at
         frames.settle(view, frames.sections(glance, view))
@@ -257,19 +258,23 @@ class Watcher:
 
     def _wanted(self, view: View, names: list[str]) -> tuple[list[str] | None, list[str], list[int]]:
         """(names, statuses, ids) that the view is of; no names: all of them."""
-        rest, statuses = f" {view.filter} ", []
-        for status in sorted({*lifecycle.PHASES, *self._engine.statuses}, key=len, reverse=True):
-            if f" {status} " in rest:
+        known = (*lifecycle.PHASES, *self._engine.statuses)
+        rest, statuses, words, ids = f" {view.filter} ", list[str](), list[str](), list[int]()
+        for status in sorted(known, key=len, reverse=True):
+            if f" {status} " in rest:  # one of the user's own may be several words
                 statuses.append(status)
                 rest = rest.replace(f" {status} ", "  ")
-        words = rest.split()
-        ids = [int(word[1:]) for word in words if word[0] == "#" and word[1:].isdecimal() and len(word) < 18]
-        words = [word.lower() for word in words if word[0] != "#"]
+        for word in rest.lower().split():
+            begun = [status for status in known if status.startswith(word)]
+            if word[0] == "#":
+                ids += [int(word[1:])] if word[1:].isdecimal() and len(word) < 18 else []
+            elif begun and not any(word in name.lower() for name in names):
+                statuses += begun
+            else:
+                words.append(word)
         if view.name is not None:
             return [view.name], statuses, ids
-        if not words:
-            return None, statuses, ids
-        return [name for name in names if all(word in name.lower() for word in words)], statuses, ids
+        return [name for name in names if all(word in name.lower() for word in words)] if words else None, statuses, ids
 
     def _phase(self, status: str) -> str:
         return self._engine.statuses.get(status, status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Final
 
@@ -33,6 +34,7 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_cells, text))
 
 
+@functools.lru_cache(4096)
 def _cells(character: str) -> int:
     import unicodedata
 

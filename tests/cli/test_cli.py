@@ -2,11 +2,16 @@
 terminal."""
 
 import contextlib
+import io
 import json
 import os
+import pathlib
+import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -171,6 +176,8 @@ def test_nothing_in_a_file_controls_a_terminal(path, clock, say):
     engine = Engine(path, workers=0, clock=clock, name=evil)
     task = engine.task(evil).options(key=evil, tags=[evil]).submit(evil, [evil], {evil: 1}, word=evil)
     engine.claim(evil)[0].fail(ValueError(evil), retry=False)
+    engine.limits[evil] = 2
+    engine.every(5, name=evil)(evil)
     engine.task("next").options(after={task: ("failed", "wait")}).submit(task)
     engine.close()
     connection = sqlite3.connect(path)
@@ -188,6 +195,9 @@ def test_nothing_in_a_file_controls_a_terminal(path, clock, say):
         ["show", "2"],
         ["check"],
         ["list", "--name", evil],
+        ["limits"],
+        ["schedules"],
+        ["watch", "--once"],
         ["cancel", "--key", evil],
     ):
         for more in ([], ["--json"]):
@@ -482,7 +492,77 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path, capsys):
     assert capsys.readouterr().err.endswith("pipe: this is no ordinary file\n")
 
 
+# -- completion -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def completion(tmp_path_factory):
+    """Shell → the file of what `completion` prints for it."""
+    files = {}
+    for shell in ("bash", "zsh", "fish"):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main(["completion", shell]) == 0
+        files[shell] = tmp_path_factory.mktemp("completion") / shell
+        files[shell].write_text(out.getvalue())
+    return files
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_can_read_what_completion_prints_for_it(completion, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    done = subprocess.run([shell, "-n", completion[shell]], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_bash_completes_commands_options_and_phases(completion, tmp_path):
+    asked = {
+        "taskcore survey.db l": "list limits",
+        "taskcore survey.db schedules s": "set-every",
+        "taskcore survey.db list --n": "--name --newest",
+        "taskcore survey.db list --phase s": "scheduled suspended succeeded skipped",
+        "taskcore survey.db list --phase = f": "failed",
+        "taskcore survey.db prune --": "--help --json --older-than",
+        "taskcore survey.db backup f": "",  # a file, as bash completes it
+        "taskcore completion ": "bash zsh fish",
+        "taskcore comp": "completion",
+        "taskcore --v": "--version",
+    }
+    lines = [f"source {shlex.quote(str(completion['bash']))}"]
+    for line in asked:
+        words = [*line.split(), *[""] * line.endswith(" ")]
+        lines += [f"COMP_WORDS=({shlex.join(words)})", f"COMP_CWORD={len(words) - 1}"]
+        lines += ["_taskcore", 'echo "${COMPREPLY[*]}"']
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True
+    )
+    got = dict(zip(asked, done.stdout.splitlines(), strict=True))
+    for line, words in asked.items():
+        assert sorted(got[line].split()) == sorted(words.split()), line
+
+
+def test_completion_names_every_command_and_every_shell_has_an_error(completion, capsys):
+    for command in ("counts", "list", "show", "watch", "prune", "backup", "signal", "limits", "salvage"):
+        for shell, file in completion.items():
+            assert command in file.read_text(), shell
+    for words in (["completion"], ["completion", "tcsh"]):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
 # -- as a program ---------------------------------------------------------------------------------------------------
+
+
+def test_the_script_is_the_same_program(monkeypatch, capsys):
+    here = pathlib.Path(taskcore.__file__).parent.parent / "pyproject.toml"
+    assert tomllib.loads(here.read_text())["project"]["scripts"] == {"taskcore": "taskcore.cli.main:main"}
+    monkeypatch.setattr(sys, "argv", ["/somewhere/taskcore", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out = capsys.readouterr().out
+    assert stop.value.code == 0 and out.startswith("usage: taskcore [-h]") and "exit codes: 0 " in out
 
 
 def test_it_runs_as_a_module_and_is_quiet_when_its_reader_has_enough(engine, path):
