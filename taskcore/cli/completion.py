@@ -9,16 +9,23 @@ from typing import Final, NamedTuple
 from taskcore.cli.choosing import Parser
 from taskcore.core import lifecycle
 
-PHASES: Final = " ".join(lifecycle.PHASES)
 _OF_PHASES: Final = ("--phase", "--status")
 """Options that take a phase."""
+
+
+class Option(NamedTuple):
+    help: str
+    takes: bool
+    """Whether it takes a value, and which ones, if that is known."""
+    values: tuple[str, ...]
+    file: bool
+    """Whether that is the name of a file."""
 
 
 class Command(NamedTuple):
     name: str
     help: str
-    options: dict[str, tuple[str, bool]]
-    """`--flag` → (what it does, whether it takes a value)"""
+    options: dict[str, Option]
     words: dict[str, str]
     """Its own commands → what they do."""
     file: bool
@@ -36,12 +43,24 @@ def completion(argv: list[str], parser: Parser) -> int:
 
 def _commands(parser: Parser) -> Iterator[Command]:
     for name, (help, its) in _below(parser).items():
-        options = {
-            flag: (action.help or "", action.nargs != 0)
-            for action in its._actions for flag in action.option_strings if flag.startswith("--")
-        }  # fmt: skip
+        options = {}
+        for action in its._actions:
+            for flag in (text for text in action.option_strings if text.startswith("--")):
+                values = lifecycle.PHASES if flag in _OF_PHASES else tuple(action.choices or ())
+                options[flag] = Option(action.help or "", action.nargs != 0, values, _is_file(action))
         words = {word: help for word, (help, _) in _below(its).items()}
-        yield Command(name, help, options, words, any(action.metavar in ("NEW", "PATH") for action in its._actions))
+        file = any(not action.option_strings and _is_file(action) for action in its._actions)
+        yield Command(name, help, options, words, file)
+
+
+def _is_file(action: argparse.Action) -> bool:
+    return str(action.metavar).startswith(("NEW", "PATH", "FILE"))
+
+
+def _valued(commands: list[Command]) -> dict[str, str]:
+    """Options whose values are known → these, of all commands; one is the same wherever it is."""
+    its = (item for command in commands for item in command.options.items())
+    return {flag: " ".join(option.values) for flag, option in its if option.values}
 
 
 def _below(parser: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.ArgumentParser]]:
@@ -55,9 +74,9 @@ def _below(parser: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.Arg
 
 
 def _bash(commands: list[Command]) -> str:
-    cases = []
+    cases = [f'            *:{flag}:*) words="{values}" ;;' for flag, values in _valued(commands).items()]
     for command in commands:
-        cases.append(f'            {command.name}:-*) words="{" ".join(command.options)}" ;;')
+        cases.append(f'            {command.name}:*:-*) words="{" ".join(command.options)}" ;;')
         if command.words:
             cases.append(f'            {command.name}:*) ((COMP_CWORD == 3)) && words="{" ".join(command.words)}" ;;')
     return f"""\
@@ -73,10 +92,8 @@ _taskcore() {{
         words="{" ".join(SHELLS)}"
     elif ((COMP_CWORD == 2)); then
         words="{" ".join(command.name for command in commands)}"
-    elif [[ $prev == {" || $prev == ".join(_OF_PHASES)} ]]; then
-        words="{PHASES}"
     else
-        case ${{COMP_WORDS[2]}}:$cur in
+        case ${{COMP_WORDS[2]}}:$prev:$cur in
 {chr(10).join(cases)}
         esac
     fi
@@ -94,13 +111,15 @@ def _described(words: Mapping[str, str]) -> str:
 
 
 def _zsh(commands: list[Command]) -> str:
-    cases = []
+    files = {flag for command in commands for flag, option in command.options.items() if option.file}
+    cases = [f"            *:{flag}) compadd {values} ;;" for flag, values in _valued(commands).items()]
+    cases += [f"            *:{flag}) _files ;;" for flag in sorted(files)]
     for command in commands:
-        options = _described({flag: help for flag, (help, _) in command.options.items()})
+        options = _described({flag: option.help for flag, option in command.options.items()})
         below = f"found=({_described(command.words)}); ((CURRENT == 4)) && _describe command found"
         other = below if command.words else "_files" if command.file else "true"
         cases.append(
-            f"            {command.name})\n"
+            f"            {command.name}:*)\n"
             f"                if [[ $PREFIX == -* ]]; then found=({options}); _describe -o option found\n"
             f"                else {other}; fi ;;"
         )
@@ -118,10 +137,8 @@ _taskcore() {{
     elif ((CURRENT == 3)); then
         found=({_described({command.name: command.help for command in commands})})
         _describe command found
-    elif [[ $words[CURRENT-1] == ({"|".join(_OF_PHASES)}) ]]; then
-        compadd {PHASES}
     else
-        case $words[3] in
+        case $words[3]:$words[CURRENT-1] in
 {chr(10).join(cases)}
         esac
     fi
@@ -142,9 +159,10 @@ def _fish(commands: list[Command]) -> str:
     for command in commands:
         at, said = "__taskcore_at 2; and not __taskcore_says 2 completion", f"__taskcore_says 3 {command.name}"
         lines.append(f"complete -c taskcore -n '{at}' -a {command.name} -d {_fish_quoted(command.help)}")
-        for flag, (help, takes) in command.options.items():
-            values = f" -x -a '{PHASES}'" if flag in _OF_PHASES else " -x" if takes else ""
-            lines.append(f"complete -c taskcore -n '{said}' -l {flag[2:]}{values} -d {_fish_quoted(help)}")
+        for flag, option in command.options.items():
+            values = f" -x -a '{' '.join(option.values)}'" if option.values else " -x" if option.takes else ""
+            values = " -r -F" if option.file else values
+            lines.append(f"complete -c taskcore -n '{said}' -l {flag[2:]}{values} -d {_fish_quoted(option.help)}")
         for word, help in command.words.items():
             lines.append(f"complete -c taskcore -n '{said}; and __taskcore_at 3' -a {word} -d {_fish_quoted(help)}")
         if command.file:
