@@ -286,6 +286,11 @@ def shares(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
+def has(found: Sequence[Section], key: Key) -> bool:
+    """Whether there is a row of it."""
+    return any(row.key == key for section in found for row in section.rows)
+
+
 def settle(view: View, found: Sequence[Section]) -> None:
     """Let what is chosen be a row that there is: the same one, or the one that stands in its place now."""
     keys = [row.key for section in found for row in section.rows]

@@ -113,6 +113,7 @@ def press(view: View, key: str, glance: Glance, height: int) -> str | tuple[str,
     if view.typing:
         _type(view, key)
         return None
+    found = frames.sections(glance, view)
     if key == "q" and not view.help and view.opened is None:
         return "quit"
     if key in ("escape", "q", "?") and (view.help or (view.opened is not None and key != "?")):
@@ -123,8 +124,8 @@ def press(view: View, key: str, glance: Glance, height: int) -> str | tuple[str,
     elif key == "?":
         view.help, view.scroll = True, 0
     elif key in _MOVES or key in ("tab", "back tab"):
-        _move(view, key, frames.sections(glance, view), height)
-    elif view.help:
+        _move(view, key, found, height)
+    elif view.help or (key in (*_VERBS, "enter") and not (view.opened or frames.has(found, view.at))):
         pass
     elif key == "/" and view.opened is None:
         view.typing = True

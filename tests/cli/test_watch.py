@@ -220,6 +220,14 @@ def test_a_name_is_held_and_goes_on(engine, typed):
     assert engine.held == [] and engine.tasks.counts() == {"ready": 2}
 
 
+def test_what_is_not_seen_is_not_moved(engine, typed):
+    typed("p", "c", "enter")
+    assert engine.held == []
+    engine.submit("fetch")
+    typed("down", "/", *"nobody", "enter", None, "p", "c", "y")
+    assert engine.held == [] and engine.tasks.counts() == {"ready": 1}
+
+
 def test_with_filters_what_is_paused_are_the_tasks_that_match(engine, typed):
     engine.submit("fetch")
     engine.task("fetch").options(tags=["t"]).submit()
