@@ -127,7 +127,8 @@ class Census:
 
         holding = {stretch: n for stretch in sorted(self._found, reverse=True) if (n := count(stretch))}
         total, found = sum(holding.values()), list[Brief]()
-        if total <= FEW and _INDEXED.issuperset(phases):
+        few = (total <= FEW and self.share == 1) or set(phases) == {lifecycle.RUNNING}
+        if few and _INDEXED.issuperset(phases):
             found = self._context.read(overview.newest, chosen._where, most)
             return max(total, len(found)), found
         for stretch in holding:

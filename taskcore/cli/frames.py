@@ -178,7 +178,7 @@ def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
             said.append(f"{_time(to_do / sum(rates))} left")
     text = "  " + "  ".join(said)
     lines.append(cut([*bar(phases, max(10, width - cells(text) - 1), signs), ("", text)], width))
-    legends, room = [Line()], width
+    legends, room = [Line() if glance.statuses else [("dim", "no tasks")]], width
     for (phase, status), n in glance.statuses.items():
         text = f" {short(n)} {printable(status, 20)}"
         if room < cells(text) + 1:

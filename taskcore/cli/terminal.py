@@ -25,7 +25,7 @@ _KEYS: Final = {
     "[H": "home", "OH": "home", "[1~": "home", "[7~": "home", "[F": "end", "OF": "end", "[4~": "end", "[8~": "end",
     "[Z": "back tab", "": "escape",
 }  # fmt: skip
-_PLAIN: Final = {"\r": "enter", "\n": "enter", "\t": "tab", "\x7f": "backspace", "\x08": "backspace"}
+_PLAIN: Final = {"\r": "enter", "\n": "enter", "\t": "tab", "\x7f": "backspace", "\x08": "backspace", "\x0c": "resize"}
 _ESCAPED: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|)", re.DOTALL)
 _UNFINISHED: Final = re.compile(rb"\x1b(\[[0-?]*[ -/]*|O)?\Z|[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
 
@@ -121,7 +121,7 @@ class Terminal:
 
     def note(self, number: int, _: FrameType | None) -> None:
         """A signal came, perhaps in the middle of a commit, which must not be held up by a stopped process."""
-        if number in self._noted and number not in (signal.SIGWINCH, signal.SIGTSTP):
+        if number in self._noted and number in (signal.SIGTERM, signal.SIGHUP):
             raise SystemExit(128 + number)  # the second time, at once
         self._noted.add(number)
         with contextlib.suppress(OSError):
@@ -138,6 +138,7 @@ class Terminal:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTSTP)  # here it stands still until it is continued
             signal.signal(signal.SIGTSTP, self.note)
+        if noted & {signal.SIGTSTP, signal.SIGCONT}:
             self.take()
         return True
 
@@ -172,7 +173,7 @@ class Terminal:
             os.close(end)
 
 
-_SIGNALS: Final = ("SIGWINCH", "SIGTSTP", "SIGTERM", "SIGHUP")
+_SIGNALS: Final = ("SIGWINCH", "SIGTSTP", "SIGCONT", "SIGTERM", "SIGHUP")
 
 
 @contextlib.contextmanager

@@ -380,6 +380,9 @@ def test_keys_resizes_and_signals_reach_a_picture_between_two_reads(monkeypatch)
         assert taken.key(monotonic() + 0.01) is None
         signal.raise_signal(signal.SIGWINCH)
         assert taken.key(monotonic() + 5) == "resize"
+        there.shown = b""
+        signal.raise_signal(signal.SIGCONT)  # stopped by somebody who did not say so before
+        assert taken.key(monotonic() + 5) == "resize" and there.until(b"\x1b[?1049h")
         taken.draw(["one", "two"])
         there.until(b"two")
         there.shown = b""
