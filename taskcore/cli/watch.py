@@ -28,6 +28,8 @@ MOST: Final = 200
 """Tasks of each kind that are read."""
 LONGEST: Final = 2_000
 """Characters of each text of an opened task."""
+RESTING: Final = 0.15
+"""Seconds for which keys rest before what they chose is read."""
 _TO_COME: Final = tuple(phase for phase in lifecycle.PHASES if phase not in (*lifecycle.ENDED, lifecycle.RUNNING))
 
 
@@ -80,7 +82,7 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
         at = view.at
         frames.settle(view, frames.sections(glance, view))
         if view.at != at:  # what was chosen is gone
-            due = min(due, monotonic() + 0.15)
+            due = min(due, monotonic() + RESTING)
         told = watcher.told(view, width) if view.opened is not None else ()
         lines = frames.frame(glance, view, width, height, told, terminal.signs)
         terminal.draw([painted(line, colours, terminal.signs) for line in lines], whole)
@@ -95,10 +97,9 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
             terminal.forget()
         if isinstance(done, tuple):
             view.note = watcher.act(*done)
-        if done or before[:2] != (view.filter, view.name):
             due = 0.0
         elif before != (view.filter, view.name, view.at, view.opened):
-            due = min(due, monotonic() + 0.15)  # once the keys rest, say why the chosen one is where it is
+            due = min(due, monotonic() + RESTING)
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------
