@@ -1,4 +1,4 @@
-"""What there is at a glance: counts by name, how fast they end, rows without their long texts, one job's state."""
+"""What there is at a glance: how fast tasks end, rows without their long texts, how far a file or a job is."""
 
 from __future__ import annotations
 
@@ -9,20 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.store import queries
-from taskcore.store.columns import selected
+from taskcore.store.columns import ARGS, selected
 
-# -- names ------------------------------------------------------------------------------------------------------------
-
-
-def names(connection: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
-    """(name, phase, status, number) of all tasks, hidden ones too; jobs are told by their names, as others are."""
-    return connection.execute(
-        """SELECT k.name, n.phase, ifnull(n.label, n.phase), sum(n.many)
-           FROM (SELECT kind, phase, label, count(*) AS many FROM taskcore_task GROUP BY 1, 2, 3) AS n
-           CROSS JOIN taskcore_kind AS k ON k.id = n.kind
-           GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
-    ).fetchall()
-
+# -- how fast they end -------------------------------------------------------------------------------------------------
 
 PERIOD: Final = 60.0
 """Seconds that a rate is taken over, at most."""
@@ -41,13 +30,13 @@ _RATES: Final = """
     )
     SELECT k.name, count(*), min(t.started_at) FROM near CROSS JOIN taskcore_task AS t ON t.id = near.id
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    WHERE t.finished_at > :since AND t.started_at IS NOT NULL GROUP BY 1"""
+    WHERE t.finished_at > :since AND t.finished_at <= :now AND t.started_at IS NOT NULL GROUP BY 1"""
 
 
 def rates(connection: sqlite3.Connection, now: float) -> dict[str, float]:
     """Name → tasks a second, of names of which some ended within the last minute; an estimate, from some thousand
     rows."""
-    found = connection.execute(_RATES, {"since": now - PERIOD, "window": _WINDOW}).fetchall()
+    found = connection.execute(_RATES, {"now": now, "since": now - PERIOD, "window": _WINDOW}).fetchall()
     return {name: n / min(PERIOD, max(now - began, 0.001)) for name, n, began in found}
 
 
@@ -79,14 +68,17 @@ class Brief(NamedTuple):
     last_error: str | None
     args: str = ""
     """As stored, the first `CUT` characters."""
+    links: str | None = None
+    """Likewise: where in them other tasks' results belong."""
     result: str | None = None
     """Likewise."""
 
 
 CUT: Final = 400
-_OWN: Final = Brief._fields[:-2]
+_OWN: Final = Brief._fields[:-3]
 _BRIEF: Final = f"""
-    SELECT {selected(_OWN, cut=True)}, substr(t.args, 1, {CUT}), substr(t.result, 1, {CUT})
+    SELECT {selected(_OWN, cut=True)}, substr({ARGS}, 1, {CUT}), substr(t.links, 1, {CUT}),
+        substr(t.result, 1, {CUT})
     FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
@@ -102,27 +94,29 @@ def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> 
     return briefs(connection, queries.some_ids(connection, chosen, most, newest=True))
 
 
-_RECENT: Final = 500
+# The index has no time of an end, so what has ended is taken by its ids: of however many, only the newest are read.
+_LAST: Final = """
+    SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = ? AND phase NOT IN ('ready', 'succeeded')
+                      ORDER BY greenfield DESC, id DESC LIMIT 500) AS one
+    CROSS JOIN taskcore_task AS t ON t.id = one.id
+    WHERE t.hidden = 0 ORDER BY t.finished_at DESC, t.id DESC LIMIT ?"""
 
 
 def last_ended(connection: sqlite3.Connection, phase: str, most: int) -> list[Brief]:
-    """Those in this phase that ended last and are not hidden, the last first, of the newest few hundred."""
-    ids = queries.some_ids(connection, queries.where([("phase", (phase,)), ("hidden", (0,))]), _RECENT, newest=True)
-    ended = connection.execute(
-        """SELECT t.id FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
-           ORDER BY t.finished_at DESC, t.id DESC LIMIT ?""",
-        (json.dumps(ids), most),
-    ).fetchall()
-    return briefs(connection, [task for (task,) in ended])
+    """Of the newest few hundred that failed (or were cancelled, or skipped) those that did so last, the last first, but
+    for hidden ones."""
+    return briefs(connection, [task for (task,) in connection.execute(_LAST, (phase, most)).fetchall()])
 
 
-def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[int, str, str]]:
-    """(upstream, what is asked of it, the verdict) of a task's edges, those that hold it first."""
-    return connection.execute(
+def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[str, str, Brief]]:
+    """(what is asked of it, the verdict, the upstream) of a task's edges, those that hold it first."""
+    edges = connection.execute(
         """SELECT upstream, wants, verdict FROM taskcore_edge WHERE task = ?
            ORDER BY verdict = 'met', upstream LIMIT ?""",
         (task, most),
     ).fetchall()
+    rows = briefs(connection, [upstream for upstream, *_ in edges])
+    return [(wants, verdict, row) for (_, wants, verdict), row in zip(edges, rows, strict=True)]
 
 
 def steps(connection: sqlite3.Connection, task: int, most: int) -> tuple[int, list[tuple[str, str, float, float]]]:
@@ -180,14 +174,10 @@ _RUNNING: Final = """
     GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3"""
 
 
-def pulse(connection: sqlite3.Connection) -> Pulse:
-    """Of the whole file. What succeeded is not looked at, however much it is."""
-    failed = connection.execute(
-        "SELECT count(*) FROM taskcore_task WHERE phase = 'failed' AND phase NOT IN ('ready', 'succeeded')"
-    ).fetchone()[0]
-    born = connection.execute("SELECT ifnull(max(id), 0) FROM taskcore_task").fetchone()[0]
-    running = connection.execute(_RUNNING, {"job": None}).fetchall()
-    return Pulse(queries.unfinished_count(connection), born, failed, running)
+def active(connection: sqlite3.Connection) -> tuple[int, list[tuple[str, int]]]:
+    """The highest id that there is, and the names of which most run, with how many."""
+    born: int = connection.execute("SELECT ifnull(max(id), 0) FROM taskcore_task").fetchone()[0]
+    return born, connection.execute(_RUNNING, {"job": None}).fetchall()
 
 
 def pulse_of(connection: Any, task: int) -> Pulse | None:

@@ -20,7 +20,7 @@ def last_id(connection: sqlite3.Connection) -> int:
 
 def counts(connection: sqlite3.Connection, chosen: queries.Where, stretch: int) -> list[tuple[str, str, str, int]]:
     """(name, phase, status, number) of those that match in one stretch; the first one is number 0."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     return connection.execute(
         f"""SELECT k.name, n.phase, ifnull(n.label, n.phase), sum(n.many)
             FROM (SELECT t.kind, t.phase, t.label, count(*) AS many FROM taskcore_task AS t NOT INDEXED
@@ -34,7 +34,7 @@ def newest(
     connection: sqlite3.Connection, chosen: queries.Where, stretch: int, most: int
 ) -> list[overview.Brief]:
     """Those with the highest ids of what matches in one stretch, descending."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     ids = connection.execute(
         f"""SELECT t.id FROM taskcore_task AS t NOT INDEXED
             WHERE t.id BETWEEN :first AND :last AND {text} ORDER BY t.id DESC LIMIT :most""",
