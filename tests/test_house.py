@@ -134,6 +134,7 @@ WRITTEN_INTO_SQL = {
     "store.counts": {"text"},  # of `queries.where`
     "store.dependencies": {"edges"},  # one of two constants
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
+    "store.stretches": {"text"},  # made by queries.where
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns
     "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life
     "store.views": {"table", "name"},  # columns that are listed there

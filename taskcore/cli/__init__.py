@@ -1,4 +1,5 @@
-"""The command line: one function a command, and how rows become lines of text.
+"""The command line: one function a command, how rows become lines of text, and a live view
+of them on a terminal.
 
-May import api and what is below it. It runs in the process's main thread.
+May import view and what is below it. It runs in the process's main thread.
 """

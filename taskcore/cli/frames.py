@@ -1,0 +1,359 @@
+"""What `watch` draws: from what there is, what its user chose and a size, so many lines of so many columns. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from taskcore.api.census import Name
+from taskcore.cli.lines import Line, cut, plain, short
+from taskcore.core import lifecycle
+from taskcore.core.text import cells, duration, fitted, printable
+from taskcore.store.overview import Brief
+from taskcore.view.colours import SIGNS
+
+Key = tuple[str, Any]
+"""What a row is of: ("all", None), ("name", its text) or ("task", its number)."""
+
+_ASCII: Final = {
+    "waiting": ".", "scheduled": "@", "ready": "o", "running": ">", "suspended": "~", "paused": "=",
+    "succeeded": "+", "failed": "x", "cancelled": "/", "skipped": "-",
+}  # fmt: skip
+_BAR: Final = (("succeeded", "█", "#"), ("failed", "▚", "x"), ("cancelled", "▒", "-"), ("running", "▓", ">"))
+"""Parts of the bar, from the left; skipped goes with cancelled, and what is left is the rest."""
+
+SORTS: Final[Mapping[str, Callable[[Name], Any]]] = {
+    "left": lambda name: (-name.left, name.name),
+    "failed": lambda name: (-name.phases[lifecycle.FAILED], name.name),
+    "rate": lambda name: (-(name.rate or 0), name.name),
+    "name": lambda name: name.name,
+}
+
+KEYS: Final = (
+    ("?", "help"), ("q", "quit"), ("/", "filter"), ("p", "pause"), ("r", "resume"), ("c", "cancel"), ("R", "rerun"),
+    ("enter", "show"), ("s", "sort"), ("tab", "next part"),
+)  # fmt: skip
+_OPENED: Final = (("esc", "back"), *KEYS[3:7])
+HELP: Final = """\
+up, down    choose a row (page up, page down, home, end)
+tab         to the next part: names, running, failed
+enter       of a name: its tasks; of a task: all of it
+escape      back, and no filter any more
+/           filter: parts of names, phases, statuses, #12
+s           sort names by what is left, failed, rate, name
+p           hold a name: nothing of it is claimed, in any
+            process, until it is resumed; pause a task
+r           resume it
+c           cancel, after a question
+R           rerun a task, or what failed of a name, after
+            a question
+q           quit
+
+The last numbers of a name are how fast its tasks end, and
+how long what is left of them takes at that. Of the file
+they are taken together. An engine that has to run tasks
+is counted in the first line."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What there is, as it was read."""
+
+    file: str
+    now: float
+    names: Sequence[Name] = ()
+    statuses: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(phase, status) → how many."""
+    share: float = 1.0
+    """What part of the file was counted."""
+    engines: int = 0
+    held: bool = False
+    """Whether the whole file is on hold."""
+    lists: Sequence[tuple[str, int, Sequence[Brief]]] = ()
+    """(title, how many there are, the newest of them)"""
+    explained: str = ""
+    """Of the chosen task, why it is where it is."""
+    trouble: str = ""
+    """Why it is not up to date."""
+
+
+@dataclass
+class View:
+    """What the user of `watch` chose."""
+
+    filter: str = ""
+    typing: bool = False
+    name: str | None = None
+    """The one name that is looked at."""
+    sort: str = "left"
+    at: Key = ("all", None)
+    place: int = 0
+    """Where that stands among all rows, for when it is gone."""
+    question: str = ""
+    asked: tuple[str, Key] | None = None
+    """What is done if the answer is yes."""
+    opened: int | None = None
+    """The task that is shown."""
+    scroll: int = 0
+    help: bool = False
+    note: str = ""
+    """What came of the last verb."""
+
+
+class Row(NamedTuple):
+    key: Key
+    draw: Callable[[int], Line]
+
+
+class Section(NamedTuple):
+    title: Callable[[str, int], Line]
+    """Of which of its rows are seen, "1–5" if not all are, and of a width."""
+    rows: list[Row]
+
+
+# -- texts ----------------------------------------------------------------------------------------------------------
+
+
+def _rate(rate: float | None) -> str:
+    if not rate:
+        return ""
+    if rate >= 0.95:
+        return f"{short(round(rate))}/s"
+    return f"{rate * 60:.0f}/min" if rate >= 0.95 / 60 else f"{rate * 3600:.0f}/h"
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
+
+
+def _sign(phase: str, signs: bool) -> str:
+    return SIGNS[phase] if signs else _ASCII[phase]
+
+
+# -- the head -------------------------------------------------------------------------------------------------------
+
+
+def bar(phases: Mapping[str, int], width: int, signs: bool) -> Line:
+    """What has ended how, what runs and what is left, as one bar; whatever there is at all has a cell of it."""
+    total = sum(phases.values())
+    counts = dict(phases)
+    counts["cancelled"] = counts.get("cancelled", 0) + counts.pop("skipped", 0)
+    line, room = Line(), width
+    for phase, sign, ascii in _BAR:
+        n = counts.get(phase, 0)
+        long = min(room, max(1, width * n // total)) if n else 0
+        line.append((phase, (sign if signs else ascii) * long))
+        room -= long
+    ended = sum(counts.get(phase, 0) for phase in lifecycle.ENDED)
+    if room and ended == total > 0:  # what rounding left
+        line[0] = (line[0][0], line[0][1] + (_BAR[0][1] if signs else "#") * room)
+        room = 0
+    return [*line, ("dim", ("░" if signs else ".") * room)]
+
+
+def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
+    phases: Counter[str] = Counter()
+    for (phase, _), n in glance.statuses.items():
+        phases[phase] += n
+    total, ended = phases.total(), sum(phases[phase] for phase in lifecycle.ENDED)
+    looked = "" if view.name is None else f" · {printable(view.name, 40)}"
+    looked += f" · /{printable(view.filter, 40)}" if view.filter and not view.typing else ""
+    engines = f"{glance.engines} engine{'s' * (glance.engines != 1)}" if glance.engines else "no engine runs it"
+    held = " · on hold" if glance.held else ""
+    clock = datetime.fromtimestamp(glance.now, UTC).astimezone().strftime("%H:%M:%S")
+    left: Line = [("bold", printable(glance.file, 60)), ("paused", held), ("", looked), ("dim", f" · {engines}")]
+    lines = [cut(left, max(0, width - 9)) + [("dim", f" {clock}"[-width:])]]
+    rates = [name.rate for name in glance.names if name.rate]
+    to_do = total - ended - phases[lifecycle.PAUSED]
+    said = [f"{short(ended)} of {short(total)}" if width < 80 else f"{ended:,} of {total:,}"]
+    if glance.share < 1:
+        said.append(f"{glance.share:.0%} counted")
+    if rates:
+        said.append(_rate(sum(rates)))
+        if to_do:
+            said.append(f"{_time(to_do / sum(rates))} left")
+    text = "  " + "  ".join(said)
+    lines.append(cut([*bar(phases, max(10, width - cells(text) - 1), signs), ("", text)], width))
+    legends, room = [Line() if glance.statuses else [("dim", "no tasks")]], width
+    for (phase, status), n in glance.statuses.items():
+        text = f" {short(n)} {printable(status, 20)}"
+        if room < cells(text) + 1:
+            legends.append([])
+            room = width
+        legends[-1] += [(phase, _sign(phase, signs)), ("", text + "  ")]
+        room -= cells(text) + 3
+    return [*lines, *(cut(legend, width) for legend in legends[:2])]
+
+
+# -- the parts ------------------------------------------------------------------------------------------------------
+
+
+def sections(glance: Glance, view: View, signs: bool = True) -> list[Section]:
+    """The names, unless one is looked at, and the lists of tasks."""
+    found = []
+    if view.name is None:
+        shown = sorted(glance.names, key=SORTS[view.sort])
+        rows = [Row(("name", name.name), partial(_name, name)) for name in shown]
+        if not view.filter and rows:
+            rows.insert(0, Row(("all", None), partial(_name, _sum(glance))))
+        found.append(Section(partial(_names_title, view.sort, len(rows)), rows))
+    for title, total, tasks in glance.lists:
+        found.append(_tasks(title, total, tasks, glance.now, signs))
+    return found
+
+
+def _sum(glance: Glance) -> Name:
+    phases: Counter[str] = Counter()
+    for name in glance.names:
+        phases.update(name.phases)
+    return Name("all", phases, sum(name.rate or 0 for name in glance.names), glance.held)
+
+
+def _names_title(sorted_by: str, n: int, part: str, width: int) -> Line:
+    name, failed, rate, left = (
+        title + "*" * (what == sorted_by)
+        for title, what in (("NAME", "name"), ("FAIL", "failed"), ("RATE", "rate"), ("LEFT", "left"))
+    )
+    name += f" {part} of {n}" if part else ""
+    return [("bold", _name_columns(name, "DONE", "OF", "RUN", failed, rate, left, width))]
+
+
+def _name_columns(name: str, done: str, of: str, run: str, fail: str, rate: str, left: str, width: int) -> str:
+    right = f" {done:>5} {of:>5} {run:>4} {fail:>5} {rate:>6} {left:>7}"
+    return f" {fitted(name, max(0, width - len(right) - 1))}{right}"
+
+
+def _name(name: Name, width: int) -> Line:
+    phases, left = name.phases, "on hold" if name.held else _time(name.seconds_left)
+    some = [short(phases[phase]) if phases[phase] else "" for phase in (lifecycle.RUNNING, lifecycle.FAILED)]
+    done, total = short(name.total - name.left), short(name.total)
+    text = _name_columns(name.name, done, total, some[0], some[1], _rate(name.rate), left, width)
+    return [("paused" if name.held else "dim" if not name.left else "", text)]
+
+
+def _tasks(title: str, total: int, tasks: Sequence[Brief], now: float, signs: bool) -> Section:
+    ids = max((len(str(task.id)) for task in tasks), default=1) + 1
+    longest = max((cells(_called(task)) for task in tasks), default=0)
+
+    def head(part: str, width: int) -> Line:
+        more = f", the newest {len(tasks)}" if total > len(tasks) else ""
+        return [("bold", title.upper()), ("dim", f" {total:,}{more}  {part}" if total else " none")]
+
+    def draw(task: Brief) -> Callable[[int], Line]:
+        return lambda width: _task(task, width, ids, min(longest, max(8, width * 3 // 10)), now, signs)
+
+    return Section(head, [Row(("task", task.id), draw(task)) for task in tasks])
+
+
+def _called(task: Brief) -> str:
+    name = printable(task.name, 60)
+    return name if task.key is None else f"{name} [{printable(task.key, 30)}]"
+
+
+def _task(task: Brief, width: int, ids: int, names: int, now: float, signs: bool) -> Line:
+    progress, since = task.progress, task.submitted_at
+    if task.job is not None and task.finished_at is None:
+        progress = (task.children - task.open) / (task.children + (task.open == 0))
+    if task.phase == lifecycle.RUNNING and task.started_at is not None:
+        since = task.started_at
+    elif task.finished_at is not None:
+        since = task.finished_at
+    ended = task.phase in lifecycle.ENDED
+    done = "" if progress is None or ended else f"{progress:.0%}"
+    label = [] if task.status == task.phase else [task.status]
+    bad = task.phase in (lifecycle.FAILED, lifecycle.CANCELLED, lifecycle.SKIPPED)
+    why = (task.last_error if bad else task.message or task.step or task.last_error) or ""
+    text = f" {f'#{task.id}':<{ids}} {fitted(_called(task), names)} {done:>4} {duration(now - since):>6} "
+    said = printable(": ".join([*label, *([why] if why else [])]), width)
+    return [(task.phase, _sign(task.phase, signs)), ("", text), ("", said)]
+
+
+# -- the whole picture ----------------------------------------------------------------------------------------------
+
+
+def shares(wanted: Sequence[int], room: int) -> list[int]:
+    """How many lines each part gets of those there are: as many as it wants, or as the others that want more get."""
+    given = [0] * len(wanted)
+    for _ in range(room):
+        short_of = [place for place, n in enumerate(wanted) if given[place] < n]
+        if not short_of:
+            break
+        given[min(short_of, key=given.__getitem__)] += 1
+    return given
+
+
+def has(found: Sequence[Section], key: Key) -> bool:
+    """Whether there is a row of it."""
+    return any(row.key == key for section in found for row in section.rows)
+
+
+def settle(view: View, found: Sequence[Section]) -> None:
+    """Let what is chosen be a row that there is: the same one, or the one that stands in its place now."""
+    keys = [row.key for section in found for row in section.rows]
+    if view.at in keys:
+        view.place = keys.index(view.at)
+    elif keys:
+        view.place = min(view.place, len(keys) - 1)
+        view.at = keys[view.place]
+
+
+def _body(found: Sequence[Section], view: View, width: int, height: int, signs: bool) -> list[Line]:
+    lines = list[Line]()
+    found = found[: max(0, height // 2)] if height < 2 * len(found) else found
+    room = shares([len(section.rows) for section in found], height - len(found))
+    for section, n in zip(found, room, strict=True):
+        keys = [row.key for row in section.rows]
+        place = keys.index(view.at) if view.at in keys else 0
+        first = max(0, min(place - n // 2, len(keys) - n))
+        part = f"{first + 1}–{first + n}" if n < len(keys) else ""
+        lines.append(cut(section.title(part, width), width))
+        for row in section.rows[first : first + n]:
+            chosen = row.key == view.at
+            line = cut([("", ("›" if signs else ">") if chosen else " "), *row.draw(width - 1)], width)
+            lines.append([("chosen", plain(line))] if chosen else line)
+    return lines
+
+
+def _foot(glance: Glance, view: View, width: int) -> list[Line]:
+    said: Line = [("dim", glance.explained)]
+    if glance.trouble:
+        said = [("bad", printable(glance.trouble))]
+    elif view.note:
+        said = [("bold", printable(view.note))]
+    if view.question:
+        asked = printable(view.question)
+        below: Line = [("bold", fitted(asked, min(cells(asked), max(0, width - 6))) + " (y/n)")]
+    elif view.typing:
+        below = [("bold", "/"), ("", printable(view.filter)), ("chosen", " "), ("dim", " a name, a phase, #12; enter")]
+    else:
+        below, room, gap = Line(), width, "  " if width >= 80 else " "
+        for key, does in (("esc", "back"),) if view.help else _OPENED if view.opened is not None else KEYS:
+            if room >= len(key) + 1 + len(does):
+                below += [("bold", key), ("", f" {does}{gap}")]
+                room -= len(key) + 1 + len(does) + len(gap)
+    return [cut(said, width), cut(below, width)]
+
+
+def frame(
+    glance: Glance, view: View, width: int, height: int, told: Sequence[str] = (), signs: bool = True
+) -> list[Line]:
+    """`told`: the lines of the task that is opened."""
+    if view.help:
+        page: Sequence[str] | None = HELP.split("\n")
+    else:
+        page = told if view.opened is not None else None
+    head, foot = _head(glance, view, width, signs), _foot(glance, view, width)
+    if page is not None:
+        head = [] if view.help else head[:1]
+        room = max(0, height - len(head) - len(foot))
+        view.scroll = max(0, min(view.scroll, len(page) - room))
+        body = [cut([("", text)], width) for text in page[view.scroll : view.scroll + room]]
+    else:
+        head = head if height >= 10 else head[:1]
+        body = _body(sections(glance, view, signs), view, width, max(0, height - len(head) - len(foot)), signs)
+    body += [cut([], width)] * (height - len(head) - len(foot) - len(body))
+    return [*head, *body, *foot][-height:]
