@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
 from taskcore.api.settings import path_of
+from taskcore.cli import pictures
 from taskcore.cli.showing import WIDE, Lenient, as_json, columns, fields_of, line, shown, tell, told
 from taskcore.core import lifecycle
 from taskcore.core.errors import TaskcoreError, UnknownStatus
@@ -106,6 +107,7 @@ def _parser() -> _Parser:
     ):
         added.add_argument("ids", metavar="ID", type=_id, nargs="*", help="the tasks, by their numbers")
         added.add_argument("--all", action="store_true", help="every task of the file")
+    pictures.add(verb, filters, _selected)
     backup = verb("backup", _backup, "a whole copy of the file, while it is used")
     backup.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
     salvaged = verb("salvage", _salvage, "what can be read of a damaged file, in a new one; exit code 1 if not all can")
