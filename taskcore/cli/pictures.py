@@ -25,7 +25,7 @@ def add(verb: Callable[..., Any], filters: argparse.ArgumentParser, chosen: Chos
     written = verb("report", report, "one self-contained HTML page, to be kept or mailed", filters)
     written.add_argument("page", metavar="FILE.html", help="where; an earlier one there is replaced")
     for added in (drawn, written):
-        added.add_argument("--of", metavar="ID", type=int, help="a job with all below it, or what a task is connected to")
+        added.add_argument("--of", metavar="ID", type=int, help="a job with all below it, or a task and what is around")
         added.set_defaults(chosen=chosen, unfiltered=vars(filters.parse_args([])))
 
 
@@ -64,7 +64,7 @@ def _tasks(engine: Engine, given: argparse.Namespace) -> Selection | int | None:
         raise ValueError("--of says which tasks by itself: it does not go with filters")
     if given.of is not None:
         return int(given.of)
-    return given.chosen(engine, given) if filtered else None  # type: ignore[no-any-return]
+    return given.chosen(engine, given) if filtered else None
 
 
 def _written(given: argparse.Namespace, path: str) -> int:

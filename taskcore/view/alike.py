@@ -7,6 +7,7 @@ between two groups can only lead onward. Pure.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,12 +42,17 @@ def in_order(above: Above) -> list[int]:
     return order
 
 
-def groups(names: Sequence[str], jobs: Sequence[bool], above: Above, alone: int, most: int) -> list[int]:
-    """For each task the number of its group. Up to `alone` tasks are each their own; of more there are at most `most`
-    groups. Edges that go round in a circle are taken out of `above`."""
+def groups(
+    names: Sequence[str], jobs: Sequence[bool], above: Above, alone: tuple[int, int], most: int
+) -> list[int]:
+    """For each task the number of its group. If there are at most `alone` of them, in all and equally far from the
+    beginning, each is its own; else there are at most `most` groups. Edges that go round in a circle are taken out of
+    `above`."""
     order = in_order(above)
-    if len(names) <= alone:
-        return list(range(len(names)))
+    if len(names) <= alone[0]:
+        side_by_side = Counter(_depths(above, order))
+        if max(side_by_side.values(), default=0) <= alone[1]:
+            return list(range(len(names)))
     without_jobs = ["" if job else name for name, job in zip(names, jobs, strict=True)]
     ways: tuple[tuple[Callable[..., Any], Sequence[str]], ...] = (
         (_by_what_is_before, names), (_by_what_is_before, without_jobs), (_by_stage, names), (_by_stage, without_jobs),
@@ -88,8 +94,14 @@ def _by_stage(names: Sequence[str], above: Above, order: list[int], most: int) -
 
 def _by_depth(above: Above, order: list[int], most: int) -> list[int]:
     """Alike are those as far from the beginning, whatever they are called; if that is too fine, in bands."""
+    depths = _depths(above, order)
+    bands = max(depths, default=0) + 1
+    return [depth * most // bands if bands > most else depth for depth in depths]
+
+
+def _depths(above: Above, order: list[int]) -> list[int]:
+    """For each task the most edges that lead to it one after the other."""
     depths = [0] * len(above)
     for place in order:
         depths[place] = max((depths[upstream] + 1 for upstream in above[place]), default=0)
-    bands = max(depths, default=0) + 1
-    return [depth * most // bands if bands > most else depth for depth in depths]
+    return depths

@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 from taskcore.api.pictures import Node, Subject, subject
 from taskcore.core.text import duration, printable
 from taskcore.view import alike, layers, saving
-from taskcore.view.colours import COLOURS, PAGE, SIGNS
+from taskcore.view.colours import COLOURS, SIGNS
 from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of, words
 
-ALONE: Final = 40
-"""Up to so many tasks are drawn one by one."""
+ALONE: Final = (40, 12)
+"""Up to so many tasks are drawn one by one, where no more than so many are side by side."""
 MOST: Final = 60
 """Groups of more."""
 
@@ -96,7 +96,7 @@ class Graph:
         """One `<svg>` element, to be put in a page or a file."""
         plan = layers.arrange(len(self.boxes), [(line.upstream, line.box) for line in self.lines])
         labels = max((width_of(line.label, 11) for line in self.lines), default=0.0)
-        gaps = ((max(64.0, labels + 28), 22.0), (26.0, 54.0))  # beside and below a node, as it flows to the right, or down
+        gaps = ((max(64.0, labels + 28), 22.0), (26.0, 54.0))  # beside and below a node; it flows to the right, or down
         sizes = [
             (plan.layers * (WIDE + gaps[0][0]) - gaps[0][0], plan.breadth * (HIGH + gaps[0][1]) - gaps[0][1]),
             (plan.breadth * (WIDE + gaps[1][0]) - gaps[1][0], plan.layers * (HIGH + gaps[1][1]) - gaps[1][1]),
@@ -154,7 +154,8 @@ class Graph:
         out = ["flowchart LR"]
         for number, box in enumerate(self.boxes):
             shape = ('(["', '"])') if box.job else ('["', '"]')
-            out.append(f"    n{number}{shape[0]}{_mermaid(_titled(box))}<br/>{_mermaid(box.line)}{shape[1]}:::{_main(box)}")
+            label = f"{_mermaid(_titled(box))}<br/>{_mermaid(box.line)}"
+            out.append(f"    n{number}{shape[0]}{label}{shape[1]}:::{_main(box)}")
         for line in self.lines:
             label = f"|{_mermaid(line.label)}|" if line.label else ""
             arrow = "-.-" if line.family else "-.->" if line.label else "-->"
@@ -322,12 +323,12 @@ def _drawn(box: Box, x: float, y: float) -> str:
     pieces.append(rect(x, y, WIDE, HIGH, paint("panel", "line"), f'rx="{corner}"'))
     if box.n == 1:
         pieces.append(sign(x + 20, y + HIGH / 2, _main(box), 24))
-        pieces.append(text(x + 40, y + 20, fitting(box.name, WIDE - 50), "ink", 13, 'font-weight="600"'))
+        pieces.append(text(x + 40, y + 20, fitting(box.name, WIDE - 50, 14), "ink", 13, 'font-weight="600"'))
         pieces.append(text(x + 40, y + 36, fitting(box.line, WIDE - 50, 11.5), "faint", 11.5))
     else:
         many = _times(box)
-        room = WIDE - 24 - width_of(many)
-        pieces.append(text(x + 12, y + 18, fitting(box.name, room) + many, "ink", 13, 'font-weight="600"'))
+        room = WIDE - 24 - width_of(many, 14)
+        pieces.append(text(x + 12, y + 18, fitting(box.name, room, 14) + many, "ink", 13, 'font-weight="600"'))
         pieces.append(stacked(x + 12, y + 24, WIDE - 24, 6, box.phases))
         pieces.append(text(x + 12, y + 41, fitting(box.line, WIDE - 24, 11), "faint", 11))
     return "".join(pieces) + "</g>"
@@ -375,9 +376,10 @@ def _curve(line: Line, points: list[tuple[float, float]], flat: bool, of: Graph,
         head = f'<path d="M{x:.1f} {y:.1f}{shape}" {paint(tone)}/>'
     label = ""
     if line.label and labelled:
-        halo = 'text-anchor="middle" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
-        how = paint("ink", "paper")
-        label = f'<text x="{middle[0]:.1f}" y="{middle[1] + 4:.1f}" font-size="11" {how} {halo}>{words(line.label, 40)}</text>'
+        halo = 'stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
+        how = f'{paint("ink", "paper")} text-anchor="middle" {halo}'
+        where = f'x="{middle[0]:.1f}" y="{middle[1] + 4:.1f}"'
+        label = f'<text {where} font-size="11" {how}>{words(line.label, 40)}</text>'
     return f'<g><title>{words(told, 400)}</title><path d="{"".join(path)}" {_stroke(line)}/>{head}{label}</g>'
 
 
@@ -389,5 +391,3 @@ def _mermaid(text: str) -> str:
 def _dot(text: str) -> str:
     return printable(text, 400).replace("\\", "\\\\").replace('"', '\\"')
 
-
-assert set(_URGENT) == set(COLOURS) and PAGE

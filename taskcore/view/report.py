@@ -34,7 +34,8 @@ th{{font-size:13px;color:var(--tc-faint);font-weight:600}}
 td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 td.name{{overflow-wrap:anywhere;min-width:140px}}
 details{{border:1px solid var(--tc-line);border-left:4px solid var(--tc-failed);border-radius:5px;margin:8px 0}}
-summary{{padding:8px 12px;cursor:pointer;overflow-wrap:anywhere}}summary:focus-visible{{outline:2px solid var(--tc-accent)}}
+summary{{padding:8px 12px;cursor:pointer;overflow-wrap:anywhere}}
+summary:focus-visible{{outline:2px solid var(--tc-accent)}}
 pre{{margin:0;padding:12px;background:var(--tc-panel);overflow-x:auto;font:13px/1.4 ui-monospace,monospace}}
 .picture{{overflow-x:auto}}.picture svg{{min-width:680px}}
 @media print{{details>pre{{white-space:pre-wrap}}}}
@@ -42,8 +43,8 @@ pre{{margin:0;padding:12px;background:var(--tc-panel);overflow-x:auto;font:13px/
 
 
 def write(engine: Any, path: str | os.PathLike[str], tasks: Any = None) -> None:
-    """Write it to the path, whose name ends in `.html`, as a whole or not at all. `tasks`: as `api.pictures.subject` has
-    it. `ValueError` for another ending, before anything is read; `OSError` where it cannot be written."""
+    """Write it to the path, whose name ends in `.html`, as a whole or not at all. `tasks`: as `api.pictures.subject`
+    has it. `ValueError` for another ending, before anything is read; `OSError` where it cannot be written."""
     save(path, {(".html", ".htm"): lambda: page(subject(engine, tasks))})
 
 
@@ -69,7 +70,8 @@ def page(of: Subject) -> str:
     ]  # fmt: skip
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{words(title)}: {said}</title><style>{css(':root')}{_STYLE}</style></head>\n"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
@@ -113,7 +115,8 @@ def _failures(ways: list[tuple[Failure, str | None]], total: int) -> list[str]:
         often = f"{failure.n:,} × " if failure.n > 1 else ""
         head = f"{often}<strong>{words(failure.name, 100)}</strong>: {words(failure.error or 'no reason said', 400)}"
         which = f' <span class="faint">{"newest " if failure.n > 1 else ""}#{failure.newest}</span>'
-        parts.append(f"<details><summary>{head}{which}</summary><pre>{_lines(failure.error, traceback)}</pre></details>")
+        more = _lines(failure.error, traceback)
+        parts.append(f"<details><summary>{head}{which}</summary><pre>{more}</pre></details>")
     told = sum(failure.n for failure, _ in ways)
     if told < total:
         parts.append(f'<p class="faint">and {total - told:,} more, in other ways</p>')

@@ -45,13 +45,12 @@ def runs_of(nodes: Sequence[Node], pasts: Iterable[Past], now: float) -> list[li
         phase = "failed" if lapsed else outcome
         found[place].append(Run(start, max(start, end), worker or NOBODY, place, number, phase, error, lapsed))
     for place, node in enumerate(nodes):
-        start, before = node.started_at, found[place]
-        if node.job or start is None or not node.attempts or node.phase not in ("running", "succeeded", "failed"):
+        begun, before = node.started_at, found[place]
+        if node.job or begun is None or not node.attempts or node.phase not in ("running", "succeeded", "failed"):
             continue
         if not before or before[-1].number != node.attempts:
-            end = now if node.finished_at is None else node.finished_at
-            worker = node.worker or NOBODY
-            before.append(Run(start, max(start, end), worker, place, node.attempts, node.phase, None, False))
+            end = max(begun, now if node.finished_at is None else node.finished_at)
+            before.append(Run(begun, end, node.worker or NOBODY, place, node.attempts, node.phase, None, False))
     return found
 
 
@@ -59,6 +58,8 @@ def gaps_of(node: Node, runs: Sequence[Run], now: float) -> list[Gap]:
     """When it did not run, from its submit to its end. Stretches that it ran before a suspension are not kept by the
     file, and count as suspended."""
     end = now if node.finished_at is None else node.finished_at
+    if node.job:
+        return [Gap(node.submitted_at, end, "waiting" if node.phase == "waiting" else "suspended")]
     if node.first_started_at is None:
         return [Gap(node.submitted_at, max(end, node.submitted_at), "waiting")]
     gaps = [Gap(node.submitted_at, node.first_started_at, "waiting")]

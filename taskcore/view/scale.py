@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 from taskcore.core.text import duration
@@ -27,7 +28,7 @@ class Scale:
     def __init__(self, spans: Iterable[tuple[float, float]], left: float, width: float) -> None:
         busy = _merged(spans) or [(0.0, 0.0)]
         self.first, self.last = busy[0][0], busy[-1][1]
-        gaps = sorted(((after[0] - before[1], number) for number, (before, after) in enumerate(_pairs(busy))), reverse=True)
+        gaps = sorted(((after[0] - its[1], number) for number, (its, after) in enumerate(pairwise(busy))), reverse=True)
         lasts = self.last - self.first
         cut: list[int] = []
         for gap, number in gaps[:CUTS]:  # the longest first
@@ -83,10 +84,6 @@ class Scale:
                     found.append((place, elapsed(number * step)))
                 number += 1
         return found
-
-
-def _pairs(busy: Sequence[tuple[float, float]]) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:
-    return zip(busy, busy[1:], strict=False)
 
 
 def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

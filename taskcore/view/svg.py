@@ -1,8 +1,8 @@
 """Pieces of SVG pictures. Pure.
 
 A picture stands alone as a file and inside a page, several of them on one page: no element has an id, and no script or
-other file is needed. Each paint is written twice, as an attribute for programs that know no CSS variables, and as a class
-by which light and dark follow the reader.
+other file is needed. Each paint is written twice, as an attribute for programs that know no CSS variables, and as a
+class by which light and dark follow the reader.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taskcore.view.colours import COLOURS, PAGE, SIGNS, css
 FONT: Final = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 _TONES: Final = {name: pair[0] for name, pair in (COLOURS | PAGE).items()}
 _NARROW: Final = frozenset("iIjlt.,:;'|!()[]f -")
-_BROAD: Final = frozenset("mwMW@%—…")
+_BROAD: Final = frozenset("mwMW@%—…<>=+~")
 
 
 def words(text: str, longest: int = 200) -> str:

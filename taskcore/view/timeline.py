@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
-from taskcore.api.pictures import Node, Subject, subject
+from taskcore.api.pictures import Subject, subject
 from taskcore.core.text import duration, printable
 from taskcore.view import saving
-from taskcore.view.colours import SIGNS
+from taskcore.view.colours import COLOURS, SIGNS
 from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
 from taskcore.view.scale import Scale, moment
 from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of, words
@@ -23,13 +23,13 @@ BARS: Final = 1500
 """Up to so many lanes and runs are drawn one by one; of more, how many ran at a time."""
 WORKERS: Final = 16
 """Workers that have a strip of their own: those that ran most."""
-BINS: Final = 260
+BINS: Final = 212
 
 LEFT: Final = 210.0
 WIDTH: Final = 1060.0
 PITCH: Final = 20.0
 BAR: Final = 13.0
-STRIP: Final = 40.0
+STRIP: Final = 30.0
 
 
 class Timeline:
@@ -103,12 +103,14 @@ class Timeline:
         small = len(self._nodes) <= ROWS
         there = {gap.phase for gaps in self._gaps for gap in gaps} if small else set()
         ends = {run.phase for run in self._all}
-        for phase, said in (("waiting", "has not begun"), ("suspended", "suspended"), ("scheduled", "until tried again")):
+        lines = {"waiting": "has not begun", "suspended": "suspended", "scheduled": "until tried again"}
+        for phase, said in lines.items():
             if phase in there:
                 pieces.append(_thin(x, x + 30, y, phase) + text(x + 37, y + 4, said, "faint", 12))
                 x += 60 + width_of(said, 12)
         if "failed" in ends:
-            pieces.append(_block(x, x + 30, y - BAR / 2, BAR, "failed") + text(x + 37, y + 4, "a failed run", "faint", 12))
+            pieces.append(_block(x, x + 30, y - BAR / 2, BAR, "failed"))
+            pieces.append(text(x + 37, y + 4, "a failed run", "faint", 12))
             x += 60 + width_of("a failed run", 12)
         if self._path:
             frame = rect(x, y - BAR / 2, 30, BAR, paint("none", "accent"), 'stroke-width="2"')
@@ -140,12 +142,13 @@ class Timeline:
 
     def _task_rows(self, pieces: list[str], y: float, critical: set[int]) -> float:
         """By the worker that had it last, and then in the order of what began."""
-        order: dict[str, list[int]] = {}
+        order: dict[tuple[int, str], list[int]] = {}
         for place in sorted(range(len(self._nodes)), key=self._beginning):
             node, runs = self._nodes[place], self._runs[place]
-            order.setdefault("jobs" if node.job else runs[-1].worker if runs else "not run", []).append(place)
-        for worker in sorted(order, key=lambda worker: (worker != "jobs", worker == "not run", worker)):
-            pieces.append(text(20, y + 14, fitting(worker, LEFT - 40, 12), "faint", 12, 'font-weight="600"'))
+            key = (0, "jobs") if node.job else (1, runs[-1].worker) if runs else (2, "not run")
+            order.setdefault(key, []).append(place)
+        for worker in sorted(order):
+            pieces.append(text(20, y + 14, fitting(worker[1], LEFT - 40, 12), "faint", 12, 'font-weight="600"'))
             pieces.append(f'<path d="M20 {y + 19:.1f}H{LEFT + WIDTH:.0f}" {paint("none", "line")}/>')
             y += 24
             for place in order[worker]:
@@ -168,11 +171,7 @@ class Timeline:
         pieces.append(text(30, y + 12, f"{SIGNS[node.phase]}", "ink", 12, 'text-anchor="middle"'))
         pieces.append(text(42, y + 12, fitting(name, LEFT - 52, 12), "ink", 12))
         pieces.append("</g>")
-        gaps = self._gaps[place]
-        if node.job and node.first_started_at is not None:
-            end = node.finished_at if node.finished_at is not None else self._at.last
-            gaps = [Gap(node.first_started_at, end, "suspended")]
-        for gap in gaps:
+        for gap in self._gaps[place]:
             line = _thin(self._at(gap.start), self._at(gap.end), y + 2 + BAR / 2, gap.phase)
             pieces.append(f"<g><title>{gap.phase} {duration(gap.end - gap.start)}</title>{line}</g>")
         self._bars(pieces, runs, y + 2, BAR, critical, False)
@@ -204,8 +203,8 @@ class Timeline:
             end = max(end, x + 1.5)
             behind, last = end, (run.phase, marked)
             node = self._nodes[run.task]
-            told = f"{printable(node.name, 60)} #{node.id}, {_nth(run)}: {duration(run.end - run.start)} on {run.worker}"
-            told += f"; {printable(run.error, 200)}" if run.error else ""
+            told = f"{printable(node.name, 60)} #{node.id}, {_nth(run)}: {duration(run.end - run.start)}"
+            told += f" on {printable(run.worker, 60)}" + (f"; {printable(run.error, 200)}" if run.error else "")
             bar = _block(x, end, y, high, run.phase)
             if marked and end - x > 6:
                 bar += rect(x, y, end - x, high, paint("none", "accent"), 'stroke-width="2" rx="2"')
@@ -241,7 +240,7 @@ class Timeline:
             phases: dict[str, list[Run]] = {}
             for run in by_worker[worker]:
                 phases.setdefault(run.phase, []).append(run)
-            there = {phase: self._binned(phases[phase]) for phase in ("succeeded", "running", "cancelled", "failed") if phase in phases}
+            there = {phase: self._binned(phases[phase]) for phase in COLOURS if phase in phases}
             y = self._strip(pieces, y, worker, f"{len(by_worker[worker]):,} runs", there, STRIP)
         return y
 
@@ -289,12 +288,12 @@ def timeline(engine: Any, tasks: Any = None) -> Timeline:
 
 def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float) -> str:
     """What is between the two, with steps."""
-    size = WIDTH / BINS
-    there = [(number, low, high) for number, (low, high) in enumerate(zip(lower, upper, strict=True)) if high - low > 1e-9]
-    return "".join(
-        f"M{LEFT + number * size:.1f} {y - low * unit:.1f}V{y - max(high * unit, low * unit + 0.7):.1f}h{size + 0.05:.2f}V{y - low * unit:.1f}z"
-        for number, low, high in there
-    )
+    size, pieces = WIDTH / BINS, []
+    for number, (low, high) in enumerate(zip(lower, upper, strict=True)):
+        if high - low > 1e-9:
+            bottom, top = y - low * unit, y - max(high * unit, low * unit + 0.7)  # what is there can be seen
+            pieces.append(f"M{LEFT + number * size:.1f} {bottom:.1f}V{top:.1f}h{size + 0.05:.2f}V{bottom:.1f}z")
+    return "".join(pieces)
 
 
 def _share(totals: Sequence[float]) -> str:
