@@ -225,7 +225,9 @@ def _edges(of: Subject, place: dict[int, int]) -> tuple[list[dict[int, Any]], di
 
 
 def _is_below(nodes: list[Node], place: dict[int, int], one: int | None, other: int) -> bool:
-    while one is not None and one != other:
+    passed = set()
+    while one is not None and one != other and one not in passed:  # it ends in a damaged file, too
+        passed.add(one)
         parent = nodes[one].parent
         one = None if parent is None else place.get(parent)
     return one == other

@@ -14,7 +14,7 @@ from taskcore.view.colours import COLOURS, css
 from taskcore.view.graph import Graph
 from taskcore.view.saving import save
 from taskcore.view.scale import moment
-from taskcore.view.svg import FONT, document, legend, stacked, words
+from taskcore.view.svg import FONT, RULES, document, sign, stacked, words
 from taskcore.view.timeline import Timeline
 
 NAMES: Final = 100
@@ -32,7 +32,9 @@ table{{border-collapse:collapse;width:100%}}.wide{{overflow-x:auto}}
 th,td{{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--tc-line);vertical-align:middle}}
 th{{font-size:13px;color:var(--tc-faint);font-weight:600}}
 td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
-td.name{{overflow-wrap:anywhere;min-width:140px}}
+td.name{{overflow-wrap:anywhere;min-width:140px}}td:nth-child(4){{min-width:150px}}
+.counts{{display:flex;flex-wrap:wrap;gap:4px 20px;list-style:none;margin:6px 0;padding:0}}
+.counts svg{{vertical-align:-2px}}
 details{{border:1px solid var(--tc-line);border-left:4px solid var(--tc-failed);border-radius:5px;margin:8px 0}}
 summary{{padding:8px 12px;cursor:pointer;overflow-wrap:anywhere}}
 summary:focus-visible{{outline:2px solid var(--tc-accent)}}
@@ -73,7 +75,7 @@ def page(of: Subject) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{words(title)}: {said}</title><style>{css(':root')}{_STYLE}</style></head>\n"
+        f"<title>{words(title)}: {said}</title><style>{css(':root')}{RULES}{_STYLE}</style></head>\n"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -81,9 +83,14 @@ def page(of: Subject) -> str:
 def _counts(phases: Counter[str]) -> str:
     if not phases:
         return "<p>There are no tasks.</p>"
-    shown, down = legend(0, 42, phases, 1200)
     said = ", ".join(f"{n:,} {phase}" for phase, n in phases.items())
-    return f'<div class="picture">{document(1300, down + 4, said, [stacked(0, 8, 1300, 16, phases), shown])}</div>'
+    bar = document(1300, 20, said, [stacked(0, 2, 1300, 16, phases)], style=False)
+    each = [
+        f"<li>{document(16, 16, phase, [sign(8, 8, phase)], style=False)} {phases[phase]:,} {phase}</li>"
+        for phase in COLOURS
+        if phases[phase]
+    ]
+    return f'{bar}<ul class="counts">{"".join(each)}</ul>'
 
 
 def _names(tallies: list[Tally]) -> str:
@@ -97,7 +104,7 @@ def _names(tallies: list[Tally]) -> str:
         succeeded = by_phase.get(lifecycle.SUCCEEDED)
         took = duration(succeeded.seconds / succeeded.n) if succeeded is not None and name is not None else ""
         told = ", ".join(f"{counts[phase]:,} {phase}" for phase in COLOURS if phase in counts)
-        bar = document(220, 12, told, [stacked(0, 1, 220, 10, counts)])
+        bar = document(220, 12, told, [stacked(0, 1, 220, 10, counts)], style=False)
         rows.append(
             f'<tr><td class="name">{"<em>jobs</em>" if name is None else words(name)}</td>'
             f'<td class="n">{sum(counts.values()):,}</td><td>{bar}</td><td>{told}</td><td class="n">{took}</td></tr>'

@@ -109,9 +109,10 @@ def critical_path(nodes: Sequence[Node], edges: Iterable[Edge], root: int, now: 
 
     seen, path, at = {root}, [root], root
     while True:
-        found = last(children[at])
+        found, passed = last(children[at]), set[int]()
         climbing: int | None = at
-        while found is None and climbing is not None:
+        while found is None and climbing is not None and climbing not in passed:  # it ends in a damaged file, too
+            passed.add(climbing)
             found = last(above[climbing])
             parent = nodes[climbing].parent
             climbing = None if parent is None else by_id.get(parent)

@@ -72,9 +72,9 @@ class Scale:
 
     def ticks(self, apart: float = 90.0) -> list[tuple[float, str]]:
         """Places, and how long after the beginning each is."""
-        if not self._pixels:
+        step = next((step for step in _STEPS if step * self._pixels >= apart), None)
+        if step is None:  # no time passes, or aeons
             return [(self._places[0], "0 s")]
-        step = next((step for step in _STEPS if step * self._pixels >= apart), _STEPS[-1])
         found: list[tuple[float, str]] = []
         for begin, end in self.pieces:
             number = -int(-(begin - self.first) // step)
