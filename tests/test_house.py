@@ -131,16 +131,18 @@ def test_transactions_are_begun_by_name():
 SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", " WHERE ", " WITH ", " CASE ")
 
 WRITTEN_INTO_SQL = {
+    "store.counts": {"text"},  # of `queries.where`
     "store.dependencies": {"edges"},  # one of two constants
     "store.pictures": {"text"},  # made by `queries.where`
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns
     "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life
+    "store.views": {"table", "name"},  # columns that are listed there
 }
 """The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
 
 
-FIXED_BY_NAME = ("_words", "tuple", "sorted", "selected", "leaving", "target", "by_row", "where_left")
+FIXED_BY_NAME = ("_words", "_times", "tuple", "sorted", "selected", "leaving", "target", "by_row", "where_left")
 """Functions whose text is fixed where their arguments are."""
 
 

@@ -190,12 +190,12 @@ class TaskFuture(Future[Any], Handle):
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""
         self.snapshot()
-        return self._context.read(queries.history, self.id)
+        return self._context.look(queries.history, self.id)
 
     def dependencies(self) -> list[Dependency]:
         """Its edges, by upstream."""
         self.snapshot()
-        return self._context.read(queries.dependencies, self.id)
+        return self._context.look(queries.dependencies, self.id)
 
     def steps(self) -> list[Step]:
         """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
@@ -203,13 +203,13 @@ class TaskFuture(Future[Any], Handle):
         decode = self._context.codec.decode
         return [
             Step(name, None if result is None else decode(result), started_at, finished_at)
-            for name, result, started_at, finished_at in self._context.read(steps.shown, self.id)
+            for name, result, started_at, finished_at in self._context.look(steps.shown, self.id)
         ]
 
     def log(self) -> list[LogLine]:
         """What its body logged and its commands printed: the newest 200 lines, oldest first."""
         self.snapshot()
-        return self._context.read(steps.log, self.id)
+        return self._context.look(steps.log, self.id)
 
     def signal(self, name: str, payload: Any = None) -> bool:
         """Tell it something that its body waits for with `wait_for`, or will. → False if it has ended.

@@ -95,7 +95,7 @@ class Lifetime:
         if context.workers:
             loop = context.loop
             try:
-                with Bar(lambda: context.read(queries.unfinished_count), progress) as bar:
+                with Bar(lambda: context.count(queries.UNFINISHED), progress) as bar:
                     loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
                     while self._callbacks_go_on():
                         loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
@@ -107,7 +107,7 @@ class Lifetime:
             if bar.on:
                 self._futures.failures.show()
             self._futures.failures.texts = {}
-        return context.read(queries.counts, queries.where(()))
+        return context.counts(queries.where(()))
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""

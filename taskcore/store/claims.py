@@ -121,6 +121,7 @@ def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: fl
     if not rows:
         return Taken([], more, short, until)
     ids = json.dumps([row[0] for row in rows])
+    tx.uncount(ids)
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
     claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
     if tx.known.has_guards:

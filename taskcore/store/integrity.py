@@ -16,7 +16,7 @@ from taskcore.codec.json import Codec
 from taskcore.core.errors import BadFile
 from taskcore.core.model import Finding
 from taskcore.core.text import printable
-from taskcore.store import dependencies
+from taskcore.store import counts, dependencies
 from taskcore.store.busy import OF_A_ROW, Trouble, code, passing, said
 
 SHOWN: Final = 10
@@ -35,6 +35,7 @@ class Rule(NamedTuple):
 
 _ANEW: Final = "no verb counts this anew: cancel those that have not ended, and submit them again"
 _DELETE: Final = "delete such rows with SQL while no engine is open; no task is lost by it"
+_UNCOUNT: Final = "DELETE FROM taskcore_count, with SQL: it is counted anew"
 _RERUN: Final = "cancel them and rerun them: they go on behind their kept steps"
 
 RULES: Final = (
@@ -248,11 +249,18 @@ def _listed(rows: Sequence[tuple[int, Any]]) -> str:
     return ", ".join(said) + (f" and {more} more" if more else "")
 
 
+def _miscounted(connection: sqlite3.Connection) -> list[Found]:
+    """Kept counts that are not what there is."""
+    found = ("what is kept of how many tasks there are is wrong: counts() is not to be believed", _UNCOUNT)
+    return [found] if counts.wrong(connection) else []
+
+
 LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
     _integrity,
     _foreign_keys,
     *(functools.partial(_orphans, what, sql) for what, sql in ORPHANS.items()),
     *(functools.partial(_broken, rule) for rule in RULES),
+    _miscounted,
 )
 """Each finds something."""
 

@@ -15,6 +15,7 @@ from typing import Final
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, schema
 from taskcore.store.busy import code
+from taskcore.store.views import VIEWS
 
 Step = Callable[[sqlite3.Connection], None]
 
@@ -91,5 +92,11 @@ def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO taskcore_meta (key, value) VALUES ('kinds_removed', '0')")
 
 
-STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2)
+def _to_3(connection: sqlite3.Connection) -> None:
+    """Kept counts, and views for other programs."""
+    for statement in (schema.COUNT, *VIEWS):
+        connection.execute(statement)
+
+
+STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3)
 """`STEPS[n]` brings a file of format n to n + 1. There was no format 0."""

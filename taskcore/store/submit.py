@@ -1,5 +1,4 @@
-"""Submitting: rows come into the file, one by one or a thousand a statement, with edges, tags and keys, or not at
-all."""
+"""Submitting: rows come into the file, one or a thousand a statement, with edges, tags and keys, or not at all."""
 
 from __future__ import annotations
 
@@ -358,7 +357,8 @@ class Births:
         if ended and order.key_scope == "succeeded" and phase != lifecycle.SUCCEEDED:
             self.flush()
             kind = kind_of(self._tx, order.name, order.kind_options)
-            self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said of it now may be what mends it
+            self._tx.uncount(f"[{task_id}]")
+            self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said now may be what mends it
             self._tx.execute("DELETE FROM taskcore_tag WHERE task = ?", (task_id,))
             self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
             if order.behaviour is not None:
