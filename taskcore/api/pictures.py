@@ -35,23 +35,23 @@ class Subject(NamedTuple):
         return self.context.now()
 
     def edges(self) -> list[Edge]:
-        return self.context.read(pictures.edges, self.ids, EDGES)
+        return self.context.look(pictures.edges, self.ids, EDGES)
 
     def joins(self) -> list[tuple[int, int]]:
-        return self.context.read(pictures.joins, [node.id for node in self.nodes if node.phase == "suspended"], EDGES)
+        return self.context.look(pictures.joins, [node.id for node in self.nodes if node.phase == "suspended"], EDGES)
 
     def attempts(self) -> list[Past]:
-        return self.context.read(pictures.attempts, self.ids, EDGES)
+        return self.context.look(pictures.attempts, self.ids, EDGES)
 
     def said(self, ids: list[int]) -> dict[int, tuple[str | None, str | None, float | None]]:
-        return self.context.read(pictures.said, ids)
+        return self.context.look(pictures.said, ids)
 
     def tallies(self) -> list[Tally]:
-        return self.context.read(pictures.tallies, self.chosen._where)
+        return self.context.look(pictures.tallies, self.chosen._where)
 
     def failures(self, most: int) -> list[tuple[Failure, str | None]]:
         """Each with the traceback of the newest."""
-        found = self.context.read(pictures.failures, self.chosen._where, most)
+        found = self.context.look(pictures.failures, self.chosen._where, most)
         outcomes = self.context.outcomes([failure.newest for failure in found])
         return [(failure, outcomes.get(failure.newest, (None,))[-1]) for failure in found]
 
@@ -78,10 +78,10 @@ def subject(engine: Any, tasks: Any = None) -> Subject:
         chosen = engine.tasks.where(hidden=False)
     else:
         root = context.task(context.id_of(tasks))
-        is_job = context.read(pictures.nodes, [root.id])[0].job
-        chosen = engine.tasks.where(ids=context.read(pictures.below if is_job else pictures.around, root.id, FAMILY))
-    ids = context.read(queries.some_ids, chosen._where, MOST, True)
+        is_job = any(node.job for node in context.look(pictures.nodes, [root.id]))
+        chosen = engine.tasks.where(ids=context.look(pictures.below if is_job else pictures.around, root.id, FAMILY))
+    ids = context.look(queries.some_ids, chosen._where, MOST, True)
     total = len(ids) if len(ids) < MOST else len(chosen)
     if root is not None and root.id not in ids:  # it is the oldest, and what all of them hang on
         ids[-1] = root.id
-    return Subject(context, chosen, context.read(pictures.nodes, ids), total, root)
+    return Subject(context, chosen, context.look(pictures.nodes, ids), total, root)

@@ -179,7 +179,7 @@ def around(connection: Any, task: int, most: int) -> list[int]:
 
 def tallies(connection: Any, chosen: Where) -> list[Tally]:
     """By name and phase, of all that match."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     rows = connection.execute(
         f"""SELECT iif(t.job IS NULL, k.name, NULL), t.phase, count(*), total(t.finished_at - t.started_at)
             FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
@@ -191,7 +191,7 @@ def tallies(connection: Any, chosen: Where) -> list[Tally]:
 
 def failures(connection: Any, chosen: Where, most: int) -> list[Failure]:
     """What failed, of all that match: the most frequent first, at most so many ways."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     rows = connection.execute(
         f"""SELECT k.name, substr(t.last_error, 1, 1000), count(*), max(t.id)
             FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind

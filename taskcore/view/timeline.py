@@ -42,8 +42,8 @@ class Timeline:
         self._gaps = [gaps_of(node, runs, now) for node, runs in zip(nodes, self._runs, strict=True)]
         self._path: list[int] = []
         if of.root is not None:
-            root = next(place for place, node in enumerate(nodes) if node.id == of.root.id)
-            self._path = critical_path(nodes, of.edges(), root, now)
+            roots = [place for place, node in enumerate(nodes) if node.id == of.root.id]  # none: deleted meanwhile
+            self._path = [place for root in roots for place in critical_path(nodes, of.edges(), root, now)]
         self._all = [run for runs in self._runs for run in runs]
         ran = [(run.start, run.end) for run in self._all]
         self._at = Scale(ran or [(gap.start, gap.end) for gaps in self._gaps for gap in gaps], LEFT, WIDTH)
