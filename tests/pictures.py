@@ -36,7 +36,7 @@ def night(folder, fields, stars, *, unit):
         alarm = engine.task(lambda: None, name="alarm")
     with second.job("night 12") as job:
         fitted = [field.submit(number) for number in range(fields)]
-        combined = combine.options(after={one: ("succeeded", "drop") for one in fitted}).submit(fields)
+        combined = combine.options(after=dict.fromkeys(fitted, ("succeeded", "drop"))).submit(fields)
         publish.submit(combined)
         alarm.options(after={combined: "failed"}).submit()
     first.start()

@@ -10,7 +10,7 @@ from taskcore.core.model import Task
 from taskcore.store import pictures, queries
 from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
 
-__all__ = ["Edge", "Failure", "Node", "Past", "Subject", "Tally", "subject"]
+__all__ = ["EDGES", "Edge", "Failure", "Node", "Past", "Subject", "Tally", "subject"]
 
 
 class Subject(NamedTuple):
@@ -71,7 +71,7 @@ def subject(engine: Any, tasks: Any = None) -> Subject:
     context: Context = engine._context
     root = None
     if isinstance(tasks, Selection):
-        if tasks._context.path != context.path:
+        if tasks._context.path != context.path or (context.file.in_memory and tasks._context is not context):
             raise ValueError(f"{tasks!r} is of {tasks._context.path}, not of {context.path}")
         chosen = tasks
     elif tasks is None:

@@ -107,7 +107,7 @@ def _parser() -> _Parser:
     ):
         added.add_argument("ids", metavar="ID", type=_id, nargs="*", help="the tasks, by their numbers")
         added.add_argument("--all", action="store_true", help="every task of the file")
-    pictures.add(verb, filters, _selected)
+    pictures.add(verb, filters, _selected, _id)
     backup = verb("backup", _backup, "a whole copy of the file, while it is used")
     backup.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
     salvaged = verb("salvage", _salvage, "what can be read of a damaged file, in a new one; exit code 1 if not all can")

@@ -17,15 +17,18 @@ NOTHING: Final = 1
 Chosen = Callable[[Engine, argparse.Namespace], Selection]
 
 
-def add(verb: Callable[..., Any], filters: argparse.ArgumentParser, chosen: Chosen) -> None:
-    """The parsers of both. `verb(name, run, help, *parents)` adds one; `chosen` finds what the filters say."""
+def add(
+    verb: Callable[..., Any], filters: argparse.ArgumentParser, chosen: Chosen, number: Callable[[str], int]
+) -> None:
+    """The parsers of both. `verb(name, run, help, *parents)` adds one, `chosen` finds what the filters say, `number`
+    reads a task's."""
     drawn = verb("graph", graph, "what depends on what, as SVG, Mermaid or DOT", filters)
     drawn.add_argument("--format", choices=("svg", "mermaid", "dot"), help="default: as FILE ends; without it, mermaid")
     drawn.add_argument("--output", metavar="FILE", help="where, instead of to standard output; .svg, .mmd or .dot")
     written = verb("report", report, "one self-contained HTML page, to be kept or mailed", filters)
     written.add_argument("page", metavar="FILE.html", help="where; an earlier one there is replaced")
     for added in (drawn, written):
-        added.add_argument("--of", metavar="ID", type=int, help="a job with all below it, or a task and what is around")
+        added.add_argument("--of", metavar="ID", type=number, help="a job and all below it, or a task and what is around")
         added.set_defaults(chosen=chosen, unfiltered=vars(filters.parse_args([])))
 
 

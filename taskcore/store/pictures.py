@@ -12,7 +12,7 @@ MOST: Final = 60_000
 """Tasks that a picture is made from: the newest of more."""
 FAMILY: Final = 500_000
 """Tasks that are found below a job, or in each direction from a task."""
-EDGES: Final = 400_000
+EDGES: Final = 300_000
 """Edges, or attempts, that it is made from."""
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
+
+BANDS: Final = 16
+"""Groups where the distance from the beginning is all that tells tasks apart."""
 
 Above = Sequence[dict[int, Any]]
 """For each task, by its place: the places of those before it → the kind of the edge."""
@@ -61,7 +64,7 @@ def groups(
         found = way(called, above, order, most)
         if found is not None:
             return list(found)
-    return _by_depth(above, order, most)
+    return _by_depth(above, order, min(most, BANDS))
 
 
 def _by_what_is_before(names: Sequence[str], above: Above, order: list[int], most: int) -> list[int] | None:

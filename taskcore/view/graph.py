@@ -5,90 +5,31 @@ from __future__ import annotations
 import collections
 import os
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from taskcore.api.pictures import Node, Subject, subject
-from taskcore.core.text import duration, printable
-from taskcore.view import alike, layers, saving
-from taskcore.view.colours import COLOURS, SIGNS
+from taskcore.api.pictures import Subject, subject
+from taskcore.core.text import printable
+from taskcore.view import layers, saving
+from taskcore.view.boxes import Box, Line, boxed
+from taskcore.view.colours import COLOURS
 from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of, words
-
-ALONE: Final = (40, 12)
-"""Up to so many tasks are drawn one by one, where no more than so many are side by side."""
-MOST: Final = 60
-"""Groups of more."""
 
 WIDE: Final = 208.0
 HIGH: Final = 46.0
 SCREEN: Final = (1460.0, 760.0)
 """What is to be readable without scrolling."""
 
-PLAIN: Final = ("succeeded", "skip")
-CHILD: Final = ("child", "")
-JOINED: Final = ("ended", "")
-"""What no `on` is: a child is drawn below its parent, and what a suspended task waits for before it."""
-
-
-class Box(NamedTuple):
-    """One task, or a group that is drawn as one."""
-
-    name: str
-    n: int
-    phases: dict[str, int]
-    """Phase → how many."""
-    job: bool
-    line: str
-    """What is said below the name."""
-    told: str
-    """What is said on a closer look."""
-    chain: bool
-    """Whether some of the group wait for others of it."""
-
-
-class Line(NamedTuple):
-    """All edges from one box to another."""
-
-    upstream: int
-    box: int
-    n: int
-    label: str
-    """What they want, where it is not plainly success."""
-    family: bool
-    """Whether they only say whose child it is."""
-    verdicts: dict[str, int]
-    """met, unmet, dropped or doomed → how many of them."""
-
-    @property
-    def verdict(self) -> str:
-        """Of most of them."""
-        return max(self.verdicts, key=self.verdicts.__getitem__)
-
-
 class Graph:
     """A picture of tasks and what they depend on, as they were when it was made."""
 
     def __init__(self, of: Subject) -> None:
-        nodes = of.nodes
-        place = {node.id: number for number, node in enumerate(nodes)}
-        self.phases = dict(collections.Counter(node.phase for node in nodes))
-        above, verdicts = _edges(of, place)
-        group = alike.groups([node.name for node in nodes], [node.job for node in nodes], above, ALONE, MOST)
-        number = {key: its for its, key in enumerate(dict.fromkeys(group))}
-        group = [number[key] for key in group]
-        members: list[list[Node]] = [[] for _ in number]
-        for node, its in zip(nodes, group, strict=True):
-            members[its].append(node)
-        self.lines, chains = _lines(above, verdicts, group)
-        single = [of_it[0].id for of_it in members if len(of_it) == 1]
-        said, now = of.said(single), of.now
-        self.boxes = [
-            _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
-            if len(of_it) == 1 else _group(of_it, its in chains)
-            for its, of_it in enumerate(members)
-        ]  # fmt: skip
+        self.boxes, self.lines, complete = boxed(of)
+        self.phases = dict(collections.Counter(node.phase for node in of.nodes))
         self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
-        if len(self.boxes) < len(nodes):
+        if len(self.boxes) < len(of.nodes):
             self.caption += f", in {len(self.boxes)} groups"
+        if not complete:
+            self.caption += ", and not all of their edges"
 
     # -- SVG --------------------------------------------------------------------------------------------------------
 
@@ -154,13 +95,13 @@ class Graph:
         out = ["flowchart LR"]
         for number, box in enumerate(self.boxes):
             shape = ('(["', '"])') if box.job else ('["', '"]')
-            label = f"{_mermaid(_titled(box))}<br/>{_mermaid(box.line)}"
-            out.append(f"    n{number}{shape[0]}{label}{shape[1]}:::{_main(box)}")
+            label = f"{_mermaid(box.titled)}<br/>{_mermaid(box.line)}"
+            out.append(f"    n{number}{shape[0]}{label}{shape[1]}:::{box.main}")
         for line in self.lines:
             label = f"|{_mermaid(line.label)}|" if line.label else ""
             arrow = "-.-" if line.family else "-.->" if line.label else "-->"
             out.append(f"    n{line.upstream} {arrow}{label} n{line.box}")
-        for phase in dict.fromkeys(map(_main, self.boxes)):
+        for phase in dict.fromkeys(box.main for box in self.boxes):
             out.append(f"    classDef {phase} fill:{COLOURS[phase][0]},color:#fff,stroke:#fff")
         return "\n".join(out) + "\n"
 
@@ -174,8 +115,8 @@ class Graph:
         ]
         for number, box in enumerate(self.boxes):
             shape = ", peripheries=2" if box.n > 1 else ""
-            label = f"{_dot(_titled(box))}\\n{_dot(box.line)}"
-            fill = COLOURS[_main(box)][0]
+            label = f"{_dot(box.titled)}\\n{_dot(box.line)}"
+            fill = COLOURS[box.main][0]
             out.append(f'    n{number} [label="{label}", tooltip="{_dot(box.told)}", fillcolor="{fill}"{shape}];')
         for line in self.lines:
             style = "dotted, dir=none" if line.family else "dashed" if line.label else "solid"
@@ -198,122 +139,6 @@ def graph(engine: Any, tasks: Any = None) -> Graph:
     return Graph(subject(engine, tasks))
 
 
-# -- what is drawn ---------------------------------------------------------------------------------------------------
-
-
-def _edges(of: Subject, place: dict[int, int]) -> tuple[list[dict[int, Any]], dict[tuple[int, int], str]]:
-    """For each task what is before it, with the kind of edge; and the verdicts of those that are not met."""
-    above: list[dict[int, Any]] = [{} for _ in of.nodes]
-    verdicts = {}
-    for upstream, task, wants, otherwise, verdict in of.edges():
-        one, other = place.get(upstream), place.get(task)
-        if one is not None and other is not None:
-            above[other][one] = (wants, otherwise)
-            if verdict != "met":
-                verdicts[one, other] = verdict
-    nodes = of.nodes
-    for other, node in enumerate(nodes):  # a child that comes after one of its siblings needs no line of its own
-        parent = None if node.parent is None else place.get(node.parent)
-        if parent is not None and all(nodes[one].parent != node.parent for one in above[other]):
-            above[other].setdefault(parent, CHILD)
-    for upstream, task in of.joins():
-        one, other = place.get(upstream), place.get(task)
-        if one is not None and other is not None and not _is_below(nodes, place, one, other):
-            above[other].setdefault(one, JOINED)
-            verdicts[one, other] = "unmet"
-    return above, verdicts
-
-
-def _is_below(nodes: list[Node], place: dict[int, int], one: int | None, other: int) -> bool:
-    passed = set()
-    while one is not None and one != other and one not in passed:  # it ends in a damaged file, too
-        passed.add(one)
-        parent = nodes[one].parent
-        one = None if parent is None else place.get(parent)
-    return one == other
-
-
-def _lines(
-    above: list[dict[int, Any]], verdicts: dict[tuple[int, int], str], group: list[int]
-) -> tuple[list[Line], set[int]]:
-    """→ the lines between boxes, and the boxes that have edges within."""
-    found: dict[tuple[int, int], collections.Counter[Any]] = {}
-    chains = set()
-    for other, before in enumerate(above):
-        its = group[other]
-        for one, kind in before.items():
-            if group[one] == its:
-                chains.add(its)
-                continue
-            pair = (group[one], its)
-            counter = found.get(pair)
-            if counter is None:
-                counter = found[pair] = collections.Counter()
-            counter[kind, verdicts.get((one, other), "met")] += 1
-    lines = []
-    for (one, its), counter in sorted(found.items()):
-        kinds = collections.Counter[Any]()
-        for (kind, _), n in counter.items():
-            kinds[kind] += n
-        labels = [_label(kind, n if len(kinds) > 1 else 0) for kind, n in kinds.items() if kind not in (PLAIN, CHILD)]
-        found_so = collections.Counter[str]()
-        for (_, verdict), n in counter.items():
-            found_so[verdict] += n
-        lines.append(Line(one, its, counter.total(), ", ".join(labels), set(kinds) == {CHILD}, dict(found_so)))
-    return lines, chains
-
-
-def _label(kind: tuple[str, str], n: int) -> str:
-    wants, otherwise = kind
-    often = f"{n:,} × " if n else ""
-    return f"{often}{printable(wants, 24)}" + (f", else {otherwise}" if otherwise in ("wait", "drop") else "")
-
-
-def _single(node: Node, message: str | None, error: str | None, progress: float | None, now: float) -> Box:
-    line = f"#{node.id} {printable(node.status, 20)}"
-    if node.started_at is not None and not node.job:
-        if node.finished_at is not None:
-            line += f" · {duration(node.finished_at - node.started_at)}"
-        elif node.phase == "running":
-            done = f"{progress:.0%}" if progress is not None else duration(now - node.started_at)
-            line += f" · {done}"
-    told = [f"{printable(node.name)} #{node.id}: {printable(node.status)}"]
-    told += [printable(said, 200) for said in (message, error) if said]
-    if node.attempts > 1:
-        told.append(f"{node.attempts} attempts")
-    return Box(node.name, 1, {node.phase: 1}, node.job, line, "; ".join(told), False)
-
-
-def _group(nodes: list[Node], chain: bool) -> Box:
-    phases = collections.Counter(node.phase for node in nodes)
-    names = list(dict.fromkeys(node.name for node in nodes))
-    job = all(node.job for node in nodes)
-    name = names[0] if len(names) == 1 else f"{len(names):,} {'jobs' if job else 'names'}: {', '.join(names[:20])}"
-    in_order = [(phase, phases[phase]) for phase in COLOURS if phases[phase]]
-    line = "  ".join(f"{SIGNS[phase]} {n:,}" for phase, n in in_order)
-    counts = ", ".join(f"{n:,} {phase}" for phase, n in in_order)
-    told = f"{printable(name)}: {len(nodes):,} tasks, {counts}" + ("; one after the other" if chain else "")
-    return Box(name, len(nodes), dict(phases), job, line, told, chain)
-
-
-def _titled(box: Box) -> str:
-    return printable(box.name, 60) + _times(box)
-
-
-def _times(box: Box) -> str:
-    return (" ↻" if box.chain else "") + (f" × {box.n:,}" if box.n > 1 else "")
-
-
-_URGENT: Final = (
-    "failed", "running", "ready", "suspended", "paused", "scheduled", "waiting", "cancelled", "skipped", "succeeded",
-)  # fmt: skip
-
-
-def _main(box: Box) -> str:
-    """The phase whose colour stands for all where there is but one."""
-    return next(phase for phase in _URGENT if phase in box.phases)
-
-
 # -- how it is drawn -------------------------------------------------------------------------------------------------
 
 
@@ -324,12 +149,12 @@ def _drawn(box: Box, x: float, y: float) -> str:
         pieces += [rect(x + d, y + d, WIDE, HIGH, paint("paper", "line"), f'rx="{corner}"') for d in (6, 3)]
     pieces.append(rect(x, y, WIDE, HIGH, paint("panel", "line"), f'rx="{corner}"'))
     if box.n == 1:
-        pieces.append(sign(x + 20, y + HIGH / 2, _main(box), 24))
+        pieces.append(sign(x + 20, y + HIGH / 2, box.main, 24))
         pieces.append(text(x + 40, y + 20, fitting(box.name, WIDE - 50, 14), "ink", 13, 'font-weight="600"'))
         pieces.append(text(x + 40, y + 36, fitting(box.line, WIDE - 50, 11.5), "faint", 11.5))
     else:
-        many = _times(box)
-        room = WIDE - 24 - width_of(many, 14)
+        many = box.times
+        room = WIDE - 30 - width_of(many, 14)
         pieces.append(text(x + 12, y + 18, fitting(box.name, room, 14) + many, "ink", 13, 'font-weight="600"'))
         pieces.append(stacked(x + 12, y + 24, WIDE - 24, 6, box.phases))
         pieces.append(text(x + 12, y + 41, fitting(box.line, WIDE - 24, 11), "faint", 11))

@@ -129,7 +129,7 @@ def test_graph_writes_what_is_asked_for(command, tmp_path):
     assert command("graph", "--format", "svg", "--name", "fit")[1].startswith("<svg")
     assert command("graph", "--of", "1", "--format", "dot", "--json")[1].startswith('{\n  "dot": "digraph')
     target = tmp_path / "night.svg"
-    assert command("graph", "--of", "1", "--output", str(target))[:2] == (0, f"written to {target}\n")
+    assert command("graph", "--of", "#1", "--output", str(target))[:2] == (0, f"written to {target}\n")
     assert "night 12 #1: 8 tasks" in target.read_text(encoding="utf-8")
     assert command("graph", "--format", "dot", "--output", str(tmp_path / "plain"))[0] == 0
     assert (tmp_path / "plain").read_text().startswith("digraph")
