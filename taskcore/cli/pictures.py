@@ -28,7 +28,7 @@ def add(
     written = verb("report", report, "one self-contained HTML page, to be kept or mailed", filters)
     written.add_argument("page", metavar="FILE.html", help="where; an earlier one there is replaced")
     for added in (drawn, written):
-        added.add_argument("--of", metavar="ID", type=number, help="a job and all below it, or a task and what is around")
+        added.add_argument("--of", metavar="ID", type=number, help="a job and all below it, or what a task hangs on")
         added.set_defaults(chosen=chosen, unfiltered=vars(filters.parse_args([])))
 
 

@@ -14,8 +14,8 @@ CUTS: Final = 12
 """Idle stretches that are cut out, at most."""
 CUT_WIDTH: Final = 30.0
 _STEPS: Final = (
-    *(factor * 10.0**power for power in range(-6, 2) for factor in (1, 2, 5)),
-    60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0,
+    *(factor * 10.0**power for power in range(-6, 1) for factor in (1, 2, 5)),
+    10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0,
     *(factor * 10.0**power * 86400 for power in range(8) for factor in (1, 2, 5)),
 )  # fmt: skip
 """Seconds from one tick to the next: whichever is the first to leave room for the words."""

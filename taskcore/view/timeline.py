@@ -45,8 +45,8 @@ class Timeline:
             roots = [place for place, node in enumerate(nodes) if node.id == of.root.id]  # none: deleted meanwhile
             self._path = [place for root in roots for place in critical_path(nodes, of.edges(), root, now)]
         self._all = [run for runs in self._runs for run in runs]
-        ran = [(run.start, run.end) for run in self._all]
-        self._at = Scale(ran or [(gap.start, gap.end) for gaps in self._gaps for gap in gaps], LEFT, WIDTH)
+        moments = [(node.submitted_at, node.submitted_at) for node in nodes]
+        self._at = Scale([*moments, *((run.start, run.end) for run in self._all)], LEFT, WIDTH)
         self.phases = dict(collections.Counter(node.phase for node in nodes))
         self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
 
@@ -67,7 +67,7 @@ class Timeline:
         lasted = duration(self._at.last - self._at.first)
         caption = f"{self.caption}, {len(self._all):,} run{'' if len(self._all) == 1 else 's'}"
         head = [text(20, 28, words(caption), "ink", 14, 'font-weight="600"')]
-        if self._all:
+        if self._nodes:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
         marks, down = self._marks(20, down + 14)
@@ -91,7 +91,7 @@ class Timeline:
         pieces = []
         for x, said in self._at.ticks():
             pieces.append(f'<path d="M{x:.1f} {top + 4:.1f}V{down:.1f}" {paint("none", "line")} stroke-width="0.6"/>')
-            pieces.append(text(x, top - 2, said, "faint", 11, 'text-anchor="middle"'))
+            pieces.append(text(x, top - 7, said, "faint", 11, 'text-anchor="middle"'))
         for x, lasts in self._at.cuts():
             rule = f'<path d="M{x - 3:.1f} {top + 8:.1f}V{down:.1f}m6 0V{top + 8:.1f}" {paint("none", "line")} '
             pieces.append(rule + f'stroke-dasharray="2 3"><title>nothing ran for {lasts}</title></path>')
