@@ -18,6 +18,7 @@ from taskcore.core.model import Finding
 from taskcore.core.text import printable
 from taskcore.store import counts, dependencies
 from taskcore.store.busy import OF_A_ROW, Trouble, code, passing, said
+from taskcore.store.columns import ARGS
 
 SHOWN: Final = 10
 """Ids that are named in a finding; of the rest, how many."""
@@ -191,6 +192,7 @@ RULES: Final = (
 )
 
 ORPHANS: Final = {
+    "long arguments": "SELECT task FROM taskcore_text WHERE task NOT IN (SELECT id FROM taskcore_task)",
     "edges": """SELECT DISTINCT e.task FROM taskcore_edge AS e WHERE e.task NOT IN (SELECT id FROM taskcore_task)
         UNION SELECT e.upstream FROM taskcore_edge AS e WHERE e.upstream NOT IN (SELECT id FROM taskcore_task)""",
     "keys": "SELECT task FROM taskcore_key WHERE task NOT IN (SELECT id FROM taskcore_task)",
@@ -265,7 +267,8 @@ LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
 """Each finds something."""
 
 
-_VALUES: Final = "SELECT id, args, links, result, job FROM taskcore_task WHERE id > ? ORDER BY id LIMIT 1000"
+_VALUES: Final = f"""
+    SELECT id, ifnull({ARGS}, ''), links, result, job FROM taskcore_task AS t WHERE id > ? ORDER BY id LIMIT 1000"""
 _USELESS: Final = "cancel them if they have not ended, and delete them: nothing can make anything of them"
 _STEPS: Final = "SELECT task, place, result FROM taskcore_step WHERE (task, place) > (?, ?) ORDER BY 1, 2 LIMIT 1000"
 

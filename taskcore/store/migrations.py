@@ -15,6 +15,7 @@ from typing import Final
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, schema
 from taskcore.store.busy import code
+from taskcore.store.columns import LONG
 from taskcore.store.views import VIEWS
 
 Step = Callable[[sqlite3.Connection], None]
@@ -93,9 +94,14 @@ def _to_2(connection: sqlite3.Connection) -> None:
 
 
 def _to_3(connection: sqlite3.Connection) -> None:
-    """Kept counts, and views for other programs."""
-    for statement in (schema.COUNT, *VIEWS):
+    """Kept counts, long arguments in a table of their own, and views for other programs."""
+    for statement in (schema.COUNT, schema.TEXT, *VIEWS):
         connection.execute(statement)
+    long = {"long": LONG}
+    connection.execute(
+        "INSERT INTO taskcore_text (task, args) SELECT id, args FROM taskcore_task WHERE length(args) > :long", long
+    )
+    connection.execute("UPDATE taskcore_task SET args = '' WHERE length(args) > :long", long)
 
 
 STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3)

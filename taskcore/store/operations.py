@@ -303,6 +303,7 @@ _FORGET: Final = (
        )""",
     "DELETE FROM taskcore_key WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tag WHERE task IN (SELECT value FROM json_each(:ids))",
+    "DELETE FROM taskcore_text WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",

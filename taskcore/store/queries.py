@@ -12,7 +12,7 @@ from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Dependency, Handle, Task, Unreadable
 from taskcore.store import capacity
 from taskcore.store.busy import said
-from taskcore.store.columns import COLUMNS, READ, SHOWN, selected
+from taskcore.store.columns import ARGS, COLUMNS, READ, SHOWN, selected
 
 # -- finding --------------------------------------------------------------------------------------------------------
 
@@ -395,6 +395,6 @@ def due_between(connection: sqlite3.Connection, first: int, last: int, here: Her
 def stored_arguments(connection: Any, task_id: int) -> tuple[str, str | None]:
     """A task's arguments and links as they are stored."""
     found: tuple[str, str | None] = connection.execute(
-        "SELECT args, links FROM taskcore_task WHERE id = ?", (task_id,)
+        f"SELECT {ARGS}, links FROM taskcore_task AS t WHERE id = ?", (task_id,)
     ).fetchone()
     return found

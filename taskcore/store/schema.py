@@ -81,6 +81,12 @@ TASK_PHASE = """CREATE INDEX taskcore_task_phase
 TASK_PARENT = "CREATE INDEX taskcore_task_parent ON taskcore_task (parent) WHERE parent IS NOT NULL"
 TASK_GATED = "CREATE INDEX taskcore_task_gated ON taskcore_task (parent) WHERE gated = 1"
 
+# SQLite writes a whole row anew when anything in it changes: long arguments stand by themselves, and are written once.
+TEXT = """CREATE TABLE taskcore_text (
+    task INTEGER PRIMARY KEY REFERENCES taskcore_task (id),
+    args TEXT NOT NULL
+) STRICT"""
+
 # Clustered by upstream: an end touches one run of pages, however many depend on it. `watch`: 0 the upstream's success
 # meets it (and nothing else is asked), 1 some other end is asked for, 2 what is asked for may cease to hold. The checks
 # say OR: for an IN of three or more SQLite builds a table at every statement, which took two thirds of an edge's time.
@@ -256,7 +262,7 @@ STATEMENTS: Final = (
     META, STATUS, KIND, KIND_JOB, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT,
     TASK_GATED, TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK,
     SIGNAL, SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD, SCHEDULE, FIRE,
-    FIRE_TASK, COUNT, *VIEWS,
+    FIRE_TASK, COUNT, TEXT, *VIEWS,
 )  # fmt: skip
 
 FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"), ("kinds_removed", "0"))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from taskcore.store.columns import ARGS
+
 
 def _times(table: str, *names: str) -> str:
     return ",\n    ".join(
@@ -18,7 +20,7 @@ def _times(table: str, *names: str) -> str:
 
 _TASK: Final = f"""CREATE VIEW taskcore_v_task AS SELECT
     t.id, k.name, t.key, t.parent AS parent_id, t.phase, ifnull(t.label, t.phase) AS status, t.priority, t.attempts,
-    t.failures, t.lapses, k.max_attempts, t.step, t.progress, t.message, t.args, t.result, t.last_error,
+    t.failures, t.lapses, k.max_attempts, t.step, t.progress, t.message, {ARGS} AS args, t.result, t.last_error,
     w.name AS worker, t.hidden,
     (SELECT json_group_array(tag) FROM (SELECT tag FROM taskcore_tag WHERE task = t.id ORDER BY position)) AS tags,
     {_times("t", "submitted", "first_started", "started", "finished")}
