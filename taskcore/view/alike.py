@@ -1,14 +1,14 @@
 """Which tasks are drawn as one: however many there are, a picture has few nodes, and its edges go round in no circle.
 
-There are five ways to tell tasks apart, from the finest to the coarsest, and the finest that gives few enough groups is
-taken. In each of them a group is made from nothing but the groups before it, in the order of the edges, so an edge
+There are three ways to tell tasks apart, from the finest to the coarsest, and the finest that gives few enough groups
+is taken. In each of them a group is made from nothing but the groups before it, in the order of the edges, so an edge
 between two groups can only lead onward. Pure.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 BANDS: Final = 16
@@ -56,15 +56,21 @@ def groups(
         side_by_side = Counter(_depths(above, order))
         if max(side_by_side.values(), default=0) <= alone[1]:
             return list(range(len(names)))
-    without_jobs = ["" if job else name for name, job in zip(names, jobs, strict=True)]
-    ways: tuple[tuple[Callable[..., Any], Sequence[str]], ...] = (
-        (_by_what_is_before, names), (_by_what_is_before, without_jobs), (_by_stage, names), (_by_stage, without_jobs),
-    )  # fmt: skip
-    for way, called in ways:
+    called = _called(names, jobs, alone[1])
+    for way in (_by_what_is_before, _by_stage):
         found = way(called, above, order, most)
         if found is not None:
-            return list(found)
+            return found
     return _by_depth(above, order, min(most, BANDS))
+
+
+def _called(names: Sequence[str], jobs: Sequence[bool], most: int) -> Sequence[str]:
+    """The names; but if jobs have more than so many, as one a night, those that few of them have are one."""
+    often = Counter(name for name, job in zip(names, jobs, strict=True) if job)
+    if len(often) <= most:
+        return names
+    few = often.total() / most
+    return ["" if job and often[name] < few else name for name, job in zip(names, jobs, strict=True)]
 
 
 def _by_what_is_before(names: Sequence[str], above: Above, order: list[int], most: int) -> list[int] | None:

@@ -25,6 +25,8 @@ def whole(path: str, text: str) -> None:
     target = os.path.realpath(path)  # through a link, as writing does
     if os.path.exists(target) and not os.path.isfile(target):
         raise FileExistsError(f"{path} is no plain file that can be replaced")
+    if not os.path.isdir(os.path.dirname(target)):
+        raise FileNotFoundError(f"there is no folder {os.path.dirname(target)}")
     part = f"{target}.{os.getpid()}-{os.urandom(3).hex()}.part"
     try:
         with open(part, "x", encoding="utf-8", newline="\n") as file:

@@ -36,7 +36,7 @@ def acyclic(n, edges):
 def test_tasks_drawn_as_one_are_few_and_their_edges_never_go_round_in_a_circle(most):
     for seed in range(60):
         names, jobs, above = random_graph(seed)
-        group = alike.groups(names, jobs, above, (0, 0), most)
+        group = alike.groups(names, jobs, above, (0, 12), most)
         numbers = sorted(set(group))
         assert len(numbers) <= most, seed
         number = {key: its for its, key in enumerate(numbers)}
@@ -75,6 +75,9 @@ def test_jobs_of_a_thousand_names_are_one():
     above = [{} for _ in range(1000)] + [{n: "child"} for n in range(1000)]
     group = alike.groups(names, [True] * 1000 + [False] * 1000, above, (40, 12), 60)
     assert sorted(group.count(key) for key in set(group)) == [1000, 1000]
+    names[:400] = ["transient"] * 400
+    group = alike.groups(names, [True] * 1000 + [False] * 1000, above, (40, 12), 60)
+    assert sorted(group.count(key) for key in set(group)) == [400, 400, 600, 600], "but a name that many have stays"
 
 
 def test_tasks_that_go_round_in_a_circle_in_a_damaged_file_are_put_in_order_all_the_same():

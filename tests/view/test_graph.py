@@ -207,7 +207,7 @@ def test_a_picture_that_cannot_be_written_leaves_what_was_there(inline, night, t
     drawn = inline.graph(night)
     with pytest.raises(ValueError, match=r"night\.png.*\.svg, \.mmd"):
         drawn.save(tmp_path / "night.png")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere$"):
         drawn.save(tmp_path / "nowhere" / "night.svg")
     (tmp_path / "folder.svg").mkdir()
     with pytest.raises(FileExistsError):
