@@ -133,6 +133,7 @@ SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", "
 WRITTEN_INTO_SQL = {
     "store.counts": {"text"},  # of `queries.where`
     "store.dependencies": {"edges"},  # one of two constants
+    "store.pictures": {"text"},  # made by `queries.where`
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
     "store.stretches": {"text"},  # made by queries.where
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns

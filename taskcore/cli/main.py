@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
-from taskcore.cli import keeping, looking, operating, steering, watch
+from taskcore.cli import keeping, looking, operating, pictures, steering, watch
 from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser
 from taskcore.cli.showing import Lenient
 from taskcore.core.errors import TaskcoreError
@@ -28,6 +28,7 @@ from taskcore.store.existing import refuse_another
 PARTS: Final = (
     looking.add,
     watch.add,
+    pictures.add,
     operating.add,
     steering.add,
     keeping.add,

@@ -1,9 +1,8 @@
 """One colour and one sign a phase, for everything that people look at.
 
 The colours are apart for normal sight and for the three kinds of colour blindness: in OKLab, as each kind sees them,
-any two of them are at least a tenth of the way from black to white apart. Each has a contrast of 3:1 or more both
-against the page and against the paper-coloured sign that is drawn on it. Still no colour stands alone: the sign is
-beside it.
+any two are at least a tenth of the way from black to white apart. Each has a contrast of 3:1 or more against the
+page, and so has the paper-coloured sign that is drawn on it. Still no colour stands alone: its sign is there too.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ PAGE: Final[dict[str, tuple[str, str]]] = {
 
 
 def css(scope: str) -> str:
-    """The colours as CSS variables, `--tc-failed` or `--tc-paper`, for what `scope` selects, light or dark as the
-    reader has it: by the system, or by the theme of the notebook that it is shown in."""
+    """The colours as CSS variables, `--tc-failed` or `--tc-paper`, for what `scope` selects: light or dark as the
+    reader has it, by the system or by the theme of the notebook that it is shown in."""
     light, dark = (
         "".join(f"--tc-{name}:{pair[which]};" for name, pair in (COLOURS | PAGE).items()) for which in (0, 1)
     )

@@ -1,0 +1,195 @@
+"""What a graph shows: tasks, or groups of alike ones, and the lines between them."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Final, NamedTuple
+
+from taskcore.api.pictures import EDGES, Edge, Node, Subject
+from taskcore.core.text import duration, printable
+from taskcore.view import alike
+from taskcore.view.colours import COLOURS, SIGNS
+
+ALONE: Final = (40, 12)
+"""Up to so many tasks are drawn one by one, where no more than so many are side by side."""
+MOST: Final = 60
+"""Groups of more."""
+
+PLAIN: Final = ("succeeded", "skip")
+CHILD: Final = ("child", "")
+JOINED: Final = ("ended", "")
+"""What no `on` is: a child is drawn below its parent, and what a suspended task waits for before it."""
+
+_URGENT: Final = (
+    "failed", "running", "ready", "suspended", "paused", "scheduled", "waiting", "cancelled", "skipped", "succeeded",
+)  # fmt: skip
+
+
+class Box(NamedTuple):
+    """One task, or a group that is drawn as one."""
+
+    name: str
+    n: int
+    phases: dict[str, int]
+    """Phase → how many."""
+    job: bool
+    line: str
+    """What is said below the name."""
+    told: str
+    """What is said on a closer look."""
+    chain: bool
+    """Whether some of the group wait for others of it."""
+
+    @property
+    def titled(self) -> str:
+        return printable(self.name, 60) + self.times
+
+    @property
+    def times(self) -> str:
+        """How many it stands for."""
+        return (" ↻" if self.chain else "") + (f" × {self.n:,}" if self.n > 1 else "")
+
+    @property
+    def main(self) -> str:
+        """The phase whose colour stands for all where there is but one."""
+        return next(phase for phase in _URGENT if phase in self.phases)
+
+
+class Line(NamedTuple):
+    """All edges from one box to another."""
+
+    upstream: int
+    box: int
+    n: int
+    label: str
+    """What they want, where it is not plainly success."""
+    family: bool
+    """Whether they only say whose child it is."""
+    verdicts: dict[str, int]
+    """met, unmet, dropped or doomed → how many of them."""
+
+    @property
+    def verdict(self) -> str:
+        """Of most of them."""
+        return max(self.verdicts, key=self.verdicts.__getitem__)
+
+
+def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
+    """→ the boxes, the lines between two of them, and whether all edges were read."""
+    nodes = of.nodes
+    place = {node.id: number for number, node in enumerate(nodes)}
+    edges = of.edges()
+    above, verdicts = _above(of, edges, place)
+    group = alike.groups([node.name for node in nodes], [node.job for node in nodes], above, ALONE, MOST)
+    number = {key: its for its, key in enumerate(dict.fromkeys(group))}
+    group = [number[key] for key in group]
+    members: list[list[Node]] = [[] for _ in number]
+    for node, its in zip(nodes, group, strict=True):
+        members[its].append(node)
+    lines, chains = _lines(above, verdicts, group)
+    said, now = of.said([of_it[0].id for of_it in members if len(of_it) == 1]), of.now
+    boxes = [
+        _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
+        if len(of_it) == 1 else _group(of_it, its in chains)
+        for its, of_it in enumerate(members)
+    ]  # fmt: skip
+    return boxes, lines, len(edges) < EDGES
+
+
+def _above(
+    of: Subject, edges: list[Edge], place: dict[int, int]
+) -> tuple[list[dict[int, Any]], dict[tuple[int, int], str]]:
+    """For each task what is before it, with the kind of edge; and the verdicts of those that are not met."""
+    above: list[dict[int, Any]] = [{} for _ in of.nodes]
+    verdicts = {}
+    for upstream, task, wants, otherwise, verdict in edges:
+        one, other = place.get(upstream), place.get(task)
+        if one is not None and other is not None:
+            above[other][one] = (wants, otherwise)
+            if verdict != "met":
+                verdicts[one, other] = verdict
+    nodes = of.nodes
+    for other, node in enumerate(nodes):  # a child that comes after one of its siblings needs no line of its own
+        parent = None if node.parent is None else place.get(node.parent)
+        if parent is not None and all(nodes[one].parent != node.parent for one in above[other]):
+            above[other].setdefault(parent, CHILD)
+    for upstream, task in of.joins():
+        one, other = place.get(upstream), place.get(task)
+        if one is not None and other is not None and not _is_below(nodes, place, one, other):
+            above[other].setdefault(one, JOINED)
+            verdicts[one, other] = "unmet"
+    return above, verdicts
+
+
+def _is_below(nodes: list[Node], place: dict[int, int], one: int | None, other: int) -> bool:
+    passed = set()
+    while one is not None and one != other and one not in passed:  # it ends in a damaged file, too
+        passed.add(one)
+        parent = nodes[one].parent
+        one = None if parent is None else place.get(parent)
+    return one == other
+
+
+def _lines(
+    above: list[dict[int, Any]], verdicts: dict[tuple[int, int], str], group: list[int]
+) -> tuple[list[Line], set[int]]:
+    """→ the lines between boxes, and the boxes that have edges within."""
+    found: dict[tuple[int, int], collections.Counter[Any]] = {}
+    chains = set()
+    for other, before in enumerate(above):
+        its = group[other]
+        for one, kind in before.items():
+            if group[one] == its:
+                chains.add(its)
+                continue
+            pair = (group[one], its)
+            counter = found.get(pair)
+            if counter is None:
+                counter = found[pair] = collections.Counter()
+            counter[kind, verdicts.get((one, other), "met")] += 1
+    lines = []
+    for (one, its), counter in sorted(found.items()):
+        kinds = collections.Counter[Any]()
+        for (kind, _), n in counter.items():
+            kinds[kind] += n
+        labels = [_label(kind, n if len(kinds) > 1 else 0) for kind, n in kinds.items() if kind not in (PLAIN, CHILD)]
+        found_so = collections.Counter[str]()
+        for (_, verdict), n in counter.items():
+            found_so[verdict] += n
+        lines.append(Line(one, its, counter.total(), ", ".join(labels), set(kinds) == {CHILD}, dict(found_so)))
+    return lines, chains
+
+
+def _label(kind: tuple[str, str], n: int) -> str:
+    wants, otherwise = kind
+    often = f"{n:,} × " if n else ""
+    return f"{often}{printable(wants, 24)}" + (f", else {otherwise}" if otherwise in ("wait", "drop") else "")
+
+
+def _single(node: Node, message: str | None, error: str | None, progress: float | None, now: float) -> Box:
+    line = f"#{node.id} {printable(node.status, 20)}"
+    if node.started_at is not None and not node.job:
+        if node.finished_at is not None:
+            line += f" · {duration(node.finished_at - node.started_at)}"
+        elif node.phase == "running":
+            done = f"{progress:.0%}" if progress is not None else duration(now - node.started_at)
+            line += f" · {done}"
+    told = [f"{printable(node.name)} #{node.id}: {printable(node.status)}"]
+    told += [printable(said, 200) for said in (message, error) if said]
+    if node.attempts > 1:
+        told.append(f"{node.attempts} attempts")
+    return Box(node.name, 1, {node.phase: 1}, node.job, line, "; ".join(told), False)
+
+
+def _group(nodes: list[Node], chain: bool) -> Box:
+    phases = collections.Counter(node.phase for node in nodes)
+    names = list(dict.fromkeys(node.name for node in nodes))
+    job = all(node.job for node in nodes)
+    name = names[0]
+    if len(names) > 1:
+        name = f"{len(names):,} {'jobs' if job else 'names'}: {', '.join(sorted(names)[:20])}"
+    in_order = [(phase, phases[phase]) for phase in COLOURS if phases[phase]]
+    line = "  ".join(f"{SIGNS[phase]} {n:,}" for phase, n in in_order)
+    counts = ", ".join(f"{n:,} {phase}" for phase, n in in_order)
+    told = f"{printable(name)}: {len(nodes):,} tasks, {counts}" + ("; one after the other" if chain else "")
+    return Box(name, len(nodes), dict(phases), job, line, told, chain)

@@ -1,0 +1,61 @@
+"""Makes the pictures of the README, from real runs: `python -m tests.pictures`."""
+
+import contextlib
+import logging
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import taskcore
+
+PICTURES = Path(__file__).resolve().parents[1] / "examples" / "pictures"
+
+
+def night(folder, fields, stars, *, unit):
+    """Fields of stars, measured by two engines at a time; `unit` is how many seconds a star takes, about."""
+    r = random.Random(12)
+    first, second = (
+        taskcore.Engine(folder / f"{stars}.db", workers=workers, name=f"lab-{workers}") for workers in (2, 3)
+    )
+    for engine in (first, second):
+
+        @engine.task(max_attempts=3, backoff=taskcore.constant(unit))
+        def measure(star):
+            time.sleep(r.uniform(0.2, 2) * unit)
+            if r.random() < 0.15:
+                raise OSError("connection reset by peer")
+
+        @engine.task
+        def field(number):
+            taskcore.current().gather(measure, range(stars), return_exceptions=True)
+            time.sleep(unit)
+
+        combine = engine.task(lambda fields: time.sleep(2 * unit), name="combine")
+        publish = engine.task(lambda night: time.sleep(unit), name="publish")
+        alarm = engine.task(lambda: None, name="alarm")
+    with second.job("night 12") as job:
+        fitted = [field.submit(number) for number in range(fields)]
+        combined = combine.options(after=dict.fromkeys(fitted, ("succeeded", "drop"))).submit(fields)
+        publish.submit(combined)
+        alarm.options(after={combined: "failed"}).submit()
+    first.start()
+    job.exception()
+    first.close()
+    return contextlib.closing(second), job
+
+
+def main():
+    logging.disable(logging.WARNING)
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        held, job = night(Path(folder), 8, 60, unit=0.001)
+        with held as engine:
+            engine.graph(job).save(PICTURES / "graph.svg")
+        held, job = night(Path(folder), 3, 4, unit=0.1)
+        with held as engine:
+            engine.timeline(job).save(PICTURES / "timeline.svg")
+
+
+if __name__ == "__main__":
+    main()
