@@ -90,6 +90,8 @@ class Context:
         """The ids of the tasks that this engine submitted."""
         self.closed = self.refusing = False
         """Whether it has ended; whether it takes no more tasks."""
+        self.pages: list[Any] = []
+        """What is served of this engine, and ends with it: `close()` of each is called once, and waits for nobody."""
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
 
@@ -109,6 +111,14 @@ class Context:
         elif self.scheduler.display and not self.file.held_up:
             self.scheduler.display.show()
         return self.file.read(work, *args, **kwargs)
+
+    def look(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `read`, for whoever looks on: beside the connection that the work needs, where the file can have two."""
+        if self.file.in_memory or self.closed:
+            return self.read(work, *args, **kwargs)
+        if self.scheduler.display and not self.file.held_up:
+            self.scheduler.display.show()
+        return self.file.reader.read(work, *args, **kwargs)
 
     def id_of(self, task: Any) -> int:
         """The id of a task given by handle, row or id. `TypeError`, `ValueError` for another file's, `TaskNotFound`."""

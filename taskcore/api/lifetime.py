@@ -319,6 +319,7 @@ class Lifetime:
     def _close(self, deadline: float | None, own: int | None, to_the_end: bool) -> None:
         context = self._context
         context.refusing = self._closing = True
+        self._close_pages()
         try:
             try:
                 if not context.loop.finish(deadline, own, to_the_end):
@@ -343,6 +344,10 @@ class Lifetime:
             context.file.close(-1.0 if deadline is None or to_the_end else max(0.0, deadline - monotonic()))
             context.scheduler.leave()
 
+    def _close_pages(self) -> None:
+        while self._context.pages:
+            self._context.pages.pop().close()
+
     # -- what happens meanwhile -------------------------------------------------------------------------------------
 
     def broke(self, why: str) -> None:
@@ -365,5 +370,6 @@ class Lifetime:
     def forked(self) -> None:
         """In a child: this engine is the parent's."""
         self._context.closed = True
+        self._close_pages()  # a child must not go on listening
         self._context.loop.forked()
         self._futures.forked()

@@ -62,7 +62,7 @@ class File:
                 raise BadFile(self.path, opening.reason(error)) from error
             raise
         self._connection = connection
-        self._reader = Reader(path, Patience(path))
+        self.reader = Reader(path, Patience(path))
         self._birth = Transaction(connection, self.known)
         self._birth.freed = True
         """What is told of each task that `bear` stored: always the same."""
@@ -178,7 +178,7 @@ class File:
         another program holds the connection up, it reads beside it what was committed last."""
         try:
             if self.held_up:
-                return self._reader.read(work, *args, **kwargs)
+                return self.reader.read(work, *args, **kwargs)
             with self._lock:
                 return self._patiently(work, self._ready(), *args, **kwargs)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -297,6 +297,7 @@ class File:
         """Close the connection. → whether that was possible within `timeout` s (-1: however long it takes); if not,
         the thread that is inside a call closes it at the end of that."""
         self._closed = True
+        self.reader.end()
         forks.forget(self)
         if self.interrupted or not self._lock.acquire(timeout=timeout):
             return False
@@ -307,7 +308,7 @@ class File:
         return True
 
     def _close(self) -> None:
-        self._reader.close()
+        self.reader.close()
         if self._connection is not None and self._usable:
             self._connection.close()
             self._identity.reopened()

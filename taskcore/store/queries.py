@@ -118,6 +118,18 @@ def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
     )
 
 
+def counts_by_name(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Name → status → number, of all tasks of the file."""
+    found: dict[str, dict[str, int]] = {}
+    for name, status, n in connection.execute(
+        """SELECT k.name, c.status, sum(c.n) FROM (
+               SELECT kind, ifnull(label, phase) AS status, count(*) AS n FROM taskcore_task GROUP BY 1, 2
+           ) AS c CROSS JOIN taskcore_kind AS k ON k.id = c.kind GROUP BY 1, 2 ORDER BY 1, 2"""
+    ).fetchall():
+        found.setdefault(name, {})[status] = n
+    return found
+
+
 # -- reading -------------------------------------------------------------------------------------------------------
 
 _COLUMNS: Final = f"""
