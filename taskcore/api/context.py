@@ -113,11 +113,10 @@ class Context:
         return self.file.read(work, *args, **kwargs)
 
     def look(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """As `read`, for whoever looks on: beside the connection that the work needs, where the file can have two."""
-        if self.file.in_memory or self.closed:
-            return self.read(work, *args, **kwargs)
-        if self.scheduler.display and not self.file.held_up:
-            self.scheduler.display.show()
+        """Run `work(connection, …)`, which only reads, beside the engine's own connection where the file allows that:
+        however long it takes, no body waits for it. It sees what is committed."""
+        if self.closed or self.file.in_memory or self.file.current is not None:
+            return self.file.read(work, *args, **kwargs)
         return self.file.reader.read(work, *args, **kwargs)
 
     def id_of(self, task: Any) -> int:

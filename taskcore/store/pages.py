@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.core.clock import monotonic
 from taskcore.store.busy import code, data_version
-from taskcore.store.columns import selected
 from taskcore.store.queries import Where
 
 MOMENT: Final = 0.025
@@ -21,8 +20,6 @@ SPAN: Final = 10_000
 """Ids that are scanned at a time."""
 SORTED: Final = 2_000
 """Rows that are sorted rather than scanned for."""
-CUT: Final = 1_000
-"""Characters of a text in a list."""
 
 
 def version(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -31,50 +28,6 @@ def version(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 # -- lists of tasks ------------------------------------------------------------------------------------------------
-
-
-class Line(NamedTuple):
-    """A task in a list: nothing of it is decoded, and its message and error are cut."""
-
-    id: int
-    name: str
-    phase: str
-    status: str
-    key: str | None
-    parent: int | None
-    job: str | None
-    hidden: int
-    priority: int
-    attempts: int
-    failures: int
-    max_attempts: int | None
-    children: int
-    open: int
-    progress: float | None
-    waiting_for: str | None
-    greenfield: float | None
-    cancel_requested_at: float | None
-    submitted_at: float
-    started_at: float | None
-    finished_at: float | None
-    step: str | None
-    message: str | None
-    last_error: str | None
-    worker: str | None
-
-
-_LINES: Final = f"""
-    SELECT {selected(Line._fields, cut=True)}
-    FROM json_each(:ids) AS x
-    CROSS JOIN taskcore_task AS t ON t.id = x.value
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
-
-
-def lines(connection: sqlite3.Connection, ids: Collection[int]) -> list[Line]:
-    """These tasks, the newest first; those that do not exist are left out."""
-    found = connection.execute(_LINES, {"ids": json.dumps(list(ids))}).fetchall()
-    return sorted((Line(*row) for row in found), reverse=True)
 
 
 def newest(
@@ -125,14 +78,14 @@ def _briefly(connection: sqlite3.Connection, sql: str, values: Mapping[str, Any]
         connection.set_progress_handler(None, 0)
 
 
-def running(connection: sqlite3.Connection, most: int) -> list[Line]:
-    """What runs now, those that began to run out of their leases first: at most so many."""
-    ids = connection.execute(
+def running(connection: sqlite3.Connection, most: int) -> list[int]:
+    """What runs now and is not hidden, the newest first: at most so many."""
+    rows = connection.execute(
         """SELECT id FROM taskcore_task WHERE phase = 'running' AND phase NOT IN ('ready', 'succeeded') AND hidden = 0
-           ORDER BY greenfield LIMIT ?""",
+           ORDER BY id DESC LIMIT ?""",
         (most,),
     ).fetchall()
-    return lines(connection, [task for (task,) in ids])
+    return [task for (task,) in rows]
 
 
 class Failure(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pprint
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from taskcore.core import lifecycle
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.text import printable
 from taskcore.core.version import VERSION
+from taskcore.store import overview as glance
 from taskcore.store import pages, queries
 from taskcore.view.colours import SIGNS
 
@@ -35,8 +36,6 @@ Said = Mapping[str, Sequence[str]]
 class Ask(NamedTuple):
     engine: Engine
     said: Said
-    rates: Mapping[str, float]
-    """Name → how many of it ended a second, lately."""
     read_only: bool
 
 
@@ -96,7 +95,8 @@ def session(ask: Ask) -> dict[str, Any]:
 def overview(ask: Ask) -> dict[str, Any]:
     """Counts by name and status, what runs, what failed last and why, what is on hold."""
     context = ask.engine._context
-    counts = context.look(queries.counts_by_name)
+    counts, now = context.look(queries.counts_by_name), context.now()
+    rates = context.look(glance.rates, now)
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     failures = context.look(pages.failures, FAILURES)
     for failure in failures:
@@ -108,11 +108,9 @@ def overview(ask: Ask) -> dict[str, Any]:
         group["ids"].append(failure.id)
         group["last"] = max(group["last"], failure.finished_at)
     return {
-        "now": context.now(),
-        "names": {
-            name: {"counts": its, "rate": round(ask.rates.get(name, 0.0), 3)} for name, its in counts.items()
-        },
-        "running": _listed(context.look(pages.running, FEW)),
+        "now": now,
+        "names": {name: {"counts": its, "rate": round(rates.get(name, 0.0), 3)} for name, its in counts.items()},
+        "running": _listed(ask, context.look(pages.running, FEW)),
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
         "looked_at": len(failures),
         "holds": context.look(pages.holds),
@@ -125,7 +123,7 @@ def tasks(ask: Ask) -> dict[str, Any]:
     context, below = ask.engine._context, one(ask.said, "below")
     where = chosen(ask.engine, ask.said)._where
     ids, further = context.look(pages.newest, where, None if below is None else number(below), SIZE)
-    return {"now": context.now(), "tasks": _listed(context.look(pages.lines, ids)), "below": further}
+    return {"now": context.now(), "tasks": _listed(ask, ids), "below": further}
 
 
 def count(ask: Ask) -> dict[str, Any]:
@@ -157,7 +155,7 @@ def task(ask: Ask) -> dict[str, Any]:
     steps, attempts = future.steps(), future.history()
     children = ask.engine.tasks.where(parent=row.id)
     ids = context.look(queries.some_ids, children._where, FEW, True)
-    (line,) = context.look(pages.lines, [row.id]) or (None,)
+    line = next(iter(context.look(glance.briefs, [row.id])), None)
     return {
         "now": context.now(),
         "task": its,
@@ -182,7 +180,7 @@ def task(ask: Ask) -> dict[str, Any]:
         "log": [{"at": line.at, "level": line.level, "text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],
-        "children": _listed(context.look(pages.lines, ids)),
+        "children": _listed(ask, ids),
         "tally": context.look(pages.ended_children, [row.id]).get(row.id, {}),
         "open": 0 if line is None else line.open,
     }  # fmt: skip
@@ -192,13 +190,11 @@ def jobs(ask: Ask) -> dict[str, Any]:
     """Jobs, and other tasks that have children, the newest first; of small ones each child."""
     context, below = ask.engine._context, one(ask.said, "below")
     ids = context.look(pages.parents, None if below is None else number(below), FEW)
-    lines = [line for line in context.look(pages.lines, ids) if not line.hidden]
-    ended = context.look(pages.ended_children, ids)
-    small = [line.id for line in lines if line.children <= STEPS]
+    ended, rows = context.look(pages.ended_children, ids), _listed(ask, ids)
+    small = [row["id"] for row in rows if row["children"] <= STEPS]
     members: dict[int, list[dict[str, Any]]] = {}
     for member in context.look(pages.members, small, FEW * STEPS):
         members.setdefault(member.parent, []).append(member._asdict())
-    rows = _listed(lines)
     for row in rows:
         row["tally"], row["members"] = ended.get(row["id"], {}), members.get(row["id"], [])
     return {"now": context.now(), "jobs": rows, "below": ids[-1] if len(ids) == FEW else None}
@@ -245,8 +241,9 @@ ANSWERS: Final[dict[str, Callable[[Ask], dict[str, Any]]]] = {
 # -- values --------------------------------------------------------------------------------------------------------
 
 
-def _listed(lines: Iterable[pages.Line]) -> list[dict[str, Any]]:
-    rows = [line._asdict() for line in lines]
+def _listed(ask: Ask, ids: Collection[int]) -> list[dict[str, Any]]:
+    """These tasks as a list shows them, in this order."""
+    rows = [brief._asdict() for brief in ask.engine._context.look(glance.briefs, ids)]
     for row in rows:
         if row["job"] is not None and row["finished_at"] is None:  # as `Task.progress` counts it
             row["progress"] = (row["children"] - row["open"]) / (row["children"] + (row["open"] == 0))

@@ -117,7 +117,7 @@ class Page:
         return engine
 
     def ask(self, said: Mapping[str, list[str]]) -> Ask:
-        return Ask(self.engine(), said, self.live.rates(), self.read_only)
+        return Ask(self.engine(), said, self.read_only)
 
     def kept(self, address: str, make: Callable[[Ask], bytes]) -> bytes:
         """What is at an address: made once for all pages that ask before anything changed."""
