@@ -219,3 +219,9 @@ def holds(connection: sqlite3.Connection) -> list[str]:
 def rates(connection: sqlite3.Connection) -> list[tuple[str, int, float]]:
     """(name, starts, in how many seconds)"""
     return connection.execute("SELECT name, n, period FROM taskcore_rate ORDER BY name LIMIT 1000").fetchall()
+
+
+def names(connection: sqlite3.Connection, most: int) -> list[str]:
+    """Names that there are tasks of, or were lately."""
+    rows = connection.execute("SELECT DISTINCT name FROM taskcore_kind ORDER BY name LIMIT ?", (most,)).fetchall()
+    return [name for (name,) in rows]

@@ -24,6 +24,8 @@ FEW: Final = 50
 """Rows of a part of a page."""
 FAILURES: Final = 500
 """The newest failures, which are put together by their texts."""
+NAMES: Final = 500
+"""Names that are proposed where one is to be written."""
 LONG: Final = 4_000
 """Characters of a value or a traceback; the whole is shown on request."""
 STEPS: Final = 24
@@ -216,7 +218,7 @@ def schedules(ask: Ask) -> dict[str, Any]:
         "limits": [limit._asdict() for limit in context.look(pages.capacities)],
         "rates": [{"name": name, "n": n, "period": period} for name, n, period in context.look(pages.rates)],
         "holds": context.look(pages.holds),
-        "names": list(context.look(queries.counts_by_name)),
+        "names": context.look(pages.names, NAMES),
     }  # fmt: skip
 
 
