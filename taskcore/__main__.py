@@ -2,7 +2,7 @@
 
 import sys
 
-from taskcore.cli.commands import main
+from taskcore.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -311,6 +311,11 @@ class Engine(Executor):
         """Let go what `pause` of the same holds."""
         self._context.write(capacity.let_go, [checked_text("a name", name) for name in names])
 
+    @property
+    def held(self) -> list[str]:
+        """The names that `pause` holds; the empty one is the whole file."""
+        return self._context.read(capacity.held)
+
     # -- keeping the file -------------------------------------------------------------------------------------------
 
     def prune(self, older_than: float | str | None = None) -> int:

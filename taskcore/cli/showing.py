@@ -10,14 +10,14 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskcore.codec.json import JSON
 from taskcore.core.model import Handle, Task
-from taskcore.core.text import printable
+from taskcore.core.text import cells, fitted, printable
 
 WIDE: Final = 60
 """Characters of a text in a list."""
@@ -46,9 +46,10 @@ class Lenient:
             return Foreign(text)
 
 
-def as_json(value: Any) -> int:
-    """ASCII, in which JSON leaves one character that is not printable."""
-    print(json.dumps(_json_of(value), indent=2).replace("\x7f", "\\u007f"))
+def as_json(*values: Any) -> int:
+    """Each on a line of its own, as ASCII, in which JSON leaves one character that is not printable."""
+    for value in values:
+        print(json.dumps(_json_of(value)).replace("\x7f", "\\u007f"))
     return 0
 
 
@@ -72,11 +73,11 @@ def fields_of(row: Any) -> dict[str, Any]:
 
 def shown(name: str, value: Any) -> str:
     if name in _TIMES and isinstance(value, float):
-        return _moment(value)
+        return moment(value)
     return value if isinstance(value, str) and name != "result" else repr(value)
 
 
-def _moment(at: float) -> str:
+def moment(at: float) -> str:
     """In this machine's time zone."""
     try:
         return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -90,11 +91,21 @@ def columns() -> int | None:
     return max(20, shutil.get_terminal_size().columns) if known else None
 
 
+def lined(rows: Iterable[Sequence[str]]) -> int:
+    """Print rows with their columns under each other, in lines that fit."""
+    made = [[printable(text) for text in row] for row in rows]
+    widths, most = [max(map(cells, column)) for column in zip(*made, strict=True)], columns()
+    for row in made:
+        text = "  ".join(fitted(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
+        print(text if most is None else fitted(text, most).rstrip())
+    return 0
+
+
 def line(task: Task) -> list[str]:
     why = task.message or task.last_error or task.waiting_for or ""
     key = "" if task.key is None else f"[{printable(task.key, 30)}]"
     name = f"{printable(task.name, 40)} {key}".rstrip()
-    return [f"#{task.id}", printable(task.status, 30), name, _moment(task.submitted_at), printable(why, WIDE)]
+    return [f"#{task.id}", printable(task.status, 30), name, moment(task.submitted_at), printable(why, WIDE)]
 
 
 def told(row: dict[str, Any]) -> Iterable[str]:

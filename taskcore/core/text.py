@@ -28,6 +28,37 @@ def printable(text: str, longest: int | None = None) -> str:
     return "".join(pieces)
 
 
+def cells(text: str) -> int:
+    """How many columns of a terminal a printable text takes."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def _cells(character: str) -> int:
+    import unicodedata
+
+    if unicodedata.category(character) in ("Mn", "Me"):  # drawn over the one before
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fitted(text: str, width: int) -> str:
+    """The text, made printable, in exactly so many columns: cut, with a `…`, or filled up with spaces."""
+    text = printable(text if len(text) <= 8 * width else text[: 8 * width])
+    if text.isascii() and len(text) <= width:
+        return text.ljust(width)
+    kept, used, over, most = [], 0, 0, width - len(CUT)
+    for place, character in enumerate(text):
+        its = _cells(character)
+        over = 0 if its else over + 1
+        if over > 2:  # marks without end, which would be drawn over other lines
+            continue
+        if used + its > most and cells(text[place:]) + used > width:
+            return "".join(kept) + CUT * (width > 0) + " " * (most - used)
+        kept.append(character)
+        used += its
+    return "".join(kept) + " " * (width - used)
+
+
 def quoted(text: str, longest: int = 100) -> str:
     """The same between quotes, with no way to end them from inside."""
     return "'" + printable(text.replace("\\", "\\\\").replace("'", "\\'"), longest) + "'"

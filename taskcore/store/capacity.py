@@ -271,3 +271,8 @@ def limits(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(
         connection.execute("SELECT name, value FROM taskcore_limit WHERE value IS NOT NULL ORDER BY name").fetchall()
     )
+
+
+def held(connection: sqlite3.Connection) -> list[str]:
+    """The names that are on hold; the empty one is the whole file."""
+    return [name for (name,) in connection.execute("SELECT name FROM taskcore_hold ORDER BY name").fetchall()]

@@ -11,8 +11,9 @@ import sys
 import pytest
 
 import taskcore
+import taskcore.testing
 from taskcore import Engine
-from taskcore.cli.commands import main
+from taskcore.cli.main import main
 from taskcore.core.text import printable
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31m\r\n\x9b2J\u202eevil\u200b\x7f\ud800 \\ é"
@@ -43,6 +44,11 @@ def told(say, *words):
 
 def shown(say, *words):
     return json.loads(told(say, *words, "--json"))
+
+
+def each(say, *words):
+    """What `--json` lists: one object a line."""
+    return [json.loads(line) for line in told(say, *words, "--json").splitlines()]
 
 
 # -- printable ------------------------------------------------------------------------------------------------------
@@ -77,13 +83,15 @@ def test_a_list_has_the_first_or_the_newest_and_says_that_it_was_cut(engine, say
     code, out, err = say("list", "--limit", "2")
     assert (code, err) == (0, "2 of 5; --limit 0 shows all\n")
     assert [line.split()[0] for line in out.splitlines()] == ["#1", "#2"]
-    assert [task["id"] for task in shown(say, "list", "--newest", "--limit", "0")] == [5, 4, 3, 2, 1]
-    assert [task["id"] for task in json.loads(say("list", "--newest", "--limit", "2", "--json")[1])] == [5, 4]
+    assert [task["id"] for task in each(say, "list", "--newest", "--limit", "0")] == [5, 4, 3, 2, 1]
+    code, out, err = say("list", "--newest", "--limit", "2", "--json")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [5, 4]
+    assert (code, err) == (0, "2 of 5; --limit 0 shows all\n")
 
 
 def test_an_empty_file_has_an_empty_list(engine, say):
     assert told(say, "list") == told(say, "counts") == ""
-    assert shown(say, "list") == [] and shown(say, "counts") == {}
+    assert each(say, "list") == [] and shown(say, "counts") == {}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,7 @@ def test_filters_are_those_of_where(engine, say, filters, ids):
     engine.task("a").options(key="k", parent=first).submit()
     engine.task("b").options(tags=["t"]).submit(first)
     engine.task("h").options(hidden=True).submit()
-    assert [task["id"] for task in shown(say, "list", *filters)] == ids
+    assert [task["id"] for task in each(say, "list", *filters)] == ids
 
 
 def test_a_task_is_shown_with_all_that_is_known_of_it(inline, say):
@@ -152,7 +160,7 @@ def test_what_another_codec_wrote_is_shown_as_it_is(path, say):
     engine.claim()[0].succeed("y")
     engine.close()
     assert "<'Y'>" in told(say, "show", "1")
-    assert told(say, "list") and shown(say, "list")
+    assert told(say, "list") and each(say, "list")
 
 
 # -- hostile texts --------------------------------------------------------------------------------------------------
@@ -305,18 +313,106 @@ def test_hidden_tasks_are_moved_only_if_asked(engine, say):
     assert told(say, "cancel", "--all") == "1 task cancelled\n"
 
 
+# -- holding, telling and steering ----------------------------------------------------------------------------------
+
+
+def test_a_name_or_the_whole_file_is_held_until_it_is_resumed(engine, say):
+    engine.submit("fetch")
+    assert told(say, "pause", "--hold", "fetch", "--hold", "later") == "'fetch' is on hold\n'later' is on hold\n"
+    assert engine.claim() == [] and engine.tasks.counts() == {"ready": 1}
+    assert say("pause", "--hold", "fetch") == (1, "'fetch' is on hold already\n", "")
+    assert shown(say, "pause", "--hold-all") == {"held": ["", "fetch", "later"]}
+    assert told(say, "limits").split() == ["the", "whole", "file", "on", "hold", "name:fetch", "on", "hold"] + [
+        "name:later", "on", "hold",
+    ]  # fmt: skip
+    assert told(say, "resume", "--hold-all", "--hold", "fetch").splitlines()[0] == "the whole file is not on hold"
+    assert len(engine.claim()) == 1
+    for words in (["pause", "--hold", "a", "1"], ["resume", "--hold-all", "--all"], ["pause", "--hold", ""]):
+        code, out, err = say(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    assert engine.held == ["later"]
+
+
+def test_a_signal_takes_its_payload_as_json(inline, say):
+    heard = []
+
+    @inline.task
+    def ask():
+        heard.append(taskcore.current().wait_for("answer"))
+
+    ask.submit()
+    inline.run()
+    assert told(say, "signal", "#1", "answer", '{"go": [1, null]}') == "#1 was told 'answer'\n"
+    assert shown(say, "signal", "1", "answer") == {"stored": True}
+    inline.run()
+    assert heard == [{"go": [1, None]}]
+    assert say("signal", "1", "answer", "5") == (1, "", "#1 has ended\n")
+    for words in (["1", "answer", "yes"], ["7", "answer"], ["1"], ["1", ""]):
+        code, out, err = say("signal", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_schedules_are_listed_and_changed(engine, say, clock):
+    engine.every(60, name="beat")("beat")
+    engine.cron("0 3 * * *", tz="Europe/Rome", name="night")("night")
+    beat, night = each(say, "schedules")
+    assert (beat["name"], beat["every"], beat["enabled"], beat["next_at"]) == ("beat", 60.0, True, 1060.0)
+    assert (night["cron"], night["tz"], night["last_at"]) == ("0 3 * * *", "Europe/Rome", None)
+    assert "every 60 s" in told(say, "schedules") and "0 3 * * *" in told(say, "schedules")
+    assert "disabled" in told(say, "schedules", "disable", "beat")
+    assert engine.schedules["beat"].enabled is False
+    assert shown(say, "schedules", "--json", "enable", "beat")["enabled"] is True
+    assert "every 90 s" in told(say, "schedules", "set-every", "beat", "90")
+    assert shown(say, "schedules", "set-every", "beat", "1h30m")["every"] == 5400.0
+    assert told(say, "schedules", "trigger", "night") == "#1 submitted\n"
+    assert [task.name for task in engine.tasks] == ["night"]
+    for words in ("enable nobody", "set-every night 5", "set-every beat soon", "set-every beat", "enable"):
+        code, out, err = say("schedules", *words.split())
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+    assert "there are: 'beat', 'night'" in say("schedules", "trigger", HOSTILE.replace("\ud800", ""))[2]
+
+
+def test_limits_are_listed_and_changed(engine, say):
+    engine.limits["gpu"] = 2
+    assert told(say, "limits", "set", "gpu", "5") == "'gpu': 2 → 5\n"
+    assert shown(say, "limits", "set", "name:fetch", "0") == {"name": "name:fetch", "limit": 0, "before": None}
+    assert each(say, "limits") == [
+        {"name": "gpu", "limit": 5, "held": False}, {"name": "name:fetch", "limit": 0, "held": False},
+    ]  # fmt: skip
+    assert told(say, "limits").split() == ["gpu", "5", "name:fetch", "0"]
+    assert told(say, "limits", "unset", "name:fetch") == "'name:fetch': 0 → none\n"
+    assert dict(engine.limits) == {"gpu": 5}
+    for words in (["unset", "nobody"], ["set", "gpu"], ["set", "gpu", "-1"], ["set", "gpu", "many"], ["gpu", "5"]):
+        code, out, err = say("limits", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+    assert dict(engine.limits) == {"gpu": 5}
+
+
+def test_what_ended_long_ago_is_pruned(path, say):
+    old = taskcore.testing.ManualClock(1000.0)
+    with contextlib.closing(Engine(path, workers=0, clock=old)) as engine:
+        engine.submit("work"), engine.submit("work")
+        engine.claim()[0].succeed()
+        assert told(say, "prune", "--older-than", "30d") == "1 task deleted\n"
+        assert shown(say, "prune", "--older-than", "0") == {"deleted": 0}
+        for words in ([], ["--older-than", "long"], ["--older-than", "-1"]):
+            code, out, err = say("prune", *words)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+        assert engine.tasks.counts() == {"ready": 1}
+
+
 # -- check ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_sound_file_is_code_0_and_another_code_1(engine, say, raw):
     engine.submit("work")
     assert told(say, "check") == "nothing is wrong\n"
-    assert shown(say, "check") == []
+    assert each(say, "check") == []
     raw("UPDATE taskcore_task SET phase = 'waiting'")
     code, out, _ = say("check")
     assert code == 1 and out.splitlines()[1] == "    pause and resume them"
     code, out, _ = say("check", "--json")
-    assert code == 1 and json.loads(out)[0]["mend"] == "pause and resume them"
+    assert code == 1 and json.loads(out)["mend"] == "pause and resume them"
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,143 @@
+"""What the commands' parsers have in common: how a command is added, and how tasks are chosen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from taskcore.api.engine import Engine
+from taskcore.api.selection import Selection
+from taskcore.cli.showing import WIDE
+from taskcore.core import lifecycle
+from taskcore.core.errors import UnknownStatus
+from taskcore.core.text import printable
+
+FOUND_SOMETHING: Final = 1
+NOTHING: Final = 1
+FAILED: Final = 2
+INTERRUPTED: Final = 130
+
+Run = Callable[[Engine, argparse.Namespace], int] | Callable[[None, argparse.Namespace], int]
+"""A command: → its exit code. What is wrong it raises."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One that says what is wrong in one sentence, and guesses nothing."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(FAILED, f"{self.prog}: {printable(message)}\n")
+
+
+class Commands:
+    """The commands of a parser, to add to."""
+
+    def __init__(self, parser: Parser, **given: Any) -> None:
+        self._added = parser.add_subparsers(metavar="COMMAND", **given)
+        parser.set_defaults(json=False)
+        self._form = Parser(add_help=False)
+        self._form.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="as JSON; what is listed, one object a line"
+        )
+        self.filters = _filters()
+        """For a command that takes a selection; `selected` makes it of what is said."""
+        self.parsers: dict[str, Parser] = {}
+
+    def add(self, name: str, run: Run, help: str, *more: argparse.ArgumentParser, alone: bool = False) -> Parser:
+        """Add a command, with the options of `more` beside its own. → its parser.
+
+        `run` gets an engine on the file with `workers=0`, or, `alone`, none, and whether there is a file is not asked.
+        """
+        added: Parser = self._added.add_parser(name, help=help, description=help, parents=[self._form, *more])
+        added.set_defaults(run=run, alone=alone)
+        self.parsers[name] = added
+        return added
+
+    def within(self, parser: Parser) -> Commands:
+        """The commands of one of them; it runs itself where none is said."""
+        return Commands(parser, required=False)
+
+
+_FILTERS: Final = {
+    "id": "this task",
+    "name": "tasks of this name",
+    "phase": "waiting, scheduled, ready, running, suspended, paused, succeeded, failed, cancelled, skipped",
+    "status": "this phase, or label of your own",
+    "key": "with this key",
+    "tag": "with this tag",
+    "parent": "children of this task",
+    "worker": "that this worker has, or had last",
+    "upstream_of": "what this task depends on",
+    "downstream_of": "what depends on this task",
+}
+_OF_TASKS: Final = frozenset({"id", "parent", "upstream_of", "downstream_of"})
+
+
+def _filters() -> Parser:
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("which tasks", "one given several times: any of its values")
+    for name, words in _FILTERS.items():
+        kind = task_id if name in _OF_TASKS else str
+        value = "ID" if name in _OF_TASKS else "TEXT"
+        option = "--" + name.replace("_", "-")
+        group.add_argument(option, action="append", dest=name, metavar=value, type=kind, help=words)
+    group.add_argument("--hidden", action="store_true", help="hidden tasks too; those named by --id always are")
+    return parser
+
+
+def task_id(text: str) -> int:
+    try:
+        return int(text.removeprefix("#"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a task is given by its number, not by {printable(text, WIDE)!r}") from None
+
+
+def whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise argparse.ArgumentTypeError(f"a whole number is needed, not {printable(text, WIDE)!r}")
+    return int(text)
+
+
+def period(text: str) -> float | str:
+    """Seconds, or text such as "1h30m", which the engine reads."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def selected(engine: Engine, given: argparse.Namespace) -> Selection:
+    given.id = [*(given.id or ()), *getattr(given, "ids", ())]
+    chosen = engine.tasks
+    if not (given.hidden or given.id or getattr(given, "all", False)):
+        chosen = chosen.where(hidden=False)
+    for name in _FILTERS:
+        values = getattr(given, name)
+        if values and name == "id":
+            chosen = chosen.where(ids=values)
+        elif values and name in _OF_TASKS:
+            if len(values) > 1:
+                raise ValueError(f"--{name.replace('_', '-')} can be given once")
+            chosen = chosen.where(**{name: values[0]})
+        elif values:
+            chosen = chosen.where(**{name: values})
+    known = (*lifecycle.PHASES, *engine.statuses)
+    for label in given.status or ():
+        if label not in known:
+            raise UnknownStatus(label, known)
+    return chosen
+
+
+def is_filtered(given: argparse.Namespace) -> bool:
+    return any(getattr(given, name) for name in _FILTERS)
+
+
+def nothing() -> int:
+    """Say that nothing matched. → the exit code."""
+    sys.stdout.flush()
+    sys.stderr.write("no task matches\n")
+    return NOTHING

@@ -1,0 +1,83 @@
+"""The command line's entry: what may be said, and what becomes of errors.
+
+A command is a function `(engine, given) -> exit code`, and a line in the function `add` of its module, which `PARTS`
+names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from taskcore.api.engine import Engine
+from taskcore.api.settings import path_of
+from taskcore.cli import keeping, looking, operating, steering
+from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser
+from taskcore.cli.showing import Lenient
+from taskcore.core.errors import TaskcoreError
+from taskcore.core.text import printable
+from taskcore.core.version import VERSION
+from taskcore.store.busy import Trouble
+from taskcore.store.existing import refuse_another
+
+PARTS: Final = (
+    looking.add,
+    operating.add,
+    steering.add,
+    keeping.add,
+)
+"""What adds the commands, in the order of the help."""
+
+EXIT_CODES: Final = """\
+Exit codes: 0 done; 1 nothing matched, or `check` or `salvage` found something wrong; 2 an error, which is said on
+stderr; 130 interrupted."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """→ the exit code, one of `EXIT_CODES`. Without arguments it takes those of the process."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, io.StringIO())
+    with contextlib.suppress(AttributeError, ValueError):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _run(parser().parse_args(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read has enough; nothing is to be said at exit either
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (TaskcoreError, ValueError, TypeError, OverflowError, OSError, Trouble) as error:
+        sys.stderr.write(f"taskcore: {printable(str(error))}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(given: Any) -> int:
+    given.file = path_of(given.file)
+    if given.alone:
+        done: int = given.run(None, given)
+        return done
+    refuse_another(given.file)
+    engine = Engine(given.file, workers=0, codec=Lenient())
+    try:
+        code: int = given.run(engine, given)
+    finally:
+        engine.close()
+    return code
+
+
+def parser() -> Parser:
+    made = Parser(prog="taskcore", description="Look at the tasks of a file, and move them.", epilog=EXIT_CODES)
+    made.add_argument("--version", action="version", version=f"taskcore {VERSION}")
+    made.add_argument("file", metavar="FILE", help="a file that an engine made; none is made here")
+    commands = Commands(made, dest="verb", required=True)
+    for add in PARTS:
+        add(commands)
+    return made

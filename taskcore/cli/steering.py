@@ -1,0 +1,125 @@
+"""The commands for what says when, and how much of it, is run: `schedules`, `limits`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from taskcore.api.engine import Engine
+from taskcore.api.schedules import Schedule
+from taskcore.cli.choosing import Commands, period, whole
+from taskcore.cli.showing import WIDE, as_json, lined, moment
+from taskcore.core.text import duration, quoted
+
+_FIELDS: Final = ("name", "every", "cron", "tz", "enabled", "next_at", "last_at")
+
+
+def add(commands: Commands) -> None:
+    planned = commands.add("schedules", schedules, "the schedules; or change one, until its code says something new")
+    within = commands.within(planned)
+    for name, run, help in (
+        ("enable", enable, "fire from its next due time on"),
+        ("disable", disable, "fire nothing until it is enabled"),
+        ("trigger", trigger, "submit its task now"),
+        ("set-every", set_every, "another period"),
+    ):
+        within.add(name, run, help).add_argument("name", metavar="NAME")
+    within.parsers["set-every"].add_argument("period", metavar="PERIOD", type=period, help='seconds, or as "1h30m"')
+    capped = commands.add("limits", limits, "the limits, and what is on hold; or change one, until code says otherwise")
+    within = commands.within(capped)
+    within.add("set", set_limit, 'how much there is of it, or of "name:fetch": how many may run').add_argument(
+        "name", metavar="NAME"
+    )
+    within.parsers["set"].add_argument("n", metavar="N", type=whole)
+    within.add("unset", unset_limit, "no limit any more; of a capacity: none of it").add_argument(
+        "name", metavar="NAME"
+    )
+
+
+# -- schedules ------------------------------------------------------------------------------------------------------
+
+
+def schedules(engine: Engine, given: argparse.Namespace) -> int:
+    return _tell([*engine.schedules.values()], given)
+
+
+def enable(engine: Engine, given: argparse.Namespace) -> int:
+    _schedule(engine, given).enable()
+    return _tell([_schedule(engine, given)], given)
+
+
+def disable(engine: Engine, given: argparse.Namespace) -> int:
+    _schedule(engine, given).disable()
+    return _tell([_schedule(engine, given)], given)
+
+
+def set_every(engine: Engine, given: argparse.Namespace) -> int:
+    _schedule(engine, given).set_every(given.period)
+    return _tell([_schedule(engine, given)], given)
+
+
+def trigger(engine: Engine, given: argparse.Namespace) -> int:
+    task = _schedule(engine, given).trigger().id
+    if given.json:
+        return as_json({"submitted": task})
+    print(f"#{task} submitted")
+    return 0
+
+
+def _schedule(engine: Engine, given: argparse.Namespace) -> Schedule:
+    try:
+        return engine.schedules[given.name]
+    except KeyError:
+        known = ", ".join(quoted(name, WIDE) for name in list(engine.schedules)[:20]) or "none"
+        raise ValueError(f"there is no schedule {quoted(given.name, WIDE)}; there are: {known}") from None
+
+
+def _tell(found: list[Schedule], given: argparse.Namespace) -> int:
+    if given.json:
+        return as_json(*({name: getattr(one, name) for name in _FIELDS} for one in found))
+    rows = []
+    for one in found:
+        when = one.cron or f"every {duration(one.every or 0)}"
+        due = f"next {moment(one.next_at)}" if one.enabled and one.next_at is not None else "disabled"
+        rows.append([one.name, when, one.tz or "", due, "" if one.last_at is None else f"last {moment(one.last_at)}"])
+    return lined(rows)
+
+
+# -- limits ---------------------------------------------------------------------------------------------------------
+
+
+def limits(engine: Engine, given: argparse.Namespace) -> int:
+    """Of each limit how much there is; a name that is on hold stands as its limit does, the whole file as ""."""
+    there, held = dict(engine.limits), {f"name:{name}" if name else "" for name in engine.held}
+    rows: list[dict[str, Any]] = [
+        {"name": name, "limit": there.get(name), "held": name in held} for name in sorted({*there, *held})
+    ]
+    if given.json:
+        return as_json(*rows)
+    return lined(
+        [row["name"] or "the whole file", "" if row["limit"] is None else str(row["limit"]), "on hold" * row["held"]]
+        for row in rows
+    )
+
+
+def set_limit(engine: Engine, given: argparse.Namespace) -> int:
+    before = engine.limits.get(given.name)
+    engine.limits[given.name] = given.n
+    return _changed(engine, given, before)
+
+
+def unset_limit(engine: Engine, given: argparse.Namespace) -> int:
+    before = engine.limits.get(given.name)
+    if before is None:
+        raise ValueError(f"there is no limit {quoted(given.name, WIDE)}")
+    del engine.limits[given.name]
+    return _changed(engine, given, before)
+
+
+def _changed(engine: Engine, given: argparse.Namespace, before: int | None) -> int:
+    now = engine.limits.get(given.name)
+    if given.json:
+        return as_json({"name": given.name, "limit": now, "before": before})
+    said = ["none" if n is None else n for n in (before, now)]
+    print(f"{quoted(given.name, WIDE)}: {said[0]} → {said[1]}")
+    return 0
