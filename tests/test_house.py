@@ -22,7 +22,7 @@ THREADED = {
     "store.connection", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
     "body.replay", "runtime.wakeups", "runtime.pools", "runtime.callbacks", "runtime.notes", "runtime.loop",
     "runtime.pacing", "api.assembly", "api.context", "api.future", "api.futures", "api.engine", "api.lifetime",
-    "api.settings", "api.shutdown", "core.id_ranges", "testing",
+    "api.settings", "api.shutdown", "core.id_ranges", "view.live", "view.server", "view.web", "testing",
 }  # fmt: skip
 
 
@@ -132,6 +132,7 @@ SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", "
 
 WRITTEN_INTO_SQL = {
     "store.dependencies": {"edges"},  # one of two constants
+    "store.pages": {"text"},  # as in store.queries
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns
     "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life

@@ -119,6 +119,10 @@ class Context:
             return self.file.read(work, *args, **kwargs)
         return self.file.reader.read(work, *args, **kwargs)
 
+    def counts_by_name(self) -> dict[str, dict[str, int]]:
+        """Name → status → number."""
+        return self.look(queries.counts_by_name)
+
     def id_of(self, task: Any) -> int:
         """The id of a task given by handle, row or id. `TypeError`, `ValueError` for another file's, `TaskNotFound`."""
         if isinstance(task, Handle):

@@ -210,10 +210,9 @@ def capacities(connection: sqlite3.Connection) -> list[Capacity]:
     return [Capacity(*row) for row in rows]
 
 
-def holds(connection: sqlite3.Connection) -> list[str]:
-    """The names of which nothing is claimed; "" is the whole file."""
-    rows = connection.execute("SELECT name FROM taskcore_hold ORDER BY name LIMIT 1000").fetchall()
-    return [name for (name,) in rows]
+def labels(connection: sqlite3.Connection) -> dict[str, str]:
+    """Labels of the user's → their phases, those that another process named since this one looked, too."""
+    return dict(connection.execute("SELECT label, phase FROM taskcore_status ORDER BY label LIMIT 1000").fetchall())
 
 
 def rates(connection: sqlite3.Connection) -> list[tuple[str, int, float]]:

@@ -14,8 +14,8 @@ from taskcore.core import lifecycle
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.text import printable
 from taskcore.core.version import VERSION
+from taskcore.store import capacity, pages, queries
 from taskcore.store import overview as glance
-from taskcore.store import pages, queries
 from taskcore.view.colours import SIGNS
 
 SIZE: Final = 100
@@ -66,7 +66,7 @@ def chosen(engine: Engine, said: Said) -> Selection:
     tasks = engine.tasks
     if not (one(said, "hidden") or said.get("id")):
         tasks = tasks.where(hidden=False)
-    known = (*lifecycle.PHASES, *engine.statuses)
+    known = (*lifecycle.PHASES, *(engine._context.look(pages.labels) if said.get("status") else ()))
     for name, values in said.items():
         if not values or name not in FILTERS:
             continue
@@ -90,14 +90,14 @@ def session(ask: Ask) -> dict[str, Any]:
     """What the page needs to know once."""
     return {
         "path": ask.engine.path, "version": VERSION, "read_only": ask.read_only, "signs": SIGNS,
-        "phases": {phase: phase for phase in lifecycle.PHASES} | dict(ask.engine.statuses), "ended": lifecycle.ENDED,
+        "phases": {phase: phase for phase in lifecycle.PHASES} | ask.engine._context.look(pages.labels), "ended": lifecycle.ENDED,
     }  # fmt: skip
 
 
 def overview(ask: Ask) -> dict[str, Any]:
     """Counts by name and status, what runs, what failed last and why, what is on hold."""
     context = ask.engine._context
-    counts, now = context.look(queries.counts_by_name), context.now()
+    counts, now = context.counts_by_name(), context.now()
     rates = context.look(glance.rates, now)
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     failures = context.look(pages.failures, FAILURES)
@@ -115,7 +115,7 @@ def overview(ask: Ask) -> dict[str, Any]:
         "running": _listed(ask, context.look(pages.running, FEW)),
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
         "looked_at": len(failures),
-        "holds": context.look(pages.holds),
+        "holds": context.look(capacity.held),
         "health": str(ask.engine.health),
     }
 
@@ -217,7 +217,7 @@ def schedules(ask: Ask) -> dict[str, Any]:
         ],
         "limits": [limit._asdict() for limit in context.look(pages.capacities)],
         "rates": [{"name": name, "n": n, "period": period} for name, n, period in context.look(pages.rates)],
-        "holds": context.look(pages.holds),
+        "holds": context.look(capacity.held),
         "names": context.look(pages.names, NAMES),
     }  # fmt: skip
 

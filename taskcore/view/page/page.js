@@ -68,7 +68,12 @@ setInterval(() => {
 
 // -- statuses --------------------------------------------------------------------------------------------------------
 
-const phaseOf = (status) => session.phases[status] ?? "open";
+let unknown = false;
+function phaseOf(status) {
+  if (status === "lapsed") return "failed"; // an attempt's outcome
+  if (!(status in session.phases) && status !== "open") unknown = true; // a label that is newer than this page
+  return session.phases[status] ?? "open";
+}
 const isEnd = (status) => session.ended.includes(phaseOf(status));
 function chip(status, address, count) {
   const inner = [h("i", { "aria-hidden": "true" }, session.signs[phaseOf(status)] ?? "·"),
@@ -388,6 +393,8 @@ async function show(anew) {
   const address = location.pathname + location.search, [place, id] = location.pathname.split("/").slice(1);
   if (address !== shownAt) picked = new Set();
   try {
+    if (unknown) session = await get("/data/session");
+    unknown = false;
     const [title, make] = PAGES[place] ?? [null, () => [empty("There is nothing at this address.")]];
     const wanted = h("main", {}, await make(id, location.search.slice(1)));
     if (address !== location.pathname + location.search) dirty = true;
