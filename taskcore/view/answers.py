@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pprint
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -66,7 +67,7 @@ def chosen(engine: Engine, said: Said) -> Selection:
     tasks = engine.tasks
     if not (one(said, "hidden") or said.get("id")):
         tasks = tasks.where(hidden=False)
-    known = (*lifecycle.PHASES, *(engine._context.look(pages.labels) if said.get("status") else ()))
+    known = {**dict.fromkeys(lifecycle.PHASES), **(engine._context.look(pages.labels) if said.get("status") else {})}
     for name, values in said.items():
         if not values or name not in FILTERS:
             continue
@@ -130,11 +131,11 @@ def tasks(ask: Ask) -> dict[str, Any]:
 
 def count(ask: Ask) -> dict[str, Any]:
     """How many tasks a verb would be about, of those that there are until now."""
-    now, verb = ask.engine._context.now(), one(ask.said, "verb") or ""
+    verb, until = one(ask.said, "verb") or "", math.nextafter(ask.engine._context.now(), math.inf)
     if verb not in MOVES:
         raise ValueError(f"there is no verb {printable(verb, 40)!r}; there are: {', '.join(MOVES)}")
-    found = chosen(ask.engine, ask.said).where(phase=MOVES[verb], submitted_before=now)
-    return {"count": len(found), "until": now}
+    found = chosen(ask.engine, ask.said).where(phase=MOVES[verb], submitted_before=until)
+    return {"count": len(found), "until": until}
 
 
 MOVES: Final = {

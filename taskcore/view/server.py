@@ -23,6 +23,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers have one port
     timeout = 0
+    request_queue_size = 2 * MOST
 
     def __init__(self, page: Any, port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
         self.page = page

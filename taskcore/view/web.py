@@ -147,10 +147,12 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     server: Server
     timeout = IDLE
-    server_version, sys_version = "taskcore", ""
     protocol_version = "HTTP/1.0"
     error_content_type = "application/json"
     _hosts: ClassVar[tuple[str, ...]] = ("127.0.0.1", "localhost", "[::1]")
+
+    def version_string(self) -> str:
+        return "taskcore"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal is the user's, and an address may have the token in it."""
