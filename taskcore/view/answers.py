@@ -91,7 +91,8 @@ def session(ask: Ask) -> dict[str, Any]:
     """What the page needs to know once."""
     return {
         "path": ask.engine.path, "version": VERSION, "read_only": ask.read_only, "signs": SIGNS,
-        "phases": {phase: phase for phase in lifecycle.PHASES} | ask.engine._context.look(pages.labels), "ended": lifecycle.ENDED,
+        "phases": {phase: phase for phase in lifecycle.PHASES} | ask.engine._context.look(pages.labels),
+        "ended": lifecycle.ENDED,
     }  # fmt: skip
 
 
