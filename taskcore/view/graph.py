@@ -1,0 +1,393 @@
+"""`engine.graph(…)`: what depends on what, as SVG, Mermaid or DOT."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+from typing import Any, Final, NamedTuple
+
+from taskcore.api.pictures import Node, Subject, subject
+from taskcore.core.text import duration, printable
+from taskcore.view import alike, layers, saving
+from taskcore.view.colours import COLOURS, PAGE, SIGNS
+from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of, words
+
+ALONE: Final = 40
+"""Up to so many tasks are drawn one by one."""
+MOST: Final = 60
+"""Groups of more."""
+
+WIDE: Final = 208.0
+HIGH: Final = 46.0
+SCREEN: Final = (1460.0, 760.0)
+"""What is to be readable without scrolling."""
+
+PLAIN: Final = ("succeeded", "skip")
+CHILD: Final = ("child", "")
+JOINED: Final = ("ended", "")
+"""What no `on` is: a child is drawn below its parent, and what a suspended task waits for before it."""
+
+
+class Box(NamedTuple):
+    """One task, or a group that is drawn as one."""
+
+    name: str
+    n: int
+    phases: dict[str, int]
+    """Phase → how many."""
+    job: bool
+    line: str
+    """What is said below the name."""
+    told: str
+    """What is said on a closer look."""
+    chain: bool
+    """Whether some of the group wait for others of it."""
+
+
+class Line(NamedTuple):
+    """All edges from one box to another."""
+
+    upstream: int
+    box: int
+    n: int
+    label: str
+    """What they want, where it is not plainly success."""
+    family: bool
+    """Whether they only say whose child it is."""
+    verdicts: dict[str, int]
+    """met, unmet, dropped or doomed → how many of them."""
+
+    @property
+    def verdict(self) -> str:
+        """Of most of them."""
+        return max(self.verdicts, key=self.verdicts.__getitem__)
+
+
+class Graph:
+    """A picture of tasks and what they depend on, as they were when it was made."""
+
+    def __init__(self, of: Subject) -> None:
+        nodes = of.nodes
+        place = {node.id: number for number, node in enumerate(nodes)}
+        self.phases = dict(collections.Counter(node.phase for node in nodes))
+        above, verdicts = _edges(of, place)
+        group = alike.groups([node.name for node in nodes], [node.job for node in nodes], above, ALONE, MOST)
+        number = {key: its for its, key in enumerate(dict.fromkeys(group))}
+        group = [number[key] for key in group]
+        members: list[list[Node]] = [[] for _ in number]
+        for node, its in zip(nodes, group, strict=True):
+            members[its].append(node)
+        self.lines, chains = _lines(above, verdicts, group)
+        single = [of_it[0].id for of_it in members if len(of_it) == 1]
+        said, now = of.said(single), of.now
+        self.boxes = [
+            _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
+            if len(of_it) == 1 else _group(of_it, its in chains)
+            for its, of_it in enumerate(members)
+        ]  # fmt: skip
+        self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
+        if len(self.boxes) < len(nodes):
+            self.caption += f", in {len(self.boxes)} groups"
+
+    # -- SVG --------------------------------------------------------------------------------------------------------
+
+    def to_svg(self) -> str:
+        """One `<svg>` element, to be put in a page or a file."""
+        plan = layers.arrange(len(self.boxes), [(line.upstream, line.box) for line in self.lines])
+        labels = max((width_of(line.label, 11) for line in self.lines), default=0.0)
+        gaps = ((max(64.0, labels + 28), 22.0), (26.0, 54.0))  # beside and below a node, as it flows to the right, or down
+        sizes = [
+            (plan.layers * (WIDE + gaps[0][0]) - gaps[0][0], plan.breadth * (HIGH + gaps[0][1]) - gaps[0][1]),
+            (plan.breadth * (WIDE + gaps[1][0]) - gaps[1][0], plan.layers * (HIGH + gaps[1][1]) - gaps[1][1]),
+        ]
+        fits = [min(SCREEN[0] / max(width, 1), SCREEN[1] / max(height, 1), 1.0) for width, height in sizes]
+        flat = fits[0] >= fits[1]
+        (width, height), (beside, under) = (sizes[0], gaps[0]) if flat else (sizes[1], gaps[1])
+        left, top = 24.0, 48.0
+
+        def point(layer: float, place: float) -> tuple[float, float]:
+            """The left upper corner of a node there."""
+            x, y = (layer, place) if flat else (place, layer)
+            return left + x * (WIDE + beside), top + y * (HIGH + under)
+
+        pieces = [text(left, 28, words(self.caption), "ink", 14, 'font-weight="600"')]
+        alike_lines: dict[tuple[int, str], list[Line]] = {}
+        for line in self.lines:
+            alike_lines.setdefault((line.box, line.label), []).append(line)
+        labelled = {id(of_it[(len(of_it) - 1) // 2]) for of_it in alike_lines.values()}  # one for all that say the same
+        for line in self.lines:
+            points = [point(*its) for its in plan.routes[line.upstream, line.box]]
+            pieces.append(_curve(line, points, flat, self, id(line) in labelled))
+        for box, its in zip(self.boxes, plan.at, strict=True):
+            pieces.append(_drawn(box, *point(*its)))
+        shown, down = legend(left, top + height + 34, self.phases, max(width, 560))
+        pieces.append(shown)
+        kinds, down = self._line_kinds(left, down + 14)
+        counts = ", ".join(f"{n:,} {phase}" for phase, n in self.phases.items()) or "none"
+        label = f"Graph of {self.caption}: {counts}"
+        return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
+
+    def _line_kinds(self, x: float, y: float) -> tuple[str, float]:
+        kinds = []
+        if any(not line.family and not line.label for line in self.lines):
+            kinds.append((Line(0, 0, 1, "", False, {"met": 1}), "wants success"))
+        if any(not line.family and line.label for line in self.lines):
+            kinds.append((Line(0, 0, 1, "x", False, {"met": 1}), "wants what it says"))
+        if any(line.family for line in self.lines):
+            kinds.append((Line(0, 0, 1, "", True, {"met": 1}), "is its child"))
+        if any(line.verdict == "doomed" for line in self.lines):
+            kinds.append((Line(0, 0, 1, "", False, {"doomed": 1}), "will not get it"))
+        pieces = []
+        for line, said in kinds:
+            pieces.append(f'<path d="M{x:.0f} {y:.0f}h30" {_stroke(line)}/>' + text(x + 37, y + 4, said, "faint", 12))
+            x += 60 + width_of(said, 12)
+        return "".join(pieces), y + 8 if kinds else y - 12
+
+    def _repr_html_(self) -> str:
+        return self.to_svg()
+
+    # -- texts ------------------------------------------------------------------------------------------------------
+
+    def to_mermaid(self) -> str:
+        """A flowchart as Mermaid reads it."""
+        out = ["flowchart LR"]
+        for number, box in enumerate(self.boxes):
+            shape = ('(["', '"])') if box.job else ('["', '"]')
+            out.append(f"    n{number}{shape[0]}{_mermaid(_titled(box))}<br/>{_mermaid(box.line)}{shape[1]}:::{_main(box)}")
+        for line in self.lines:
+            label = f"|{_mermaid(line.label)}|" if line.label else ""
+            arrow = "-.-" if line.family else "-.->" if line.label else "-->"
+            out.append(f"    n{line.upstream} {arrow}{label} n{line.box}")
+        for phase in dict.fromkeys(map(_main, self.boxes)):
+            out.append(f"    classDef {phase} fill:{COLOURS[phase][0]},color:#fff,stroke:#fff")
+        return "\n".join(out) + "\n"
+
+    def to_dot(self) -> str:
+        """A digraph as Graphviz reads it."""
+        out = [
+            "digraph tasks {",
+            "    rankdir=LR;",
+            '    node [shape=box, style="rounded,filled", fontname="sans-serif", fontcolor=white, color=white];',
+            '    edge [fontname="sans-serif", fontsize=10];',
+        ]
+        for number, box in enumerate(self.boxes):
+            shape = ", peripheries=2" if box.n > 1 else ""
+            label = f"{_dot(_titled(box))}\\n{_dot(box.line)}"
+            fill = COLOURS[_main(box)][0]
+            out.append(f'    n{number} [label="{label}", tooltip="{_dot(box.told)}", fillcolor="{fill}"{shape}];')
+        for line in self.lines:
+            style = "dotted, dir=none" if line.family else "dashed" if line.label else "solid"
+            out.append(f'    n{line.upstream} -> n{line.box} [label="{_dot(line.label)}", style={style}];')
+        return "\n".join([*out, "}"]) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file, as its ending says: `.svg`, `.mmd` or `.dot`; as a whole or not at all.
+
+        `ValueError` for another ending, `OSError` where it cannot be written.
+        """
+        saving.save(
+            path,
+            {(".svg",): self.to_svg, (".mmd", ".mermaid"): self.to_mermaid, (".dot", ".gv"): self.to_dot},
+        )
+
+
+def graph(engine: Any, tasks: Any = None) -> Graph:
+    """Read and group it. `tasks`: as `api.pictures.subject` has it."""
+    return Graph(subject(engine, tasks))
+
+
+# -- what is drawn ---------------------------------------------------------------------------------------------------
+
+
+def _edges(of: Subject, place: dict[int, int]) -> tuple[list[dict[int, Any]], dict[tuple[int, int], str]]:
+    """For each task what is before it, with the kind of edge; and the verdicts of those that are not met."""
+    above: list[dict[int, Any]] = [{} for _ in of.nodes]
+    verdicts = {}
+    for upstream, task, wants, otherwise, verdict in of.edges():
+        one, other = place.get(upstream), place.get(task)
+        if one is not None and other is not None:
+            above[other][one] = (wants, otherwise)
+            if verdict != "met":
+                verdicts[one, other] = verdict
+    nodes = of.nodes
+    for other, node in enumerate(nodes):  # a child that comes after one of its siblings needs no line of its own
+        parent = None if node.parent is None else place.get(node.parent)
+        if parent is not None and all(nodes[one].parent != node.parent for one in above[other]):
+            above[other].setdefault(parent, CHILD)
+    for upstream, task in of.joins():
+        one, other = place.get(upstream), place.get(task)
+        if one is not None and other is not None and not _is_below(nodes, place, one, other):
+            above[other].setdefault(one, JOINED)
+            verdicts[one, other] = "unmet"
+    return above, verdicts
+
+
+def _is_below(nodes: list[Node], place: dict[int, int], one: int | None, other: int) -> bool:
+    while one is not None and one != other:
+        parent = nodes[one].parent
+        one = None if parent is None else place.get(parent)
+    return one == other
+
+
+def _lines(
+    above: list[dict[int, Any]], verdicts: dict[tuple[int, int], str], group: list[int]
+) -> tuple[list[Line], set[int]]:
+    """→ the lines between boxes, and the boxes that have edges within."""
+    found: dict[tuple[int, int], collections.Counter[Any]] = {}
+    chains = set()
+    for other, before in enumerate(above):
+        its = group[other]
+        for one, kind in before.items():
+            if group[one] == its:
+                chains.add(its)
+                continue
+            pair = (group[one], its)
+            counter = found.get(pair)
+            if counter is None:
+                counter = found[pair] = collections.Counter()
+            counter[kind, verdicts.get((one, other), "met")] += 1
+    lines = []
+    for (one, its), counter in sorted(found.items()):
+        kinds = collections.Counter[Any]()
+        for (kind, _), n in counter.items():
+            kinds[kind] += n
+        labels = [_label(kind, n if len(kinds) > 1 else 0) for kind, n in kinds.items() if kind not in (PLAIN, CHILD)]
+        found_so = collections.Counter[str]()
+        for (_, verdict), n in counter.items():
+            found_so[verdict] += n
+        lines.append(Line(one, its, counter.total(), ", ".join(labels), set(kinds) == {CHILD}, dict(found_so)))
+    return lines, chains
+
+
+def _label(kind: tuple[str, str], n: int) -> str:
+    wants, otherwise = kind
+    often = f"{n:,} × " if n else ""
+    return f"{often}{printable(wants, 24)}" + (f", else {otherwise}" if otherwise in ("wait", "drop") else "")
+
+
+def _single(node: Node, message: str | None, error: str | None, progress: float | None, now: float) -> Box:
+    line = f"#{node.id} {printable(node.status, 20)}"
+    if node.started_at is not None and not node.job:
+        if node.finished_at is not None:
+            line += f" · {duration(node.finished_at - node.started_at)}"
+        elif node.phase == "running":
+            done = f"{progress:.0%}" if progress is not None else duration(now - node.started_at)
+            line += f" · {done}"
+    told = [f"{printable(node.name)} #{node.id}: {printable(node.status)}"]
+    told += [printable(said, 200) for said in (message, error) if said]
+    if node.attempts > 1:
+        told.append(f"{node.attempts} attempts")
+    return Box(node.name, 1, {node.phase: 1}, node.job, line, "; ".join(told), False)
+
+
+def _group(nodes: list[Node], chain: bool) -> Box:
+    phases = collections.Counter(node.phase for node in nodes)
+    names = list(dict.fromkeys(node.name for node in nodes))
+    job = all(node.job for node in nodes)
+    name = names[0] if len(names) == 1 else f"{len(names):,} {'jobs' if job else 'names'}: {', '.join(names[:20])}"
+    in_order = [(phase, phases[phase]) for phase in COLOURS if phases[phase]]
+    line = "  ".join(f"{SIGNS[phase]} {n:,}" for phase, n in in_order)
+    counts = ", ".join(f"{n:,} {phase}" for phase, n in in_order)
+    told = f"{printable(name)}: {len(nodes):,} tasks, {counts}" + ("; one after the other" if chain else "")
+    return Box(name, len(nodes), dict(phases), job, line, told, chain)
+
+
+def _titled(box: Box) -> str:
+    return printable(box.name, 60) + _times(box)
+
+
+def _times(box: Box) -> str:
+    return (" ↻" if box.chain else "") + (f" × {box.n:,}" if box.n > 1 else "")
+
+
+_URGENT: Final = (
+    "failed", "running", "ready", "suspended", "paused", "scheduled", "waiting", "cancelled", "skipped", "succeeded",
+)  # fmt: skip
+
+
+def _main(box: Box) -> str:
+    """The phase whose colour stands for all where there is but one."""
+    return next(phase for phase in _URGENT if phase in box.phases)
+
+
+# -- how it is drawn -------------------------------------------------------------------------------------------------
+
+
+def _drawn(box: Box, x: float, y: float) -> str:
+    corner = 14 if box.job else 5
+    pieces = [f'<g role="img"><title>{words(box.told, 1000)}</title>']
+    if box.n > 1:
+        pieces += [rect(x + d, y + d, WIDE, HIGH, paint("paper", "line"), f'rx="{corner}"') for d in (6, 3)]
+    pieces.append(rect(x, y, WIDE, HIGH, paint("panel", "line"), f'rx="{corner}"'))
+    if box.n == 1:
+        pieces.append(sign(x + 20, y + HIGH / 2, _main(box), 24))
+        pieces.append(text(x + 40, y + 20, fitting(box.name, WIDE - 50), "ink", 13, 'font-weight="600"'))
+        pieces.append(text(x + 40, y + 36, fitting(box.line, WIDE - 50, 11.5), "faint", 11.5))
+    else:
+        many = _times(box)
+        room = WIDE - 24 - width_of(many)
+        pieces.append(text(x + 12, y + 18, fitting(box.name, room) + many, "ink", 13, 'font-weight="600"'))
+        pieces.append(stacked(x + 12, y + 24, WIDE - 24, 6, box.phases))
+        pieces.append(text(x + 12, y + 41, fitting(box.line, WIDE - 24, 11), "faint", 11))
+    return "".join(pieces) + "</g>"
+
+
+def _stroke(line: Line) -> str:
+    tone = "failed" if line.verdict == "doomed" else "faint" if line.verdict == "met" else "line"
+    dashes = "1 5" if line.family else "6 4" if line.label else "2 4" if line.verdict == "dropped" else ""
+    dashed = f'stroke-dasharray="{dashes}" ' if dashes else ""
+    return f'{paint("none", tone)} {dashed}stroke-width="1.5" stroke-linecap="round"'
+
+
+def _curve(line: Line, points: list[tuple[float, float]], flat: bool, of: Graph, labelled: bool) -> str:
+    """Through the points, which are left upper corners of the places passed, straight where it passes a layer."""
+
+    def side(x: float, y: float, far: bool) -> tuple[float, float]:
+        return (x + WIDE * far, y + HIGH / 2) if flat else (x + WIDE / 2, y + HIGH * far)
+
+    x, y = side(*points[0], True)
+    path = [f"M{x:.1f} {y:.1f}"]
+    middle = (x, y)
+    for number, its in enumerate(points[1:], 2):
+        last = number == len(points)
+        to_x, to_y = side(*its, False)
+        if last:
+            to_x, to_y = (to_x - 7, to_y) if flat else (to_x, to_y - 7)
+        half_x, half_y = (x + to_x) / 2, (y + to_y) / 2
+        if number == 2:
+            middle = (half_x, half_y)
+        bends = (half_x, y, half_x, to_y) if flat else (x, half_y, to_x, half_y)
+        path.append("C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}".format(*bends, to_x, to_y))
+        x, y = (to_x, to_y) if last else side(*its, True)
+        if not last:
+            path.append(f"L{x:.1f} {y:.1f}")
+    one, other = of.boxes[line.upstream], of.boxes[line.box]
+    wants = line.label or ("its child" if line.family else "wants success")
+    told = f"{printable(one.name, 60)} → {printable(other.name, 60)}: {wants}"
+    if not line.family:
+        told += ": " + ", ".join(f"{n:,} {verdict}" if line.n > 1 else verdict for verdict, n in line.verdicts.items())
+    tone = "failed" if line.verdict == "doomed" else "faint" if line.verdict == "met" else "line"
+    head = ""
+    if not line.family:
+        shape = "l-6 -4v8z" if flat else "l-4 -6h8z"
+        x, y = (x + 6, y) if flat else (x, y + 6)
+        head = f'<path d="M{x:.1f} {y:.1f}{shape}" {paint(tone)}/>'
+    label = ""
+    if line.label and labelled:
+        halo = 'text-anchor="middle" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
+        how = paint("ink", "paper")
+        label = f'<text x="{middle[0]:.1f}" y="{middle[1] + 4:.1f}" font-size="11" {how} {halo}>{words(line.label, 40)}</text>'
+    return f'<g><title>{words(told, 400)}</title><path d="{"".join(path)}" {_stroke(line)}/>{head}{label}</g>'
+
+
+def _mermaid(text: str) -> str:
+    """Everything that Mermaid might take for its own is written by its number."""
+    return re.sub(r"[^\w .,:×✓-]", lambda found: f"#{ord(found[0])};", printable(text, 100))
+
+
+def _dot(text: str) -> str:
+    return printable(text, 400).replace("\\", "\\\\").replace('"', '\\"')
+
+
+assert set(_URGENT) == set(COLOURS) and PAGE

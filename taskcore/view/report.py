@@ -1,0 +1,128 @@
+"""`engine.report(…)`: one page to be kept or mailed. It needs no script, no other file and no network."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any, Final
+
+from taskcore.api.pictures import Failure, Subject, Tally, subject
+from taskcore.core import lifecycle
+from taskcore.core.text import CUT, duration, printable
+from taskcore.core.version import VERSION
+from taskcore.view.colours import COLOURS, css
+from taskcore.view.graph import Graph
+from taskcore.view.saving import save
+from taskcore.view.scale import moment
+from taskcore.view.svg import FONT, document, legend, stacked, words
+from taskcore.view.timeline import Timeline
+
+NAMES: Final = 100
+FAILURES: Final = 50
+"""Rows of each table: the most frequent."""
+TRACEBACK: Final = 20_000
+"""Characters of a traceback, the last."""
+
+_STYLE: Final = f"""
+body{{margin:0;background:var(--tc-paper);color:var(--tc-ink);font:15px/1.45 {FONT}}}
+main{{max-width:1340px;margin:0 auto;padding:24px 20px 60px}}
+h1{{font-size:26px;margin:0 0 4px;overflow-wrap:anywhere}}h2{{font-size:18px;margin:36px 0 10px}}
+p{{margin:4px 0}}.faint{{color:var(--tc-faint)}}
+table{{border-collapse:collapse;width:100%}}.wide{{overflow-x:auto}}
+th,td{{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--tc-line);vertical-align:middle}}
+th{{font-size:13px;color:var(--tc-faint);font-weight:600}}
+td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
+td.name{{overflow-wrap:anywhere;min-width:140px}}
+details{{border:1px solid var(--tc-line);border-left:4px solid var(--tc-failed);border-radius:5px;margin:8px 0}}
+summary{{padding:8px 12px;cursor:pointer;overflow-wrap:anywhere}}summary:focus-visible{{outline:2px solid var(--tc-accent)}}
+pre{{margin:0;padding:12px;background:var(--tc-panel);overflow-x:auto;font:13px/1.4 ui-monospace,monospace}}
+.picture{{overflow-x:auto}}.picture svg{{min-width:680px}}
+@media print{{details>pre{{white-space:pre-wrap}}}}
+"""
+
+
+def write(engine: Any, path: str | os.PathLike[str], tasks: Any = None) -> None:
+    """Write it to the path, whose name ends in `.html`, as a whole or not at all. `tasks`: as `api.pictures.subject` has
+    it. `ValueError` for another ending, before anything is read; `OSError` where it cannot be written."""
+    save(path, {(".html", ".htm"): lambda: page(subject(engine, tasks))})
+
+
+def page(of: Subject) -> str:
+    """The whole of it."""
+    tallies = of.tallies()
+    phases: Counter[str] = Counter()
+    for tally in tallies:
+        phases[tally.phase] += tally.n
+    name = os.path.basename(of.context.path)
+    title = name if of.root is None else f"{printable(of.root.name, 80)} #{of.root.id}"
+    total = phases.total()
+    ended = sum(phases[phase] for phase in lifecycle.ENDED)
+    said = f"{total:,} task{'' if total == 1 else 's'}, {ended:,} ended"
+    parts = [
+        f"<h1>{words(title)}</h1>",
+        f'<p class="faint">{said}. Written {moment(of.now)} from {words(name)} by taskcore {words(VERSION)}.</p>',
+        _counts(phases),
+        "<h2>By name</h2>", _names(tallies),
+        *_failures(of.failures(FAILURES), phases[lifecycle.FAILED]),
+        "<h2>What depends on what</h2>", f'<div class="picture">{Graph(of).to_svg()}</div>',
+        "<h2>What ran when</h2>", f'<div class="picture">{Timeline(of).to_svg()}</div>',
+    ]  # fmt: skip
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{words(title)}: {said}</title><style>{css(':root')}{_STYLE}</style></head>\n"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _counts(phases: Counter[str]) -> str:
+    if not phases:
+        return "<p>There are no tasks.</p>"
+    shown, down = legend(0, 42, phases, 1200)
+    said = ", ".join(f"{n:,} {phase}" for phase, n in phases.items())
+    return f'<div class="picture">{document(1300, down + 4, said, [stacked(0, 8, 1300, 16, phases), shown])}</div>'
+
+
+def _names(tallies: list[Tally]) -> str:
+    by_name: dict[str | None, dict[str, Tally]] = {}
+    for tally in tallies:
+        by_name.setdefault(tally.name, {})[tally.phase] = tally
+    often = sorted(by_name.items(), key=lambda item: (-sum(tally.n for tally in item[1].values()), item[0] or ""))
+    rows = []
+    for name, by_phase in often[:NAMES]:
+        counts = {phase: tally.n for phase, tally in by_phase.items()}
+        succeeded = by_phase.get(lifecycle.SUCCEEDED)
+        took = duration(succeeded.seconds / succeeded.n) if succeeded is not None and name is not None else ""
+        told = ", ".join(f"{counts[phase]:,} {phase}" for phase in COLOURS if phase in counts)
+        bar = document(220, 12, told, [stacked(0, 1, 220, 10, counts)])
+        rows.append(
+            f'<tr><td class="name">{"<em>jobs</em>" if name is None else words(name)}</td>'
+            f'<td class="n">{sum(counts.values()):,}</td><td>{bar}</td><td>{told}</td><td class="n">{took}</td></tr>'
+        )
+    more = f'<p class="faint">and {len(often) - NAMES:,} more names</p>' if len(often) > NAMES else ""
+    head = '<th>name</th><th class="n">tasks</th><th></th><th>of them</th><th class="n">success takes</th>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{more}'
+
+
+def _failures(ways: list[tuple[Failure, str | None]], total: int) -> list[str]:
+    if not ways:
+        return []
+    parts = [f"<h2>{total:,} failed</h2>"]
+    for failure, traceback in ways:
+        often = f"{failure.n:,} × " if failure.n > 1 else ""
+        head = f"{often}<strong>{words(failure.name, 100)}</strong>: {words(failure.error or 'no reason said', 400)}"
+        which = f' <span class="faint">{"newest " if failure.n > 1 else ""}#{failure.newest}</span>'
+        parts.append(f"<details><summary>{head}{which}</summary><pre>{_lines(failure.error, traceback)}</pre></details>")
+    told = sum(failure.n for failure, _ in ways)
+    if told < total:
+        parts.append(f'<p class="faint">and {total - told:,} more, in other ways</p>')
+    return parts
+
+
+def _lines(error: str | None, traceback: str | None) -> str:
+    """Somebody's lines as they may stand in a page."""
+    text = traceback or error or ""
+    if len(text) > TRACEBACK:
+        text = CUT + text[-TRACEBACK:]
+    return "\n".join(words(line, 1000) for line in text.split("\n"))

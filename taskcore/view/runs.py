@@ -1,0 +1,121 @@
+"""What ran when, and what it waited for in between: the material of a timeline. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from taskcore.api.pictures import Edge, Node, Past
+
+NOBODY = "no worker"
+
+
+class Run(NamedTuple):
+    """One attempt at a task."""
+
+    start: float
+    end: float
+    worker: str
+    task: int
+    """Its place in the list of nodes."""
+    number: int
+    phase: str
+    """running, succeeded, failed or cancelled."""
+    error: str | None
+    lapsed: bool
+
+
+class Gap(NamedTuple):
+    """A stretch in which a task did not run."""
+
+    start: float
+    end: float
+    phase: str
+    """waiting: not begun; scheduled: between two attempts; suspended: it gave its thread back."""
+
+
+def runs_of(nodes: Sequence[Node], pasts: Iterable[Past], now: float) -> list[list[Run]]:
+    """For each task its attempts in order. A job has none."""
+    by_id = {node.id: place for place, node in enumerate(nodes)}
+    found: list[list[Run]] = [[] for _ in nodes]
+    for task, number, worker, start, end, outcome, error in pasts:
+        place, lapsed = by_id[task], outcome == "lapsed"
+        phase = "failed" if lapsed else outcome
+        found[place].append(Run(start, max(start, end), worker or NOBODY, place, number, phase, error, lapsed))
+    for place, node in enumerate(nodes):
+        start, before = node.started_at, found[place]
+        if node.job or start is None or not node.attempts or node.phase not in ("running", "succeeded", "failed"):
+            continue
+        if not before or before[-1].number != node.attempts:
+            end = now if node.finished_at is None else node.finished_at
+            worker = node.worker or NOBODY
+            before.append(Run(start, max(start, end), worker, place, node.attempts, node.phase, None, False))
+    return found
+
+
+def gaps_of(node: Node, runs: Sequence[Run], now: float) -> list[Gap]:
+    """When it did not run, from its submit to its end. Stretches that it ran before a suspension are not kept by the
+    file, and count as suspended."""
+    end = now if node.finished_at is None else node.finished_at
+    if node.first_started_at is None:
+        return [Gap(node.submitted_at, max(end, node.submitted_at), "waiting")]
+    gaps = [Gap(node.submitted_at, node.first_started_at, "waiting")]
+    at, why = node.first_started_at, "suspended"
+    for run in runs:
+        gaps.append(Gap(at, run.start, why))
+        at, why = run.end, "scheduled"
+    if node.finished_at is None:
+        gaps.append(Gap(at, end, "suspended" if node.phase == "suspended" else "scheduled"))
+    return [gap for gap in gaps if gap.end > gap.start]
+
+
+def packed(runs: Iterable[Run]) -> list[list[Run]]:
+    """As few lanes as there were running at a time, each of runs one after the other."""
+    lanes: list[list[Run]] = []
+    free: list[tuple[float, int]] = []
+    for run in sorted(runs):
+        if free and free[0][0] <= run.start:
+            _, lane = heapq.heappop(free)
+        else:
+            lane = len(lanes)
+            lanes.append([])
+        lanes[lane].append(run)
+        heapq.heappush(free, (run.end, lane))
+    return lanes
+
+
+def critical_path(nodes: Sequence[Node], edges: Iterable[Edge], root: int, now: float) -> list[int]:
+    """The places of the tasks that the end of `root` hung on, the first first: before each, what it waited for longest,
+    the last of its children or of what it depends on. Tasks that never ran are left out."""
+    by_id = {node.id: place for place, node in enumerate(nodes)}
+    children, above = defaultdict(list), defaultdict(list)
+    for place, node in enumerate(nodes):
+        if node.parent in by_id:
+            children[by_id[node.parent]].append(place)
+    for edge in edges:
+        if edge.upstream in by_id and edge.task in by_id:
+            above[by_id[edge.task]].append(by_id[edge.upstream])
+
+    def end_of(place: int) -> float:
+        node = nodes[place]
+        return now if node.finished_at is None else node.finished_at
+
+    def last(places: list[int]) -> int | None:
+        ran = [place for place in places if nodes[place].first_started_at is not None and place not in seen]
+        return max(ran, key=end_of, default=None)
+
+    seen, path, at = {root}, [root], root
+    while True:
+        found = last(children[at])
+        climbing: int | None = at
+        while found is None and climbing is not None:
+            found = last(above[climbing])
+            parent = nodes[climbing].parent
+            climbing = None if parent is None else by_id.get(parent)
+        if found is None:
+            return [place for place in reversed(path) if not nodes[place].job]
+        seen.add(found)
+        path.append(found)
+        at = found

@@ -1,0 +1,322 @@
+"""`engine.timeline(…)`: what ran when, by worker, as SVG."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+from taskcore.api.pictures import Node, Subject, subject
+from taskcore.core.text import duration, printable
+from taskcore.view import saving
+from taskcore.view.colours import SIGNS
+from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
+from taskcore.view.scale import Scale, moment
+from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of, words
+
+ROWS: Final = 60
+"""Up to so many tasks have a row each; of more, the runs share lanes."""
+LANES: Final = 48
+BARS: Final = 1500
+"""Up to so many lanes and runs are drawn one by one; of more, how many ran at a time."""
+WORKERS: Final = 16
+"""Workers that have a strip of their own: those that ran most."""
+BINS: Final = 260
+
+LEFT: Final = 210.0
+WIDTH: Final = 1060.0
+PITCH: Final = 20.0
+BAR: Final = 13.0
+STRIP: Final = 40.0
+
+
+class Timeline:
+    """A picture of what ran when, as it was when it was made."""
+
+    def __init__(self, of: Subject) -> None:
+        now = of.now
+        nodes = self._nodes = of.nodes
+        self._runs = runs_of(nodes, of.attempts(), now)
+        self._gaps = [gaps_of(node, runs, now) for node, runs in zip(nodes, self._runs, strict=True)]
+        self._path: list[int] = []
+        if of.root is not None:
+            root = next(place for place, node in enumerate(nodes) if node.id == of.root.id)
+            self._path = critical_path(nodes, of.edges(), root, now)
+        self._all = [run for runs in self._runs for run in runs]
+        ran = [(run.start, run.end) for run in self._all]
+        self._at = Scale(ran or [(gap.start, gap.end) for gaps in self._gaps for gap in gaps], LEFT, WIDTH)
+        self.phases = dict(collections.Counter(node.phase for node in nodes))
+        self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
+
+    def to_svg(self) -> str:
+        """One `<svg>` element, to be put in a page or a file."""
+        critical, top = set(self._path), 78.0
+        pieces: list[str] = []
+        y = self._critical_lane(pieces, top)
+        lanes = {worker: packed(runs) for worker, runs in sorted(self._by_worker().items())}
+        if len(self._nodes) <= ROWS:
+            y = self._task_rows(pieces, y, critical)
+        elif len(self._all) <= BARS and sum(map(len, lanes.values())) <= LANES:
+            y = self._held_strips(pieces, y)
+            for worker, its in lanes.items():
+                y = self._lanes(pieces, y, worker, its, critical)
+        else:
+            y = self._worker_strips(pieces, self._held_strips(pieces, y))
+        lasted = duration(self._at.last - self._at.first)
+        caption = f"{self.caption}, {len(self._all):,} run{'' if len(self._all) == 1 else 's'}"
+        head = [text(20, 28, words(caption), "ink", 14, 'font-weight="600"')]
+        if self._all:
+            head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
+        shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
+        marks, down = self._marks(20, down + 14)
+        counts = ", ".join(f"{n:,} {phase}" for phase, n in self.phases.items()) or "none"
+        label = f"Timeline of {caption}: {counts}{self._told_path()}"
+        return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file whose name ends in `.svg`, as a whole or not at all.
+
+        `ValueError` for another ending, `OSError` where it cannot be written.
+        """
+        saving.save(path, {(".svg",): self.to_svg})
+
+    def _repr_html_(self) -> str:
+        return self.to_svg()
+
+    # -- around -----------------------------------------------------------------------------------------------------
+
+    def _axis(self, top: float, down: float) -> str:
+        pieces = []
+        for x, said in self._at.ticks():
+            pieces.append(f'<path d="M{x:.1f} {top + 4:.1f}V{down:.1f}" {paint("none", "line")} stroke-width="0.6"/>')
+            pieces.append(text(x, top - 2, said, "faint", 11, 'text-anchor="middle"'))
+        for x, lasts in self._at.cuts():
+            rule = f'<path d="M{x - 3:.1f} {top + 8:.1f}V{down:.1f}m6 0V{top + 8:.1f}" {paint("none", "line")} '
+            pieces.append(rule + f'stroke-dasharray="2 3"><title>nothing ran for {lasts}</title></path>')
+            pieces.append(text(x, top + 5, f"{lasts}", "faint", 9, 'text-anchor="middle"'))
+        return "".join(pieces)
+
+    def _marks(self, x: float, y: float) -> tuple[str, float]:
+        pieces = []
+        small = len(self._nodes) <= ROWS
+        there = {gap.phase for gaps in self._gaps for gap in gaps} if small else set()
+        ends = {run.phase for run in self._all}
+        for phase, said in (("waiting", "has not begun"), ("suspended", "suspended"), ("scheduled", "until tried again")):
+            if phase in there:
+                pieces.append(_thin(x, x + 30, y, phase) + text(x + 37, y + 4, said, "faint", 12))
+                x += 60 + width_of(said, 12)
+        if "failed" in ends:
+            pieces.append(_block(x, x + 30, y - BAR / 2, BAR, "failed") + text(x + 37, y + 4, "a failed run", "faint", 12))
+            x += 60 + width_of("a failed run", 12)
+        if self._path:
+            frame = rect(x, y - BAR / 2, 30, BAR, paint("none", "accent"), 'stroke-width="2"')
+            pieces.append(frame + text(x + 37, y + 4, "on the critical path", "faint", 12))
+        return "".join(pieces), y + 8 if pieces else y - 12
+
+    def _told_path(self) -> str:
+        if not self._path:
+            return ""
+        names = [printable(self._nodes[place].name, 24) for place in self._path]
+        shown = names if len(names) <= 6 else [*names[:3], "…", *names[-2:]]
+        return f"; critical path: {' → '.join(shown)}"
+
+    def _critical_lane(self, pieces: list[str], y: float) -> float:
+        """What the end hung on, one after the other."""
+        if not self._path:
+            return y
+        runs = [run for place in self._path for run in self._runs[place]]
+        seconds = duration(sum(run.end - run.start for run in runs))
+        told = f"{len(self._path):,} tasks, {seconds} of running{self._told_path()}"
+        pieces.append(f'<g role="img"><title>{words(told, 1000)}</title>')
+        pieces.append(text(20, y + 11, "critical path", "accent", 12.5, 'font-weight="600"'))
+        pieces.append(text(20, y + 25, fitting(f"{len(self._path):,} tasks, {seconds}", LEFT - 34, 11), "faint", 11))
+        pieces.append("</g>")
+        self._bars(pieces, runs, y + 3, 20.0, set(self._path), True)
+        return y + 40
+
+    # -- a row a task -----------------------------------------------------------------------------------------------
+
+    def _task_rows(self, pieces: list[str], y: float, critical: set[int]) -> float:
+        """By the worker that had it last, and then in the order of what began."""
+        order: dict[str, list[int]] = {}
+        for place in sorted(range(len(self._nodes)), key=self._beginning):
+            node, runs = self._nodes[place], self._runs[place]
+            order.setdefault("jobs" if node.job else runs[-1].worker if runs else "not run", []).append(place)
+        for worker in sorted(order, key=lambda worker: (worker != "jobs", worker == "not run", worker)):
+            pieces.append(text(20, y + 14, fitting(worker, LEFT - 40, 12), "faint", 12, 'font-weight="600"'))
+            pieces.append(f'<path d="M20 {y + 19:.1f}H{LEFT + WIDTH:.0f}" {paint("none", "line")}/>')
+            y += 24
+            for place in order[worker]:
+                self._task_row(pieces, y, place, critical)
+                y += PITCH
+            y += 6
+        return y
+
+    def _beginning(self, place: int) -> tuple[float, int]:
+        node = self._nodes[place]
+        return (node.first_started_at if node.first_started_at is not None else float("inf"), node.id)
+
+    def _task_row(self, pieces: list[str], y: float, place: int, critical: set[int]) -> None:
+        node, runs = self._nodes[place], self._runs[place]
+        told = f"{printable(node.name)} #{node.id}: {printable(node.status)}"
+        for gap in self._gaps[place]:
+            told += f"; {gap.phase} {duration(gap.end - gap.start)}"
+        pieces.append(f'<g role="img"><title>{words(told, 600)}</title>')
+        name = f"{printable(node.name, 60)} #{node.id}"
+        pieces.append(text(30, y + 12, f"{SIGNS[node.phase]}", "ink", 12, 'text-anchor="middle"'))
+        pieces.append(text(42, y + 12, fitting(name, LEFT - 52, 12), "ink", 12))
+        pieces.append("</g>")
+        gaps = self._gaps[place]
+        if node.job and node.first_started_at is not None:
+            end = node.finished_at if node.finished_at is not None else self._at.last
+            gaps = [Gap(node.first_started_at, end, "suspended")]
+        for gap in gaps:
+            line = _thin(self._at(gap.start), self._at(gap.end), y + 2 + BAR / 2, gap.phase)
+            pieces.append(f"<g><title>{gap.phase} {duration(gap.end - gap.start)}</title>{line}</g>")
+        self._bars(pieces, runs, y + 2, BAR, critical, False)
+
+    # -- lanes ------------------------------------------------------------------------------------------------------
+
+    def _lanes(self, pieces: list[str], y: float, worker: str, lanes: list[list[Run]], critical: set[int]) -> float:
+        runs = sum(map(len, lanes))
+        pieces.append(f'<g role="img"><title>{words(worker)}: {runs:,} runs, at most {len(lanes)} at a time</title>')
+        pieces.append(text(20, y + 12, fitting(worker, LEFT - 34, 12.5), "ink", 12.5, 'font-weight="600"'))
+        if len(lanes) > 1:
+            pieces.append(text(20, y + 27, f"{runs:,} runs", "faint", 11))
+        pieces.append("</g>")
+        for lane in lanes:
+            self._bars(pieces, lane, y + 2, BAR + 2, critical, True)
+            y += PITCH - 2
+        return y + 10
+
+    def _bars(
+        self, pieces: list[str], runs: Iterable[Run], y: float, high: float, critical: set[int], named: bool
+    ) -> None:
+        """Runs too short to be seen that follow each other are one bar."""
+        behind, last = -1.0, ("", False)
+        for run in runs:
+            x, end = self._at(run.start), self._at(run.end)
+            marked = run.task in critical
+            if end - x < 1.0 and x < behind and last == (run.phase, marked):
+                continue
+            end = max(end, x + 1.5)
+            behind, last = end, (run.phase, marked)
+            node = self._nodes[run.task]
+            told = f"{printable(node.name, 60)} #{node.id}, {_nth(run)}: {duration(run.end - run.start)} on {run.worker}"
+            told += f"; {printable(run.error, 200)}" if run.error else ""
+            bar = _block(x, end, y, high, run.phase)
+            if marked and end - x > 6:
+                bar += rect(x, y, end - x, high, paint("none", "accent"), 'stroke-width="2" rx="2"')
+            elif marked:
+                bar += rect(x - 1, y + high + 1, end - x + 2, 2.5, paint("accent"))
+            if named and end - x > 42 and run.phase != "failed":
+                bar += text(x + 5, y + high / 2 + 4, fitting(node.name, end - x - 9, 11), "paper", 11)
+            pieces.append(f"<g><title>{words(told, 600)}</title>{bar}</g>")
+
+    # -- strips -----------------------------------------------------------------------------------------------------
+
+    def _held_strips(self, pieces: list[str], y: float) -> float:
+        """How many waited at each moment, and how many were suspended."""
+        for phase in ("waiting", "suspended"):
+            gaps = [
+                gap
+                for node, its in zip(self._nodes, self._gaps, strict=True)
+                for gap in its
+                if gap.phase == phase and not node.job
+            ]
+            if gaps:
+                y = self._strip(pieces, y, phase, "", {phase: self._binned(gaps)}, STRIP * 0.7)
+        return y
+
+    def _worker_strips(self, pieces: list[str], y: float) -> float:
+        by_worker = self._by_worker()
+        busiest = sorted(by_worker, key=lambda worker: (-len(by_worker[worker]), worker))
+        if len(busiest) > WORKERS:
+            rest = busiest[WORKERS - 1 :]
+            by_worker[f"{len(rest):,} more workers"] = [run for worker in rest for run in by_worker[worker]]
+            busiest[WORKERS - 1 :] = [f"{len(rest):,} more workers"]
+        for worker in busiest:
+            phases: dict[str, list[Run]] = {}
+            for run in by_worker[worker]:
+                phases.setdefault(run.phase, []).append(run)
+            there = {phase: self._binned(phases[phase]) for phase in ("succeeded", "running", "cancelled", "failed") if phase in phases}
+            y = self._strip(pieces, y, worker, f"{len(by_worker[worker]):,} runs", there, STRIP)
+        return y
+
+    def _by_worker(self) -> dict[str, list[Run]]:
+        by_worker: dict[str, list[Run]] = {}
+        for run in self._all:
+            by_worker.setdefault(run.worker, []).append(run)
+        return by_worker
+
+    def _binned(self, spans: Iterable[Run | Gap]) -> list[float]:
+        """How many there were at a time, on the average of each of `BINS` equal parts of the picture's width."""
+        size = WIDTH / BINS
+        rise, part = [0.0] * (BINS + 1), [0.0] * (BINS + 1)
+        for span in spans:
+            start, end = (self._at(span.start) - LEFT) / size, (self._at(span.end) - LEFT) / size
+            first, last = min(int(start), BINS - 1), min(int(end), BINS - 1)
+            part[first] += first - start  # from the part of the first bin before it on, it counts 1
+            rise[first] += 1
+            part[last] += end - last
+            rise[last] -= 1
+        return [at + its for at, its in zip(accumulate(rise[:BINS]), part, strict=False)]
+
+    def _strip(
+        self, pieces: list[str], y: float, name: str, said: str, series: dict[str, list[float]], high: float
+    ) -> float:
+        totals = [sum(column) for column in zip(*series.values(), strict=True)]
+        peak = max(totals, default=0.0) or 1.0
+        most = f"up to {peak:,.0f} at a time" if peak >= 1.5 else f"busy {_share(totals)}"
+        pieces.append(f'<g role="img"><title>{words(name)}: {said}{", " if said else ""}{most}</title>')
+        pieces.append(text(20, y + 12, fitting(name, LEFT - 34, 12.5), "ink", 12.5, 'font-weight="600"'))
+        pieces.append(text(20, y + 27, fitting(f"{said}{', ' if said else ''}{most}", LEFT - 30, 11), "faint", 11))
+        base = [0.0] * BINS
+        for phase, column in series.items():
+            upper = [low + its for low, its in zip(base, column, strict=True)]
+            pieces.append(f'<path d="{_area(base, upper, y + high, high / peak)}" {paint(phase)}/>')
+            base = upper
+        pieces.append(f'<path d="M{LEFT:.0f} {y + high:.1f}h{WIDTH:.0f}" {paint("none", "line")}/></g>')
+        return y + high + 12
+
+
+def timeline(engine: Any, tasks: Any = None) -> Timeline:
+    """Read it. `tasks`: as `api.pictures.subject` has it."""
+    return Timeline(subject(engine, tasks))
+
+
+def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float) -> str:
+    """What is between the two, with steps."""
+    size = WIDTH / BINS
+    there = [(number, low, high) for number, (low, high) in enumerate(zip(lower, upper, strict=True)) if high - low > 1e-9]
+    return "".join(
+        f"M{LEFT + number * size:.1f} {y - low * unit:.1f}V{y - max(high * unit, low * unit + 0.7):.1f}h{size + 0.05:.2f}V{y - low * unit:.1f}z"
+        for number, low, high in there
+    )
+
+
+def _share(totals: Sequence[float]) -> str:
+    return f"{sum(totals) / max(len(totals), 1):.0%}"
+
+
+def _block(x: float, end: float, y: float, high: float, phase: str) -> str:
+    """A run. What did not succeed has a groove: its colour does not stand alone."""
+    bar = rect(x, y, end - x, high, paint(phase), 'rx="2"')
+    if phase in ("failed", "cancelled"):
+        bar += rect(x, y + high / 2 - 1.2, end - x, 2.4, paint("paper"))
+    return bar
+
+
+_THIN: Final = {"waiting": (2.5, ""), "scheduled": (2.5, "2 3"), "suspended": (6.0, "5 2")}
+
+
+def _thin(x: float, end: float, y: float, phase: str) -> str:
+    wide, dashes = _THIN[phase]
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'<path d="M{x:.1f} {y:.1f}H{end:.1f}" {paint("none", phase)} stroke-width="{wide:g}"{dashed}/>'
+
+
+def _nth(run: Run) -> str:
+    return f"run {run.number} {'lapsed' if run.lapsed else run.phase}"
