@@ -90,7 +90,7 @@ class Browser:
 class Tab:
     def __init__(self, browser, address, width=1280, height=800, dark=False):
         self._browser = browser
-        target = browser.send("Target.createTarget", url="about:blank")["targetId"]
+        target = browser.send("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
         self._session = browser.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._target = target
         for domain in ("Page", "Runtime", "Log", "Network"):

@@ -2,8 +2,9 @@
 
 const $ = (id) => document.getElementById(id);
 const FILTERS = ["name", "phase", "status", "tag", "key", "worker", "id", "parent", "upstream_of", "downstream_of", "hidden"];
-let session = null, offset = 0, shownAt = "", busy = false, dirty = false, source = null, fails = 0, further = 0;
+let session = null, offset = 0, shownAt = "", busy = false, dirty = false, source = null, further = 0;
 let picked = new Set();
+const acting = new WeakSet(); // the buttons whose work has not come back yet
 const FEW = 12; // rows of a part of the overview, unless all are asked for
 
 // -- making elements -------------------------------------------------------------------------------------------------
@@ -159,12 +160,12 @@ const PAGES = {
             may() && its.left > 0 | holds ? button(holds ? "let_go" : "hold", { name: its.name }, holds ? "Resume" : "Pause", { "aria-label": `${holds ? "Resume" : "Pause"} ${plain(its.name)}` }) : null];
         })), !all && names.length > FEW && link("/?all=1", `All ${n(names.length)} names`)),
       section("Running now", null, data.running.length ? table("What runs now",
-        [["Task", "fit"], ["Name", "text", true], ["Progress", "bars", true], ["Saying", "text", true], ["For", "n"], ["Worker", ""], ["", "fit"]],
+        [["Task", "fit"], ["Name", "", true], ["Progress", "bars", true], ["Saying", "text", true], ["For", "n"], ["Worker", ""], ["", "fit"]],
         data.running.map((task) => [task.id, taskLink(task.id), named(task), progress(task), saying(task), lasted(task.started_at),
           h("span", { class: "faint small" }, bdi(task.worker)), may() && button("cancel", { where: { id: [task.id] } }, "Cancel", { "aria-label": `Cancel task ${task.id}` })]))
         : empty("Nothing runs.")),
       section("Failed", [data.failures.length > 0 && h("span", { class: "faint" }, `the newest ${n(data.looked_at)}, by what was said`)],
-        data.failures.length ? table("What failed, by its error", [["Tasks", "n fit"], ["Name", "fit", true], ["Error", "text", true], ["Last", "fit"], ["", "fit"]],
+        data.failures.length ? table("What failed, by its error", [["Tasks", "n fit"], ["Name", "", true], ["Error", "text", true], ["Last", "fit"], ["", "fit"]],
           data.failures.slice(0, all ? undefined : FEW).map((group) => [group.name + group.error, n(group.ids.length), bdi(group.name), h("span", { class: "clamp" }, bdi(group.error || "without a word")),
             ago(group.last), h("span", { class: "row" },
               link(group.ids.length > 40 ? to("/tasks", { name: group.name, phase: "failed" }) : to("/tasks", { id: group.ids }), "Show"),
@@ -336,8 +337,10 @@ function filters(place, asked, whole) {
     h("button", { type: "submit", class: "main" }, "Filter"), [...asked.keys()].some((name) => name !== "below") && link(place, "All"));
 }
 
+/** It is drawn anew when something changed, but not too often: that of a whole file takes a second. */
 function picture(kind, query, alt, whole) {
-  return h("figure", { class: whole ? "whole" : "" }, h("img", { src: to(`/${kind}.svg`, query), alt, "data-picture": kind }));
+  const src = to(`/${kind}.svg`, { ...query, drawn: Math.floor(Date.now() / (whole ? 30000 : 3000)) });
+  return h("figure", { class: whole ? "whole" : "" }, h("img", { src, alt, "data-picture": kind }));
 }
 function pictured(kind, what, query) {
   const asked = new URLSearchParams(query), said = {};
@@ -386,12 +389,13 @@ function patch(there, wanted) {
   while (place) { const next = place.nextSibling; place.remove(); place = next; }
 }
 
-async function show(anew) {
+async function show() {
   if (busy) { dirty = true; return; }
   busy = true;
   dirty = false;
   const address = location.pathname + location.search, [place, id] = location.pathname.split("/").slice(1);
-  if (address !== shownAt) picked = new Set();
+  const anew = address !== shownAt;
+  if (anew) { picked = new Set(); $("main").setAttribute("aria-busy", "true"); }
   try {
     if (unknown) session = await get("/data/session");
     unknown = false;
@@ -400,8 +404,8 @@ async function show(anew) {
     if (address !== location.pathname + location.search) dirty = true;
     else {
       const main = $("main"), log = $("log"), atEnd = !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-      if (address === shownAt) patch(main, wanted);
-      else main.replaceChildren(...wanted.childNodes);
+      if (anew) main.replaceChildren(...wanted.childNodes);
+      else patch(main, wanted);
       if (atEnd && $("log")) $("log").scrollTop = $("log").scrollHeight;
       for (const a of document.querySelectorAll("header nav a"))
         a.pathname === "/" + (place === "task" ? "tasks" : place) ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current");
@@ -410,17 +414,18 @@ async function show(anew) {
       shownAt = address;
     }
   } catch (error) {
-    if (address !== shownAt) $("main").replaceChildren(h("h1", { tabindex: -1 }, "This cannot be shown"), empty(plain(error.message)));
-    shownAt = "";
-    fails += 1;
+    if (anew) $("main").replaceChildren(h("h1", { tabindex: -1 }, "This cannot be shown"), empty(plain(error.message)));
+    if (anew) shownAt = address;
+    else toast(plain(error.message));
   }
   busy = false;
-  if (dirty) setTimeout(() => show(false), 50);
+  if (!dirty) $("main").removeAttribute("aria-busy");
+  if (dirty) setTimeout(() => show(), 50);
 }
 function go(address, replace) {
   further = 0;
   history[replace ? "replaceState" : "pushState"](null, "", address);
-  show(true);
+  show();
 }
 
 let toastTimer = 0;
@@ -513,22 +518,23 @@ const ACTS = {
     await post("limit", { name: of.name || said.name, value: said.value === "" ? null : Number(said.value) });
     toast("changed");
   },
-  redraw() { for (const image of document.querySelectorAll("img[data-picture]")) image.src = image.src.replace(/#.*/, "") + "#" + Date.now(); },
+  redraw() { for (const image of document.querySelectorAll("img[data-picture]")) image.src = image.src.replace(/drawn=.*/, "drawn=" + Date.now()); },
 };
 
 document.addEventListener("click", async (event) => {
   const act = event.target.closest("[data-act]"), a = event.target.closest("a[href]"), box = event.target.closest("[data-pick]");
+  if (act && acting.has(act)) return;
   if (act) {
-    act.disabled = true;
+    acting.add(act);
     try { await ACTS[act.dataset.act](JSON.parse(act.dataset.of)); } catch (error) { toast(plain(error.message)); }
-    act.disabled = false;
-    show(false);
+    acting.delete(act);
+    show();
   } else if (box) {
     for (const one of box.dataset.pick === "all" ? document.querySelectorAll("[data-pick]") : [box]) {
       one.checked = box.checked;
       if (one.dataset.pick !== "all") picked[one.checked ? "add" : "delete"](+one.dataset.pick);
     }
-    show(false);
+    show();
   } else if (a && !event.defaultPrevented && event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)
       && a.origin === location.origin && !a.pathname.endsWith(".svg") && !a.hash) {
     event.preventDefault();
@@ -543,7 +549,7 @@ document.addEventListener("submit", (event) => {
   for (const [name, text] of new FormData(event.target)) said[name] = name === "name" || name === "key" || name === "worker" || name === "tag" ? text.trim() : text.split(",").filter(Boolean);
   go(to(place, said));
 });
-window.addEventListener("popstate", () => show(true));
+window.addEventListener("popstate", () => show());
 
 // -- live ------------------------------------------------------------------------------------------------------------
 
@@ -551,7 +557,7 @@ let last = 0, soon = 0;
 /** Something changed: look again, at most twice a second. */
 function changed() {
   clearTimeout(soon);
-  soon = setTimeout(() => { last = Date.now(); show(false); }, Math.max(0, 500 - (Date.now() - last)));
+  soon = setTimeout(() => { last = Date.now(); show(); }, Math.max(0, 500 - (Date.now() - last)));
 }
 function live(state, text) { $("live").className = "live " + state; $("live").textContent = text; }
 function listen() {
@@ -575,7 +581,7 @@ try {
   $("file").textContent = plain(session.path.split(/[\\/]/).pop());
   $("file").title = plain(session.path);
   if (session.read_only) $("file").after(h("span", { class: "faint small" }, " read-only"));
-  await show(true);
+  await show();
   listen();
 } catch (error) {
   $("main").replaceChildren(h("h1", {}, "This page is closed"), empty(plain(error.message)));
