@@ -4,7 +4,6 @@ const $ = (id) => document.getElementById(id);
 const FILTERS = ["name", "phase", "status", "tag", "key", "worker", "id", "parent", "upstream_of", "downstream_of", "hidden"];
 let session = null, offset = 0, shownAt = "", busy = false, dirty = false, source = null, further = 0;
 let picked = new Set();
-const acting = new WeakSet(); // the buttons whose work has not come back yet
 const FEW = 12; // rows of a part of the overview, unless all are asked for
 
 // -- making elements -------------------------------------------------------------------------------------------------
@@ -357,8 +356,15 @@ async function get(address) {
   if (data.now != null) offset = data.now - Date.now() / 1000;
   return data;
 }
+const underWay = new Map();
+/** Have it done; what is asked again before the answer came, by a double click, is done once. */
 async function post(verb, told) {
-  const answer = await fetch("/do/" + verb, { method: "POST", headers: { "Content-Type": "application/json", "X-Taskcore": session.csrf }, body: JSON.stringify(told) });
+  const body = JSON.stringify(told), key = verb + body;
+  if (!underWay.has(key)) underWay.set(key, done(verb, body).finally(() => underWay.delete(key)));
+  return underWay.get(key);
+}
+async function done(verb, body) {
+  const answer = await fetch("/do/" + verb, { method: "POST", headers: { "Content-Type": "application/json", "X-Taskcore": session.csrf }, body });
   const data = await answer.json();
   if (!answer.ok) throw new Error(data.error);
   return data;
@@ -451,7 +457,7 @@ function ask(title, text, fields, label, names = []) {
       dialog.close();
     });
     form.querySelector("#dialog-no").addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => { dialog.replaceChildren(); resolve(said); }, { once: true });
+    dialog.addEventListener("close", () => { form.remove(); resolve(said); }, { once: true });
     dialog.showModal();
     (form.querySelector("input:not([type=checkbox]), textarea") ?? form.querySelector("#dialog-yes") ?? form.querySelector("#dialog-no")).focus();
   });
@@ -473,9 +479,9 @@ async function move(verb, of) {
     if (!said) return;
     told = { where: { ...of.where, submitted_before: [found.until] }, ...said };
   }
-  const done = await post(verb, told);
+  const answer = await post(verb, told);
   picked = new Set();
-  toast(`${tasksOf(done.moved)} ${DONE[verb]}${done.asked ? `, ${n(done.asked)} asked to stop` : ""}`);
+  toast(`${tasksOf(answer.moved)} ${DONE[verb]}${answer.asked ? `, ${n(answer.asked)} asked to stop` : ""}`);
 }
 const SAYS = {
   cancel: "What does not run ends as cancelled; what runs is asked to stop. Children go with their parents.",
@@ -483,7 +489,7 @@ const SAYS = {
   pause: "They are held until somebody resumes them; what runs, as soon as it comes back.",
   resume: "They go on.",
 };
-const simple = (verb, done) => async (of) => { const answer = await post(verb, { name: of.name }); toast(done(of, answer)); };
+const simple = (verb, says) => async (of) => { const answer = await post(verb, { name: of.name }); toast(says(of, answer)); };
 const input = (name, value, more) => h("input", { name, value, autocomplete: "off", spellcheck: "false", required: true, ...more });
 
 const ACTS = {
@@ -523,11 +529,8 @@ const ACTS = {
 
 document.addEventListener("click", async (event) => {
   const act = event.target.closest("[data-act]"), a = event.target.closest("a[href]"), box = event.target.closest("[data-pick]");
-  if (act && acting.has(act)) return;
   if (act) {
-    acting.add(act);
     try { await ACTS[act.dataset.act](JSON.parse(act.dataset.of)); } catch (error) { toast(plain(error.message)); }
-    acting.delete(act);
     show();
   } else if (box) {
     for (const one of box.dataset.pick === "all" ? document.querySelectorAll("[data-pick]") : [box]) {
