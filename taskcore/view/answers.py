@@ -67,7 +67,7 @@ def chosen(engine: Engine, said: Said) -> Selection:
     tasks = engine.tasks
     if not (one(said, "hidden") or said.get("id")):
         tasks = tasks.where(hidden=False)
-    known = {**dict.fromkeys(lifecycle.PHASES), **(engine._context.look(pages.labels) if said.get("status") else {})}
+    known = [*lifecycle.PHASES, *(engine._context.look(pages.labels) if said.get("status") else ())]
     for name, values in said.items():
         if not values or name not in FILTERS:
             continue
@@ -78,7 +78,9 @@ def chosen(engine: Engine, said: Said) -> Selection:
         elif name in _TASKS:
             tasks = tasks.where(**{name: number(values[0])})
         elif name == "submitted_before":
-            tasks = tasks.where(submitted_before=float(values[0]))
+            if not math.isfinite(moment := float(values[0])):
+                raise ValueError(f"{values[0]} is no time")
+            tasks = tasks.where(submitted_before=moment)
         elif name in _TEXTS:
             tasks = tasks.where(**{name: list(values)})
     return tasks
@@ -156,7 +158,7 @@ def task(ask: Ask) -> dict[str, Any]:
     for name in ("args", "kwargs", "result"):
         its[name] = shown(its[name], longest)
     its["message"], its["last_error"] = cut(row.message, longest), cut(row.last_error, longest)
-    steps, attempts = future.steps(), future.history()
+    (done, steps), attempts = context.look(glance.steps, row.id, 2 * FEW), future.history()
     children = ask.engine.tasks.where(parent=row.id)
     ids = context.look(queries.some_ids, children._where, FEW, True)
     line = next(iter(context.look(glance.briefs, [row.id])), None)
@@ -173,14 +175,8 @@ def task(ask: Ask) -> dict[str, Any]:
             }
             for attempt in attempts[-FEW:]
         ],
-        "steps": [
-            {
-                "name": step.name, "result": shown(step.result, longest), "started_at": step.started_at,
-                "finished_at": step.finished_at,
-            }
-            for step in steps[-FEW * 2 :]
-        ],
-        "unshown": {"attempts": max(0, len(attempts) - FEW), "steps": max(0, len(steps) - 2 * FEW)},
+        "steps": [dict(zip(("name", "result", "started_at", "finished_at"), step, strict=True)) for step in steps],
+        "unshown": {"attempts": max(0, len(attempts) - FEW), "steps": done - len(steps)},
         "log": [{"at": line.at, "level": line.level, "text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],

@@ -339,8 +339,9 @@ def test_a_limit_is_changed_made_and_taken_away(at, ask):
 
 # -- for everybody -------------------------------------------------------------------------------------------------
 
-UNNAMED = """[...document.querySelectorAll('button, select, textarea, a[href], [role=img], img')]
-    .concat([...document.querySelectorAll('input:not([type=hidden])')]).filter((one) => !(one.labels?.length || one.getAttribute('aria-label') || one.alt || one.textContent.trim()))
+UNNAMED = """
+    [...document.querySelectorAll('button, select, textarea, a[href], [role=img], img, input:not([type=hidden])')]
+    .filter((one) => !(one.labels?.length || one.getAttribute('aria-label') || one.alt || one.textContent.trim()))
     .map((one) => one.outerHTML)"""
 FAINT = """(() => {
     const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});

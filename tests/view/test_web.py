@@ -8,7 +8,9 @@ import os
 import socket
 import sys
 import threading
+import tomllib
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +149,13 @@ def test_every_answer_has_the_headers_that_keep_it_to_itself(visitor):
 def test_no_address_leads_out_of_the_page(visitor):
     for path in ("/assets/../web.py", "/assets/%2e%2e/web.py", "/assets/page.html", "//odd", "/page/page.js"):
         assert visitor.ask("GET", path)[0] == 404, path
+
+
+def test_what_the_page_is_made_of_is_installed_with_it():
+    root = Path(__file__).resolve().parents[2]
+    data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    installed = {file for pattern in data["taskcore"] for file in (root / "taskcore").glob(pattern)}
+    assert {root / "taskcore/view/page" / name for name in ("page.html", *web.ASSETS)} <= installed
 
 
 # -- what is sent to it --------------------------------------------------------------------------------------------
