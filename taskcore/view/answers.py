@@ -133,12 +133,13 @@ def tasks(ask: Ask) -> dict[str, Any]:
 
 
 def count(ask: Ask) -> dict[str, Any]:
-    """How many tasks a verb would be about, of those that there are until now."""
-    verb, until = one(ask.said, "verb") or "", math.nextafter(ask.engine._context.now(), math.inf)
+    """How many tasks a verb would be about, and the moment before which they were submitted: so that the verb, when it
+    is told that moment, reaches none that came after the number was shown."""
+    verb = one(ask.said, "verb") or ""
     if verb not in MOVES:
         raise ValueError(f"there is no verb {printable(verb, 40)!r}; there are: {', '.join(MOVES)}")
-    found = chosen(ask.engine, ask.said).where(phase=MOVES[verb], submitted_before=until)
-    return {"count": len(found), "until": until}
+    found = len(chosen(ask.engine, ask.said).where(phase=MOVES[verb]))
+    return {"count": found, "until": math.nextafter(ask.engine._context.now(), math.inf)}
 
 
 MOVES: Final = {
