@@ -22,7 +22,8 @@ THREADED = {
     "store.connection", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
     "body.replay", "runtime.wakeups", "runtime.pools", "runtime.callbacks", "runtime.notes", "runtime.loop",
     "runtime.pacing", "api.assembly", "api.changes", "api.completion", "api.context", "api.future", "api.futures",
-    "api.engine", "api.lifetime", "api.settings", "api.shutdown", "api.terminal", "core.id_ranges", "testing",
+    "api.engine", "api.lifetime", "api.settings", "api.shutdown", "api.terminal", "core.id_ranges", "view.live",
+    "view.server", "view.web", "testing",
 }  # fmt: skip
 
 
@@ -133,6 +134,7 @@ SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", "
 WRITTEN_INTO_SQL = {
     "store.counts": {"text"},  # of `queries.where`
     "store.dependencies": {"edges"},  # one of two constants
+    "store.pages": {"text"},  # as in store.queries
     "store.pictures": {"text"},  # made by `queries.where`
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
     "store.stretches": {"text"},  # made by queries.where

@@ -90,6 +90,8 @@ class Context:
         """The ids of the tasks that this engine submitted."""
         self.closed = self.refusing = False
         """Whether it has ended; whether it takes no more tasks."""
+        self.pages: list[Any] = []
+        """What is served of this engine, and ends with it: `close()` of each is called once, and waits for nobody."""
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
 
@@ -165,6 +167,10 @@ class Context:
             if self.file.held_up:
                 return
             self.write(counts.keep, blocks[start : start + counts.AT_ONCE])
+
+    def close_pages(self) -> None:
+        while self.pages:
+            self.pages.pop().close()
 
     def id_of(self, task: Any) -> int:
         """The id of a task given by handle, row or id. `TypeError`, `ValueError` for another file's, `TaskNotFound`."""

@@ -342,6 +342,7 @@ class Lifetime:
     def _close(self, deadline: float | None, own: int | None, to_the_end: bool) -> None:
         context = self._context
         context.refusing = self._closing = True
+        context.close_pages()
         try:
             try:
                 if not context.loop.finish(deadline, own, to_the_end):
@@ -393,5 +394,6 @@ class Lifetime:
     def forked(self) -> None:
         """In a child: this engine is the parent's."""
         self._context.closed = True
+        self._context.close_pages()  # a child must not go on listening
         self._context.loop.forked()
         self._futures.forked()

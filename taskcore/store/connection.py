@@ -299,6 +299,7 @@ class File:
         """Close the connection. → whether that was possible within `timeout` s (-1: however long it takes); if not,
         the thread that is inside a call closes it at the end of that."""
         self._closed = True
+        self.reader.end()
         forks.forget(self)
         if self.interrupted or not self._lock.acquire(timeout=timeout):
             return False
@@ -395,6 +396,5 @@ class File:
         tx, connection = self._transaction, self._connection
         assert tx is not None and connection is not None
         end_part(tx, keep, connection.in_transaction)
-        if keep:
-            return
-        self.known.learn_again(connection)
+        if not keep:
+            self.known.learn_again(connection)

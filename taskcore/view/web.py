@@ -1,0 +1,343 @@
+"""The web page: a server on this machine alone, who may speak with it, and what is at which address.
+
+Any page in the same browser, and any program of any user of this machine, can reach the port. So whoever asks must show
+the token, which leaves the address bar for a cookie at once; the Host and the Origin must be ours; and what changes
+something needs a header that no other page can set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import logging
+import os
+import secrets
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from importlib import resources
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qs, urlsplit
+
+from taskcore.api.engine import Engine
+from taskcore.core.clock import monotonic
+from taskcore.core.errors import EngineClosed, TaskcoreError, TaskNotFound
+from taskcore.core.logger import tell
+from taskcore.core.text import printable
+from taskcore.store import pages
+from taskcore.store.busy import Trouble, said
+from taskcore.view import colours
+from taskcore.view.answers import ANSWERS, Ask, picture
+from taskcore.view.live import Live
+from taskcore.view.server import Server
+from taskcore.view.verbs import VERBS
+
+LARGEST: Final = 1 << 20
+"""Bytes of a request's body."""
+IDLE: Final = 10.0
+"""Seconds that a connection may take for each piece of its request."""
+BEAT: Final = 15.0
+"""Seconds after which an open page hears that the server is still there."""
+KEPT: Final = 32
+"""Answers that are kept for other pages that ask the same before anything changed."""
+FRESH: Final = 1.0
+"""Seconds after which they are made anew even so: some say how long ago something was."""
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+)
+OF_A_PICTURE: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+}  # fmt: skip
+PAGES: Final = frozenset({"", "tasks", "task", "jobs", "timeline", "graph", "schedules"})
+"""The first part of the addresses that the one HTML page is at."""
+ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
+
+
+def serve(engine: Engine, port: int = 0, read_only: bool = False) -> Page:
+    """Serve a page for this engine, until it or the page is closed. `OSError` if the port is taken."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+        raise ValueError(f"port is a whole number from 0 to 65535, not {port!r}")
+    page = Page(engine, port, bool(read_only) or engine._context.file.read_only)
+    engine._context.pages.append(page)
+    if engine._context.closed:
+        page.close()
+        raise EngineClosed(engine.path)
+    return page
+
+
+class Page:
+    """A page that is served. It does not keep its engine."""
+
+    def __init__(self, engine: Engine, port: int, read_only: bool) -> None:
+        self._engine = weakref.ref(engine)
+        self._context = engine._context
+        self._process = os.getpid()
+        self.read_only = read_only
+        self.live = Live(self._context)
+        self.token, self.csrf = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self._answers: OrderedDict[str, tuple[object, bytes]] = OrderedDict()
+        self._keeping = threading.Lock()  # over the answers that are kept
+        self._server = Server(self, port, _Request)
+        self.port = self._server.server_address[1]
+        self._server.begin()
+
+    @property
+    def url(self) -> str:
+        """Its address, with the token that opens it."""
+        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    def close(self) -> None:
+        """Serve nothing more; returns at once."""
+        with contextlib.suppress(ValueError):
+            self._context.pages.remove(self)
+        if os.getpid() != self._process:  # forked: what is open here is a copy
+            self._server.socket.close()
+            return
+        self.live.close()
+        self._server.end()
+
+    def __repr__(self) -> str:
+        state = " closed" if self.live.closed else " read-only" if self.read_only else ""
+        return f"<Page http://127.0.0.1:{self.port}/{state}>"
+
+    # -- what is asked of it, by threads of the server --------------------------------------------------------------
+
+    def engine(self) -> Engine:
+        """`EngineClosed` if there is none any more."""
+        engine = self._engine()
+        if engine is None or self.live.closed:
+            raise EngineClosed("the file", "the engine of this page is gone")
+        return engine
+
+    def ask(self, said: Mapping[str, list[str]]) -> Ask:
+        return Ask(self.engine(), said, self.read_only)
+
+    def kept(self, address: str, make: Callable[[Ask], bytes]) -> bytes:
+        """What is at an address: made once for all pages that ask before anything changed."""
+        ask = self.ask(_queried(urlsplit(address).query))
+        state = self._context.look(pages.version), int(monotonic() / FRESH)
+        with self._keeping:
+            before, body = self._answers.get(address, (None, b""))
+        if before == state:
+            return body
+        body = make(ask)
+        with self._keeping:
+            self._answers[address] = state, body
+            self._answers.move_to_end(address)
+            while len(self._answers) > KEPT:
+                self._answers.popitem(last=False)
+        return body
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class _Request(http.server.BaseHTTPRequestHandler):
+    """One request; the connection is closed behind it."""
+
+    server: Server
+    timeout = IDLE
+    protocol_version = "HTTP/1.0"
+    error_content_type = "application/json"
+    _hosts: ClassVar[tuple[str, ...]] = ("127.0.0.1", "localhost", "[::1]")
+
+    def version_string(self) -> str:
+        return "taskcore"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the terminal is the user's, and an address may have the token in it."""
+
+    def do_GET(self) -> None:
+        self._handle(self._get)
+
+    def do_POST(self) -> None:
+        self._handle(self._post)
+
+    def _handle(self, work: Any) -> None:
+        """Answer, or say in one sentence why not. What is no fault of the request is logged, and not told."""
+        try:
+            self._is_ours()
+            work()
+        except _Refused as refused:
+            self._say(refused.status, str(refused))
+        except TaskNotFound as error:
+            self._say(HTTPStatus.NOT_FOUND, str(error))
+        except EngineClosed as error:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except (TaskcoreError, ValueError, TypeError, OverflowError) as error:
+            self._say(HTTPStatus.BAD_REQUEST, str(error))
+        except Trouble as error:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"the file cannot be read or written now: {said(error)}")
+        except OSError:
+            self.close_connection = True  # the browser went away
+        except Exception:
+            tell(logging.ERROR, "the page of port %s could not answer %s", self.server.page.port, self.path[:200],
+                 exc_info=True)  # fmt: skip
+            self._say(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; the log of the program says what")
+
+    # -- who may ask ------------------------------------------------------------------------------------------------
+
+    def _is_ours(self) -> None:
+        """`_Refused` for what another page, or another machine by way of a browser here, may have sent."""
+        port = self.server.page.port
+        if self.headers.get("Host", "").lower() not in [f"{host}:{port}" for host in self._hosts]:
+            raise _Refused(HTTPStatus.MISDIRECTED_REQUEST, "this page is at 127.0.0.1 only")
+        origin = self.headers.get("Origin")
+        theirs = origin is not None and origin.lower() not in [f"http://{host}:{port}" for host in self._hosts]
+        if theirs or (self._fetched and self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")):
+            raise _Refused(HTTPStatus.FORBIDDEN, "this page answers no other pages")
+
+    def _may_enter(self) -> None:
+        cookies = dict(
+            piece.strip().partition("=")[::2] for piece in self.headers.get("Cookie", "").split(";") if "=" in piece
+        )
+        if not _same(cookies.get(self._cookie, ""), self.server.page.token):
+            text = "this page opens with its whole address, the one with the token in it"
+            raise _Refused(HTTPStatus.FORBIDDEN, text)
+
+    @property
+    def _fetched(self) -> bool:
+        """Whether it is something that only the page itself asks for, by its script or as a picture."""
+        return self.path.startswith(("/data/", "/do/", "/live", "/graph.svg", "/timeline.svg"))
+
+    @property
+    def _cookie(self) -> str:
+        return f"taskcore-{self.server.page.port}"  # cookies know no ports: two pages must not take each other's
+
+    # -- what is where ----------------------------------------------------------------------------------------------
+
+    def _get(self) -> None:
+        parts = urlsplit(self.path)
+        places = parts.path.split("/")[1:]
+        if places == [""] and "token" in (query := _queried(parts.query)):
+            self._enter(query["token"][0])
+            return
+        if places[0] == "assets" and len(places) == 2:  # nothing of the file is in them
+            self._asset(places[1])
+            return
+        self._may_enter()
+        match places:
+            case ["live"]:
+                self._live()
+            case ["data", "session"]:
+                self._send(_json({**ANSWERS["session"](self.server.page.ask({})), "csrf": self.server.page.csrf}))
+            case ["data", name] if name in ANSWERS:
+                self._send(self.server.page.kept(self.path, lambda ask: _json(ANSWERS[name](ask))))
+            case [("graph.svg" | "timeline.svg") as name]:
+                kind = name.removesuffix(".svg")
+                drawn = self.server.page.kept(self.path, lambda ask: picture(ask, kind).encode("utf-8", "replace"))
+                self._send(drawn, "image/svg+xml", policy=OF_A_PICTURE)
+            case [name, *more] if name in PAGES and (not more or (name == "task" and len(more) == 1)):
+                self._send(_asset("page.html"), "text/html")
+            case _:
+                raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+
+    def _enter(self, token: str) -> None:
+        """The token goes from the address into a cookie."""
+        if not _same(token, self.server.page.token):
+            raise _Refused(HTTPStatus.FORBIDDEN, "this is not the token of this page; each start has a new one")
+        kept = f"{self._cookie}={self.server.page.token}; Path=/; HttpOnly; SameSite=Strict"
+        self._send(b"", status=HTTPStatus.SEE_OTHER, more={"Location": "/", "Set-Cookie": kept})
+
+    def _asset(self, name: str) -> None:
+        if name not in ASSETS:
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+        text = _asset(name)
+        self._send(colours.css(":root").encode() + b"\n" + text if name == "page.css" else text, ASSETS[name])
+
+    def _live(self) -> None:
+        """Server-sent events, until the page is closed: `change` when anything changed, `end` at last."""
+        live = self.server.page.live
+        self._head(HTTPStatus.OK, "text/event-stream", None, POLICY, {})
+        with live.listening():
+            turns = live.turns
+            self.wfile.write(b"retry: 1000\n\n")
+            while not live.closed:
+                now = live.wait(turns, BEAT)
+                self.wfile.write(b"event: change\ndata: %d\n\n" % now if now != turns else b": still here\n\n")
+                turns = now
+        self.wfile.write(b"event: end\ndata: 0\n\n")
+
+    def _post(self) -> None:
+        page = self.server.page
+        self._may_enter()
+        if self.headers.get("Origin") is None or not _same(self.headers.get("X-Taskcore", ""), page.csrf):
+            raise _Refused(HTTPStatus.FORBIDDEN, "only the page itself may do that; reload it")
+        if page.read_only:
+            raise _Refused(HTTPStatus.FORBIDDEN, "this page only looks: it was started read-only")
+        told, place = self._body(), urlsplit(self.path).path
+        verb = VERBS.get(place.removeprefix("/do/")) if place.startswith("/do/") else None
+        if verb is None:
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+        self._send(_json(verb(page.engine(), told)))
+
+    def _body(self) -> dict[str, Any]:
+        length, kind = self.headers.get("Content-Length", ""), self.headers.get_content_type()
+        if kind != "application/json":
+            raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "what is sent is application/json")
+        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "how long the request is must be said")
+        if len(length) > 9 or int(length) > LARGEST:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST:,} bytes are taken")
+        try:
+            told = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "what was sent is no JSON") from None
+        if not isinstance(told, dict):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "what is sent is an object")
+        return told
+
+    # -- answering --------------------------------------------------------------------------------------------------
+
+    def _head(
+        self, status: HTTPStatus, kind: str, length: int | None, policy: str, more: Mapping[str, str]
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in {**HEADERS, "Content-Security-Policy": policy, **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send(
+        self, body: bytes, kind: str = "application/json", status: HTTPStatus = HTTPStatus.OK, policy: str = POLICY,
+        more: Mapping[str, str] = {},
+    ) -> None:  # fmt: skip
+        self._head(status, kind, len(body), policy, more)
+        self.wfile.write(body)
+
+    def _say(self, status: HTTPStatus, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._send(_json({"error": printable(text, 2000)}), status=status)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the server itself refuses: no request of HTTP, a method that there is not."""
+        self._say(HTTPStatus(code), "this is no request that the page knows")
+
+
+def _same(one: str, other: str) -> bool:
+    return secrets.compare_digest(one.encode("utf-8", "replace"), other.encode())
+
+
+def _queried(query: str) -> dict[str, list[str]]:
+    return parse_qs(query, max_num_fields=1000)
+
+
+def _json(value: Any) -> bytes:
+    """ASCII, and harmless even to a reader that takes it for HTML."""
+    return json.dumps(value).replace("<", "\\u003c").encode("ascii")
+
+
+def _asset(name: str) -> bytes:
+    return resources.files("taskcore.view").joinpath("page", name).read_bytes()
