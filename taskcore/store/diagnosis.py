@@ -181,19 +181,19 @@ def _ended(connection: Any, own: Row) -> dict[str, Any]:
 
 def _skipped(connection: Any, own: Row) -> dict[str, Any]:
     """Whom it was skipped for is in its row's text, and so on up to one that was not skipped."""
-    causes: list[Peer] = []
+    causes: dict[int, Peer] = {}
     wanted, text = None, own.last_error
     while text is not None and len(causes) < _DEEP:
         found = _CAUSE.match(text)
         peer = _peer(connection, int(found[1])) if found else None
-        if peer is None:
+        if peer is None or peer.id in causes:  # none of our files has such a circle
             break
         if not causes:
             wanted = connection.execute(_WANTED, (peer.id, own.id)).fetchone()
-        causes.append(peer)
+        causes[peer.id] = peer
         text = peer.last_error if peer.phase == lifecycle.SKIPPED else None
     gone = not causes and own.last_error is not None
-    return {"causes": tuple(causes), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
+    return {"causes": tuple(causes.values()), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
 
 
 _LOOKS: Final = (
