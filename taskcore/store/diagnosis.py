@@ -234,11 +234,21 @@ def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collectio
     return {
         "hold": None if hold is None else hold[0],
         "rations": _rations(connection, own),
+        "turn": _turn(connection, own, now),
         "rate": capacity.next_start(connection, own.name, now),
         "before": _number(connection, _BEFORE, values),
         "avoids": bool(avoids and connection.execute(_AVOIDS, (own.id, worker)).fetchone()),
         "engines": tuple(connection.execute(_ENGINES).fetchall()),
     }
+
+
+def _turn(connection: Any, own: Row, now: float) -> tuple[int, str] | None:
+    for name in json.loads(own.options).get("uses", {}):
+        for (limit,) in connection.execute(_LIMIT, (name,)).fetchall():
+            place = -own.priority, -own.ahead, own.id
+            if (first := capacity.served_first(connection, name, limit, place, now)) is not None:
+                return first, name
+    return None
 
 
 def _rations(connection: Any, own: Row) -> tuple[Ration, ...]:
