@@ -22,7 +22,7 @@ THREADED = {
     "store.connection", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
     "body.replay", "runtime.wakeups", "runtime.pools", "runtime.callbacks", "runtime.notes", "runtime.loop",
     "runtime.pacing", "api.assembly", "api.context", "api.future", "api.futures", "api.engine", "api.lifetime",
-    "api.settings", "api.shutdown", "core.id_ranges", "testing",
+    "api.settings", "api.shutdown", "api.terminal", "core.id_ranges", "testing",
 }  # fmt: skip
 
 
@@ -131,15 +131,17 @@ def test_transactions_are_begun_by_name():
 SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", " WHERE ", " WITH ", " CASE ")
 
 WRITTEN_INTO_SQL = {
+    "store.counts": {"text"},  # of `queries.where`
     "store.dependencies": {"edges"},  # one of two constants
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns
     "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life
+    "store.views": {"table", "name"},  # columns that are listed there
 }
 """The names in SQL texts that are no constants, each with where it comes from; none comes from a user."""
 
 
-FIXED_BY_NAME = ("_words", "tuple", "sorted", "selected", "leaving", "target", "by_row", "where_left")
+FIXED_BY_NAME = ("_words", "_times", "tuple", "sorted", "selected", "leaving", "target", "by_row", "where_left")
 """Functions whose text is fixed where their arguments are."""
 
 

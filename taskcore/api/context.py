@@ -20,7 +20,7 @@ from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
-from taskcore.store import operations, queries
+from taskcore.store import counts, operations, queries
 from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
@@ -109,6 +109,62 @@ class Context:
         elif self.scheduler.display and not self.file.held_up:
             self.scheduler.display.show()
         return self.file.read(work, *args, **kwargs)
+
+    def look(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`read` for what may take long or comes often: on a connection of its own, so that no submit and no turn waits
+        for it."""
+        if not self.file.apart:
+            return self.read(work, *args, **kwargs)
+        if self.scheduler.display and not self.file.held_up:
+            self.scheduler.display.show()
+        self.file.check_identity()
+        return self.file.reader.read(work, *args, **kwargs)
+
+    def peek(self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """The same of what is committed, for a `repr`, which is asked for in the middle of anything: nothing is written
+        before, and `None` where it cannot be read now."""
+        if self.closed or self.file.current is not None:
+            return None
+        try:
+            return (self.file.reader if self.file.apart else self.file).read(work, *args, **kwargs)
+        except Exception:
+            return None
+
+    def counts(self, where: queries.Where) -> dict[str, int]:
+        """Status → number, of the tasks that match."""
+        return self._counted(counts.counts, queries.counts, where)
+
+    def by_phase(self, counted: Mapping[str, int]) -> dict[tuple[str, str], int]:
+        """(phase, status) → number, of status → number."""
+        return {(self.statuses.get(status, status), status): n for status, n in counted.items()}
+
+    def count(self, where: queries.Where) -> int:
+        """How many tasks match."""
+        return self._counted(counts.count, queries.count, where)
+
+    def counts_by_name(self, *, hidden: bool = False) -> dict[str, dict[str, int]]:
+        """Name → status → number; `hidden`: of hidden tasks, too."""
+        self._keep_counts()
+        return self.look(counts.by_name, hidden=hidden)
+
+    def _counted(
+        self, kept: Callable[[Any, queries.Where], R], read: Callable[[Any, queries.Where], R], where: queries.Where
+    ) -> R:  # fmt: skip
+        """By what is kept, where that answers."""
+        if not where.names <= counts.ANSWERED:
+            return self.look(read, where)
+        self._keep_counts()
+        return self.look(kept, where)
+
+    def _keep_counts(self) -> None:
+        """Count what can be kept, so that it need not be read the next time."""
+        if not self.file.apart or self.file.read_only or self.closed:
+            return
+        blocks = self.look(counts.open_blocks)
+        for start in range(0, len(blocks), counts.AT_ONCE):
+            if self.file.held_up:
+                return
+            self.write(counts.keep, blocks[start : start + counts.AT_ONCE])
 
     def id_of(self, task: Any) -> int:
         """The id of a task given by handle, row or id. `TypeError`, `ValueError` for another file's, `TaskNotFound`."""

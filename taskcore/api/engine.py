@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from taskcore.api import schedules, settings
 from taskcore.api.assembly import assemble
@@ -24,8 +25,12 @@ from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.model import Finding, Task
 from taskcore.core.options import text as checked_text
+from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
-from taskcore.store import capacity
+from taskcore.store import capacity, counts, queries
+
+if TYPE_CHECKING:
+    from taskcore.api.progress import Progress
 
 
 class Engine(Executor):
@@ -184,11 +189,14 @@ class Engine(Executor):
         """Claim what is in the file, in the background, until `close` or `shutdown`. `EngineClosed`."""
         self._lifetime.start()
 
-    def run(self, progress: bool | None = None) -> dict[str, int]:
+    def run(self, progress: bool | Callable[[Progress], object] | None = None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status.
 
-        A progress bar is drawn when stderr is a terminal, and what failed meanwhile is said below it; `progress` True
-        or False says so whatever it is. `pause()`, from another process too, ends it: nothing is due then.
+        A line of progress is drawn where stderr is a terminal, or a bar in a notebook, and what failed meanwhile is
+        said below it; `progress=False` draws nothing, True writes a line each 10 s where there is neither, and a
+        function is called with a `Progress` (`done`, `total`, `failed`, `running`, `rate`, `seconds_left`) at most four
+        times a second and at the end, in this thread: what it raises, `run` raises. `pause()`, from another process
+        too, ends it: nothing is due then.
         """
         return self._lifetime.run(progress)
 
@@ -230,7 +238,11 @@ class Engine(Executor):
             self.close()
 
     def __repr__(self) -> str:
-        return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
+        found = self._context.peek(counts.counts, queries.where(()))
+        if found is None:
+            return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
+        listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in found.items())
+        return f"<Engine {self.path!r}: {listed or 'no tasks'}>"
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -345,8 +357,13 @@ class Engine(Executor):
     def check(self) -> list[Finding]:
         """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
 
-        Reads the whole file several times: some ten seconds for a million tasks, in which this engine does little else.
+        Reads the whole file several times: some ten seconds for a million tasks. Nobody waits for it.
         """
         from taskcore.store.integrity import findings
+        from taskcore.store.reader import Reader
 
-        return findings(self._context.read, self._context.codec)
+        self._context.look(lambda _: None)  # what bodies have to show is written, and the file is still this one
+        if self._file.read_only or not self._file.apart:
+            return findings(self._context.read, self._context.codec)
+        with contextlib.closing(Reader(self.path, read_only=False)) as reader:
+            return findings(reader.read, self._context.codec)

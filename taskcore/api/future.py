@@ -15,10 +15,11 @@ from taskcore.api.transaction import Scope
 from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
-from taskcore.core.errors import InvalidTransition
-from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
+from taskcore.core.errors import EngineClosed, InvalidTransition
+from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task, in_a_line
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
+from taskcore.core.views import view
 from taskcore.store import operations, queries, steps
 
 _PENDING: Final = "PENDING"
@@ -163,7 +164,15 @@ class TaskFuture(Future[Any], Handle):
         return self.result()
 
     def __repr__(self) -> str:
-        return f"<TaskFuture #{self.id}>"
+        said = None if self._lost else self._context.peek(self._line)
+        return f"<TaskFuture #{self.id}{' ' + said if said else ''}>"
+
+    def _line(self, connection: Any) -> str:
+        return in_a_line(self._context.row(queries.rows(connection, [self.id])[0]))
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").future(self)
+        return html
 
     @property
     def name(self) -> str:
@@ -187,15 +196,34 @@ class TaskFuture(Future[Any], Handle):
 
         return explain.sentence(*outlook.of(self._context, self._context.id_of(self)))
 
+    def watch(self) -> None:
+        """Draw its progress, on a terminal or in a notebook, until it has ended; elsewhere, only wait for that.
+
+        How it ended is for `result` to say. An interrupt ends the watching, and the task goes on. `EngineClosed`;
+        `RuntimeError` inside `transaction()`; in a body, `run.wait`.
+        """
+        from taskcore.api.progress import Line  # for those who watch
+
+        self.snapshot()
+        run = self._waiting_body()
+        if run is not None:
+            run.wait(self, return_exceptions=True)
+        with Line(self._context, None, self.id) as line:
+            while line.look() and not self._resolved:
+                with contextlib.suppress(TimeoutError):
+                    self._context.futures.wait(self, 0.2)
+        if isinstance(self._exception, EngineClosed):
+            raise self._exception
+
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""
         self.snapshot()
-        return self._context.read(queries.history, self.id)
+        return self._context.look(queries.history, self.id)
 
     def dependencies(self) -> list[Dependency]:
         """Its edges, by upstream."""
         self.snapshot()
-        return self._context.read(queries.dependencies, self.id)
+        return self._context.look(queries.dependencies, self.id)
 
     def steps(self) -> list[Step]:
         """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
@@ -203,13 +231,13 @@ class TaskFuture(Future[Any], Handle):
         decode = self._context.codec.decode
         return [
             Step(name, None if result is None else decode(result), started_at, finished_at)
-            for name, result, started_at, finished_at in self._context.read(steps.shown, self.id)
+            for name, result, started_at, finished_at in self._context.look(steps.shown, self.id)
         ]
 
     def log(self) -> list[LogLine]:
         """What its body logged and its commands printed: the newest 200 lines, oldest first."""
         self.snapshot()
-        return self._context.read(steps.log, self.id)
+        return self._context.look(steps.log, self.id)
 
     def signal(self, name: str, payload: Any = None) -> bool:
         """Tell it something that its body waits for with `wait_for`, or will. → False if it has ended.

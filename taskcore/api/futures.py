@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import weakref
 from collections.abc import Collection, Mapping, Sequence
@@ -150,22 +151,38 @@ class Register:
             return  # it was told how its task ended, while the engine closed
         with context.scheduler.traffic.somebody_waits():
             if context.loop.helps:
-                latch, left = Latch(), 1.0
-                future._waiters.append(latch)  # type: ignore[arg-type] # it quacks
-                while not future._resolved and left > 0:
-                    left = 1.0 if deadline is None else min(1.0, deadline - monotonic())
-                    latch.wait(max(0.0, left))
-                    if left == 1.0 and not future._resolved:
-                        context.loop.rouse()
-                        self.settle(future)  # a Ctrl-C may have hit whoever was to tell
-                with contextlib.suppress(ValueError):
-                    future._waiters.remove(latch)  # type: ignore[arg-type]
+                self._until_told(future, deadline)
             else:
                 context.loop.wait(lambda: future._resolved, deadline, hurry=True)
         if not future._resolved:
             if context.loop.stopped and context.loop.error is not None:
                 raise context.loop.error
             raise TimeoutError(f"task #{future.id} has not ended")
+
+    def _until_told(self, future: TaskFuture, deadline: float | None) -> None:
+        """Until whoever settles it rings, or the deadline. A job that takes over a second shows how far it is."""
+        latch, line, step = Latch(), None, 1.0
+        future._waiters.append(latch)  # type: ignore[arg-type] # it quacks
+        try:
+            while not future._resolved:
+                left = step if deadline is None else min(step, deadline - monotonic())
+                latch.wait(max(0.0, left))
+                if left <= 0:
+                    return
+                if left == step and not future._resolved:
+                    self._context.loop.rouse()
+                    self.settle(future)  # a Ctrl-C may have hit whoever was to tell
+                    if line is None:
+                        from taskcore.api import progress  # slow to import, for those who wait for long
+
+                        line = progress.of_a_job(self._context, future.id).__enter__()
+                        step = 0.2 if line.on else 1.0
+                    line.look()
+        finally:
+            if line is not None:
+                line.__exit__(*sys.exc_info())
+            with contextlib.suppress(ValueError):
+                future._waiters.remove(latch)  # type: ignore[arg-type]
 
     def _runs(self, task_id: int) -> bool:
         """Whether this engine has the task in hand, its end not yet in the file."""

@@ -9,12 +9,12 @@ import signal
 import sys
 import threading
 import warnings
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from taskcore.api import shutdown
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
-from taskcore.api.progress import Bar
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import BadFile, EngineClosed
@@ -26,6 +26,9 @@ from taskcore.store import capacity, operations, queries
 from taskcore.store.busy import KNOWN_BUG, said
 from taskcore.store.connection import FORKED, READ_ONLY
 from taskcore.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from taskcore.api.progress import Progress
 
 FOREVER: Final = 1e8
 """Seconds, some years: longer times than that threads cannot wait for."""
@@ -86,28 +89,31 @@ class Lifetime:
         except RuntimeError:  # there is no thread to be had; the next submit, or who waits, tries again
             tell(logging.WARNING, "%s: %s", self._context.path, self._unstarted)
 
-    def run(self, progress: bool | None) -> dict[str, int]:
+    def run(self, progress: bool | Callable[[Progress], object] | None) -> dict[str, int]:
         """Claim what is in the file until nothing is due. → the counts by status."""
+        from taskcore.api.progress import Line  # for those who wait for the file
+
         context = self._context
         self._may_wait("run")
+        line = Line(context, progress)
         was_claiming = context.scheduler.claiming
         self.start()
         if context.workers:
             loop = context.loop
             try:
-                with Bar(lambda: context.read(queries.unfinished_count), progress) as bar:
-                    loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
+                with line:
+                    loop.wait(lambda: line.look() and (loop.stopped or not self._due()), None, hurry=True)
                     while self._callbacks_go_on():
-                        loop.wait(lambda: bar.look() and (loop.stopped or not self._due()), None, hurry=True)
+                        loop.wait(lambda: line.look() and (loop.stopped or not self._due()), None, hurry=True)
             finally:
                 if not was_claiming:
                     context.scheduler.claiming = False
             if loop.error is not None:
                 raise loop.error
-            if bar.on:
+            if line.on:
                 self._futures.failures.show()
             self._futures.failures.texts = {}
-        return context.read(queries.counts, queries.where(()))
+        return context.counts(queries.where(()))
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""

@@ -14,6 +14,8 @@ from taskcore.api.selection import Selection
 from taskcore.api.submission import Submissions
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.options import text as checked_text
+from taskcore.core.text import printable
+from taskcore.core.views import view
 from taskcore.store import dependencies
 
 
@@ -106,8 +108,12 @@ class Pipeline:
         }
         return {name: found[f"{self.name}.{name}"] for name in self._tasks if f"{self.name}.{name}" in found}
 
+    def _repr_html_(self) -> str:
+        html: str = view("html").pipeline(self)
+        return html
+
     def __repr__(self) -> str:
-        return f"<Pipeline {self.name!r}: {', '.join(self._tasks) or 'no tasks yet'}>"
+        return f"<Pipeline {self.name!r}: {', '.join(map(printable, self._tasks)) or 'no tasks yet'}>"
 
 
 def _needs(needs: Any) -> dict[str, str]:

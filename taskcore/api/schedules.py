@@ -13,6 +13,8 @@ from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
+from taskcore.core.text import printable
+from taskcore.core.views import view
 from taskcore.store import schedules
 from taskcore.store.queries import NO_ARGUMENTS
 
@@ -67,6 +69,10 @@ class Schedule:
     def _write(self, verb: Callable[..., Any], *args: Any) -> Any:
         return self._context.write(verb, self.name, *args)
 
+    def _repr_html_(self) -> str:
+        html: str = view("html").schedule(self)
+        return html
+
     def __repr__(self) -> str:
         when = self.cron if self.every is None else f"every {self.every:g} s"
         return f"<Schedule {self.name!r} {when}{'' if self.enabled else ' disabled'}>"
@@ -90,6 +96,14 @@ class Schedules(Mapping[str, Schedule]):
 
     def __len__(self) -> int:
         return len(self._context.read(schedules.names))
+
+    def __repr__(self) -> str:
+        names = self._context.peek(schedules.names)
+        return f"<Schedules{'' if names is None else ': ' + (', '.join(map(printable, names)) or 'none')}>"
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").schedule(self)
+        return html
 
 
 def _says(function: TaskFunction, option: str) -> bool:

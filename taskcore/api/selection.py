@@ -12,6 +12,7 @@ from taskcore.core.ends import shown
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
+from taskcore.core.views import view
 from taskcore.store import operations, queries
 from taskcore.store.busy import Trouble
 
@@ -72,40 +73,40 @@ class Selection:
 
     def __iter__(self) -> Iterator[Task]:
         """In id order, a page of rows a read: what changes meanwhile is seen as it is when its page is read."""
-        context, (_, _, indexed) = self._context, self._where
-        if indexed:
-            ids = context.read(queries.ids, self._where)
+        context = self._context
+        if self._where.indexed:
+            ids = context.look(queries.ids, self._where)
             for start in range(0, len(ids), PAGE):
-                for row in context.read(queries.rows, ids[start : start + PAGE]):
+                for row in context.look(queries.rows, ids[start : start + PAGE]):
                     yield context.row(row)
             return
         beyond = -1
-        while rows := context.read(queries.page, self._where, beyond, PAGE):
+        while rows := context.look(queries.page, self._where, beyond, PAGE):
             for row in rows:
                 yield context.row(row)
             beyond = rows[-1][0][0]
 
     def __len__(self) -> int:
-        return self._context.read(queries.count, self._where)
+        return self._context.count(self._where)
 
     def __bool__(self) -> bool:
         return self.first() is not None
 
     def first(self) -> Task | None:
         """The one with the lowest id."""
-        rows = self._context.read(queries.page, self._where, -1, 1)
+        rows = self._context.look(queries.page, self._where, -1, 1)
         return self._context.row(rows[0]) if rows else None
 
     def some(self, most: int, *, newest: bool = False) -> list[Task]:
         """At most so many of them (0: all), those with the lowest ids or, the newest first, those with the highest."""
         context = self._context
-        ids = context.read(queries.some_ids, self._where, most, newest)
-        tasks = [context.row(row) for row in context.read(queries.rows, ids)]
+        ids = context.look(queries.some_ids, self._where, most, newest)
+        tasks = [context.row(row) for row in context.look(queries.rows, ids)]
         return tasks[::-1] if newest else tasks
 
     def counts(self) -> dict[str, int]:
         """Status → number, of the statuses that occur."""
-        return self._context.read(queries.counts, self._where)
+        return self._context.counts(self._where)
 
     @overload
     def __getitem__(self, place: int) -> Task: ...
@@ -114,10 +115,10 @@ class Selection:
     def __getitem__(self, place: int | slice) -> Task | list[Task]:
         """The task at this place in id order, or a list of those in a slice. `IndexError`."""
         context = self._context
-        ids = sorted(context.read(queries.ids, self._where))
+        ids = sorted(context.look(queries.ids, self._where))
         if isinstance(place, slice):
             chosen = ids[place]
-            rows = {row[0][0]: row for row in context.read(queries.rows, chosen)}
+            rows = {row[0][0]: row for row in context.look(queries.rows, chosen)}
             return [context.row(rows[task_id]) for task_id in chosen if task_id in rows]
         if not -len(ids) <= place < len(ids):
             raise IndexError(f"there are {len(ids)} tasks, and none at {place}")
@@ -130,6 +131,10 @@ class Selection:
         except (TaskcoreError, Trouble):  # closed, say
             return f"<Selection {said or 'of all tasks'}>"
         return f"<Selection {said + ': ' if said else ''}{n} {'task' if n == 1 else 'tasks'}>"
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").selection(self)
+        return html
 
     # -- moving -----------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,9 @@ from taskcore.core.options import Definition, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import queries
 from taskcore.store.claims import Claimed
-from taskcore.store.submit import Births, Order, submit, submit_alone, submit_plain
+from taskcore.store.columns import LONG
+from taskcore.store.submit import Births, Order, submit
+from taskcore.store.submit_plain import submit_alone, submit_plain
 from taskcore.store.transaction import Transaction
 
 
@@ -116,7 +118,8 @@ class Submissions:
             return self.futures.handle(spawn.there)
         text, links = function.encode(self._context, args, kwargs)
         now, tx = self._clock.now(), self._file.current
-        plain = options.plain and not options.own_behaviour  # functions among the options are kept by their order
+        # Functions among the options are kept by their order; long arguments have a table of their own.
+        plain = options.plain and not options.own_behaviour and len(text) <= LONG
         if plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
             if tx is None:
                 future = self._store(function, now, text)
@@ -214,7 +217,7 @@ class Submissions:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
             now, encoded = self._clock.now(), [function.encode(context, args, {}) for args in calls]
             plain = function._options.plain and not function._options.own_behaviour
-            if plain and not any(links for _, links in encoded):
+            if plain and not any(links or len(text) > LONG for text, links in encoded):
                 ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
             else:
                 ids = context.write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)

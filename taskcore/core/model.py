@@ -5,8 +5,12 @@ Times are float seconds since the epoch, UTC; `None` where the thing has not hap
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from taskcore.core.text import printable
+from taskcore.core.views import view
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,27 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+_MADE: Final = re.compile("[0-9a-f]{32}")
+
+
+def own_key(key: str | None) -> str | None:
+    """A key that somebody gave; `None` for one that was made from the arguments, which tells nobody anything."""
+    return None if key is None or _MADE.fullmatch(key) else key
+
+
+def in_a_line(task: Any) -> str:
+    """What tells most of a row that has a task's names: its name, own key, status, and how far it is or why not."""
+    said = [printable(task.name, 60), printable(task.status, 40)]
+    key = own_key(task.key)
+    if key is not None:
+        said.insert(1, f"[{printable(key, 40)}]")
+    if task.progress is not None and task.finished_at is None:
+        said.append(f"{int(100 * task.progress)} %")
+    why = task.last_error or task.message or (task.waiting_for and f"waits for {task.waiting_for}")
+    return " ".join(said) + (f": {printable(why, 100)}" if why else "")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Task:
     """One task as its row was read."""
 
@@ -93,6 +117,14 @@ class Task:
     """When the newest attempt was claimed."""
     finished_at: float | None
     """Set exactly when the task has ended; a rerun clears it."""
+
+    def __repr__(self) -> str:
+        """The line that tells most; every field is an attribute."""
+        return f"<Task #{self.id} {in_a_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        html: str = view("html").task(self)
+        return html
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ ENOUGH: Final = 5
 
 STUCK: Final = 3.0
 """Seconds of one turn from which on something in it hangs."""
+SLACK: Final = 0.001
+"""Seconds by which the loop may sleep too long: it and a body's thread that turned reckon the same moment apart."""
 OVERSLEPT: Final = 1.0
 """Seconds after its time from which on a sleeping loop is taken for one that will not wake by itself."""
 
@@ -104,14 +106,18 @@ class Loop:
         self._scheduler.recall()
 
     def wait(self, done: Callable[[], bool], deadline: float | None, *, hurry: bool) -> bool:
-        """Until `done()`, which is asked after every turn, or the deadline (monotonic). → what it said last.
+        """Until `done()`, which is asked after every turn and five times a second, or the deadline (monotonic). → what
+        it said last.
 
-        `hurry`: on a clock that stands still, let time pass when nothing else is missing.
+        `hurry`: nothing is done while the scheduler is not `quiet`, so it is asked only then; and on a clock that
+        stands still, let time pass when nothing else is missing.
         """
         scheduler = self._scheduler
         pass_time = getattr(scheduler.clock, "pass_time", None) if hurry else None
         while True:
-            latch = scheduler.latch()  # before asking: a turn that ends after the answer rings it
+            # Before asking: a turn that ends after the answer rings it. Who waits for all to be done need not be woken
+            # by each of them, and would only take the interpreter's lock from those who work.
+            latch = scheduler.latch(at_rest=hurry)
             if done():
                 return True
             left = 0.2 if deadline is None else min(0.2, deadline - monotonic())
@@ -190,7 +196,7 @@ class Loop:
                 wait = self._turn([(work, end)])
             finally:
                 self._turning.release()
-            if monotonic() + wait < self._sleeps_until:
+            if monotonic() + wait < self._sleeps_until - SLACK:
                 scheduler.wake()
         else:
             scheduler.report(work, end)

@@ -71,6 +71,7 @@ class Scheduler:
         self.astray = False
         """A turn was cut off: how far it came, the rows say."""
         self._latches: list[Latch] = []
+        self._calm: list[Latch] = []  # of those who wait for rest
         self.shared = False
         """Whether another process committed a moment ago."""
         self._on_ended = on_ended
@@ -148,10 +149,10 @@ class Scheduler:
         self._next_due = 0.0  # a turn may have come before, and fired nothing
         self.look_again()
 
-    def latch(self) -> Latch:
-        """One that rings at the end of the next turn."""
+    def latch(self, *, at_rest: bool = False) -> Latch:
+        """One that rings at the end of the next turn, or of the next after which nothing is left to do at once."""
         latch = Latch()
-        self._latches.append(latch)
+        (self._calm if at_rest else self._latches).append(latch)
         return latch
 
     @property
@@ -218,10 +219,9 @@ class Scheduler:
             self.presence.committed()
             self._after(turn)
         self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
-        if self._latches:
-            latches, self._latches = self._latches, []
-            for latch in latches:
-                latch.open()
+        for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
+            for _ in range(len(latches)):  # who comes meanwhile asks first
+                latches.pop().open()
         wait = self._wait()
         if self.pruning is None or not self.claiming:
             return wait

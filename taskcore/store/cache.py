@@ -74,6 +74,8 @@ class Known:
     has_queues: bool = False
     """Tasks that run one at a time."""
 
+    has_counts: bool = False
+    """Whether `counts` keeps any."""
     limits: dict[str, int] = field(default_factory=dict)
     """Capacity, or "name:" and a task's name → how much of it there is."""
     given: dict[str, int | None] = field(default_factory=dict)
@@ -158,15 +160,16 @@ class Known:
                       EXISTS (SELECT 1 FROM taskcore_join),
                       EXISTS (SELECT 1 FROM taskcore_queue),
                       EXISTS (SELECT 1 FROM taskcore_kind WHERE instr(options, '"job": "') > 0),
+                      EXISTS (SELECT 1 FROM taskcore_count),
                       (SELECT value FROM taskcore_meta WHERE key = 'kinds_removed')"""
         ).fetchone()
         self.format, self.last_id = row[0], row[1]
         self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:6])
-        self.has_families, self.has_joins, self.has_queues, self.has_jobs = map(bool, row[6:10])
+        self.has_families, self.has_joins, self.has_queues, self.has_jobs, self.has_counts = map(bool, row[6:11])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
-        if self.version is None or row[10] != self.kinds_removed:
+        if self.version is None or row[11] != self.kinds_removed:
             self.kinds, self.kind_ids, self.plain_ids = {}, {}, {}  # new: another thread may be reading the old ones
-        self.kinds_removed = row[10]
+        self.kinds_removed = row[11]
         for found in connection.execute(_KINDS, (max(self.kinds, default=0),)).fetchall():
             self.add(kind_of_row(found))
         self._learn_rations(connection)

@@ -19,7 +19,7 @@ _ORDER: Final = "ORDER BY priority DESC, ahead DESC, id"
 # One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
 _DETAILS: Final = """
     SELECT json_group_array(json_array(
-        id, token, kind, CASE WHEN length(args) < 10000 THEN args END, links, failures, lapses, attempts,
+        id, token, kind, nullif(args, ''), links, failures, lapses, attempts,
         result IS NOT NULL
     )) FROM (
         SELECT id, token, kind, args, links, failures, lapses, attempts, result FROM taskcore_task """
@@ -121,6 +121,7 @@ def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: fl
     if not rows:
         return Taken([], more, short, until)
     ids = json.dumps([row[0] for row in rows])
+    tx.uncount(ids)
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
     claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
     if tx.known.has_guards:
@@ -141,8 +142,8 @@ def _ready(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | 
 def _filled(tx: Transaction, task: Claimed) -> Claimed:
     """With what did not come with the rest: long arguments, and the results that are linked to."""
     if task.args is None:
-        (args,) = tx.execute("SELECT args FROM taskcore_task WHERE id = ?", (task.id,)).fetchone()
-        task = task._replace(args=args)
+        row = tx.execute("SELECT args FROM taskcore_text WHERE task = ?", (task.id,)).fetchone()
+        task = task._replace(args="" if row is None else row[0])  # lost, in a damaged file: nothing can read that
     return task if task.links is None else task._replace(inputs=inputs(tx.execute, task.id))
 
 

@@ -80,7 +80,13 @@ SERIAL: Final = OPTIONS.index("serial")
 
 SHOWN: Final = tuple(column.name for column in COLUMNS if column.shown)
 
+LONG: Final = 4000
+"""Characters of arguments from which on they stand in `taskcore_text`, and in the task's row ''."""
+ARGS: Final = "CASE t.args WHEN '' THEN (SELECT x.args FROM taskcore_text AS x WHERE x.task = t.id) ELSE t.args END"
+"""The arguments of a task `t`, wherever they stand."""
+
 _ELSEWHERE: Final = {
+    "args": ARGS,
     "name": "k.name", "max_attempts": "k.max_attempts", "max_lapses": "k.max_lapses", "options": "k.options",
     "status": "ifnull(t.label, t.phase)", "worker": "w.name", "lane": "w.lane",
 }  # fmt: skip

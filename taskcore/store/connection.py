@@ -62,7 +62,7 @@ class File:
                 raise BadFile(self.path, opening.reason(error)) from error
             raise
         self._connection = connection
-        self._reader = Reader(path, Patience(path))
+        self.reader = Reader(path)
         self._birth = Transaction(connection, self.known)
         self._birth.freed = True
         """What is told of each task that `bear` stored: always the same."""
@@ -176,9 +176,9 @@ class File:
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(connection, …)`, which only reads and fetches all it reads. Where a transaction of a user's or
         another program holds the connection up, it reads beside it what was committed last."""
+        if self.held_up:
+            return self.reader.read(work, *args, **kwargs)
         try:
-            if self.held_up:
-                return self._reader.read(work, *args, **kwargs)
             with self._lock:
                 return self._patiently(work, self._ready(), *args, **kwargs)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -187,13 +187,15 @@ class File:
             raise
 
     @property
+    def apart(self) -> bool:
+        """Whether the calling thread may look by the `reader`, so that nobody waits for it."""
+        return not (self.in_memory or self._closed) and self._usable and self._owner != threading.get_ident()
+
+    @property
     def held_up(self) -> bool:
-        """Whether the connection is in the hands of another thread for as long as a user or another program likes, or
-        of a call in which the calling thread was interrupted."""
-        if self.in_memory or self._closed or not self._usable:
-            return False
-        theirs = self._transaction is not None and self._owner != threading.get_ident()
-        return theirs or self.patience.since is not None or (self._inside and self.interrupted)
+        """Whether another thread, another program or a call that was interrupted here has the connection for long."""
+        held = self._transaction is not None or self.patience.since is not None
+        return self.apart and (held or (self._inside and self.interrupted))
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
@@ -307,7 +309,7 @@ class File:
         return True
 
     def _close(self) -> None:
-        self._reader.close()
+        self.reader.close()
         if self._connection is not None and self._usable:
             self._connection.close()
             self._identity.reopened()
@@ -386,8 +388,7 @@ class File:
 
     def mark(self) -> None:
         """Begin a part of the transaction that the calling thread has entered; `unmark` ends it."""
-        assert self._transaction is not None
-        begin_part(self._transaction)
+        begin_part(self._transaction)  # type: ignore[arg-type] # there is one
 
     def unmark(self, keep: bool) -> None:
         """End the newest part: what it brought stays in the transaction, or was never there."""

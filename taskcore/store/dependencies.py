@@ -197,11 +197,12 @@ def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) ->
         if not touched:
             return
         tx.execute(record, {"ids": ids})  # first: it shall note what was counted, and the next may move upstreams too
+        tasks = [task for task, _ in json.loads(text)]
+        tx.uncount(json.dumps(tasks))
         tx.execute(_APPLY, {"changes": text, "now": now})
         tx.freed = True
         if not (doomed or tx.known.has_guards or tx.known.has_jobs):
             return
-        tasks = [task for task, _ in json.loads(text)]
         if tx.known.has_jobs:
             tx.opened.extend(tasks)
         moved = set(skip_doomed(tx, json.dumps(tasks), now)) if doomed else set()
@@ -222,6 +223,7 @@ def skip(tx: Transaction, seeds: str, now: float) -> list[int]:
     """End these, JSON `[[task, who caused it], …]`, as skipped, and whatever falls with them, in one step however deep.
     → who ended."""
     fallen, ids = tx.execute(_FALL, {"seeds": seeds}).fetchall()[0]
+    tx.uncount(ids)
     tx.execute(_SKIP, {"fallen": fallen, "now": now})
     skipped: list[int] = json.loads(ids)
     tx.end(skipped)
@@ -299,6 +301,7 @@ def _attach(tx: Transaction, task: int, upstream: int, wants: str, otherwise: st
     if changed:
         _notice(tx.known, watched)
     else:
+        tx.uncount(json.dumps([task]))
         tx.execute(
             f"UPDATE taskcore_task SET blockers = blockers + 1, phase = {where_left('block')} WHERE id = ?", (task,)
         )

@@ -16,8 +16,9 @@ from taskcore.codec.json import Codec
 from taskcore.core.errors import BadFile
 from taskcore.core.model import Finding
 from taskcore.core.text import printable
-from taskcore.store import dependencies
+from taskcore.store import counts, dependencies
 from taskcore.store.busy import OF_A_ROW, Trouble, code, passing, said
+from taskcore.store.columns import ARGS
 
 SHOWN: Final = 10
 """Ids that are named in a finding; of the rest, how many."""
@@ -35,6 +36,7 @@ class Rule(NamedTuple):
 
 _ANEW: Final = "no verb counts this anew: cancel those that have not ended, and submit them again"
 _DELETE: Final = "delete such rows with SQL while no engine is open; no task is lost by it"
+_UNCOUNT: Final = "DELETE FROM taskcore_count, with SQL: it is counted anew"
 _RERUN: Final = "cancel them and rerun them: they go on behind their kept steps"
 
 RULES: Final = (
@@ -190,6 +192,7 @@ RULES: Final = (
 )
 
 ORPHANS: Final = {
+    "long arguments": "SELECT task FROM taskcore_text WHERE task NOT IN (SELECT id FROM taskcore_task)",
     "edges": """SELECT DISTINCT e.task FROM taskcore_edge AS e WHERE e.task NOT IN (SELECT id FROM taskcore_task)
         UNION SELECT e.upstream FROM taskcore_edge AS e WHERE e.upstream NOT IN (SELECT id FROM taskcore_task)""",
     "keys": "SELECT task FROM taskcore_key WHERE task NOT IN (SELECT id FROM taskcore_task)",
@@ -248,16 +251,24 @@ def _listed(rows: Sequence[tuple[int, Any]]) -> str:
     return ", ".join(said) + (f" and {more} more" if more else "")
 
 
+def _miscounted(connection: sqlite3.Connection) -> list[Found]:
+    """Kept counts that are not what there is."""
+    found = ("what is kept of how many tasks there are is wrong: counts() is not to be believed", _UNCOUNT)
+    return [found] if counts.wrong(connection) else []
+
+
 LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
     _integrity,
     _foreign_keys,
     *(functools.partial(_orphans, what, sql) for what, sql in ORPHANS.items()),
     *(functools.partial(_broken, rule) for rule in RULES),
+    _miscounted,
 )
 """Each finds something."""
 
 
-_VALUES: Final = "SELECT id, args, links, result, job FROM taskcore_task WHERE id > ? ORDER BY id LIMIT 1000"
+_VALUES: Final = f"""
+    SELECT id, ifnull({ARGS}, ''), links, result, job FROM taskcore_task AS t WHERE id > ? ORDER BY id LIMIT 1000"""
 _USELESS: Final = "cancel them if they have not ended, and delete them: nothing can make anything of them"
 _STEPS: Final = "SELECT task, place, result FROM taskcore_step WHERE (task, place) > (?, ?) ORDER BY 1, 2 LIMIT 1000"
 

@@ -15,6 +15,8 @@ from typing import Final
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, schema
 from taskcore.store.busy import code
+from taskcore.store.columns import LONG
+from taskcore.store.views import VIEWS
 
 Step = Callable[[sqlite3.Connection], None]
 
@@ -91,5 +93,16 @@ def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO taskcore_meta (key, value) VALUES ('kinds_removed', '0')")
 
 
-STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2)
+def _to_3(connection: sqlite3.Connection) -> None:
+    """Kept counts, long arguments in a table of their own, and views for other programs."""
+    for statement in (schema.COUNT, schema.TEXT, *VIEWS):
+        connection.execute(statement)
+    long = {"long": LONG}
+    connection.execute(
+        "INSERT INTO taskcore_text (task, args) SELECT id, args FROM taskcore_task WHERE length(args) > :long", long
+    )
+    connection.execute("UPDATE taskcore_task SET args = '' WHERE length(args) > :long", long)
+
+
+STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3)
 """`STEPS[n]` brings a file of format n to n + 1. There was no format 0."""

@@ -63,7 +63,9 @@ def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
     back. → how many."""
     ids = hierarchy.below_jobs(tx, ids)
     tasks = [*_pick(tx, ids, _HOLDABLE), *_open_jobs(tx, ids)]
-    tx.execute(_PAUSE, (json.dumps(tasks),))
+    text = json.dumps(tasks)
+    tx.uncount(text)
+    tx.execute(_PAUSE, (text,))
     busy = _pick(tx, ids, _BUSY)
     later = tx.execute(
         """UPDATE taskcore_task SET held = 1 WHERE held = 0 AND id IN (SELECT value FROM json_each(?))""",
@@ -201,6 +203,7 @@ def _anew(tx: Transaction, tasks: Collection[int], jobs: Collection[int], now: f
     """A new life for these tasks, and for these jobs as they are, above the former."""
     both = [*tasks, *jobs]
     text = json.dumps(both)
+    tx.uncount(text)
     hierarchy.tally(tx, both, -1)
     tx.execute(_KEEP_SUCCESS, {"ids": text})
     succeeded = json.dumps(_pick(tx, tasks, json.dumps(["succeeded"])))
@@ -265,10 +268,12 @@ def set_priority(tx: Transaction, ids: Collection[int], priority: int) -> int:
 
 
 def hide(tx: Transaction, ids: Collection[int], hidden: bool) -> int:
+    text = json.dumps(list(ids))
+    tx.uncount(text)
     changed: int = tx.execute(
         """UPDATE taskcore_task SET hidden = :hidden
            WHERE id IN (SELECT value FROM json_each(:ids)) AND hidden <> :hidden""",
-        {"ids": json.dumps(list(ids)), "hidden": int(hidden)},
+        {"ids": text, "hidden": int(hidden)},
     ).rowcount
     return changed
 
@@ -298,6 +303,7 @@ _FORGET: Final = (
        )""",
     "DELETE FROM taskcore_key WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tag WHERE task IN (SELECT value FROM json_each(:ids))",
+    "DELETE FROM taskcore_text WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
@@ -329,6 +335,7 @@ def delete(tx: Transaction, ids: Collection[int]) -> int:
     text = json.dumps(list(tasks))
     for (name,) in tx.execute(_FIRED, {"ids": text}).fetchall():
         tx.execute(_FORGET_FIRES, {"name": name})
+    tx.uncount(text)
     for statement in _FORGET:
         tx.execute(statement, {"ids": text})
     return len(tasks)

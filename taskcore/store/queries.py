@@ -12,7 +12,7 @@ from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Dependency, Handle, Task, Unreadable
 from taskcore.store import capacity
 from taskcore.store.busy import said
-from taskcore.store.columns import COLUMNS, READ, SHOWN, selected
+from taskcore.store.columns import ARGS, COLUMNS, READ, SHOWN, selected
 
 # -- finding --------------------------------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ _FILTERS: Final[dict[str, tuple[str, str]]] = {
 }
 FILTERS: Final = (*_FILTERS, "phase")
 
-# Every phase has an index but the one that most rows of an old file are in. (The planner sees that only if told.)
+# Every phase but that of most rows of an old file has an index. (The planner sees that only if told.)
 _PHASE: Final[dict[str, str]] = {
     phase: f"t.phase = '{phase}'"
     + ("" if phase in (lifecycle.READY, lifecycle.SUCCEEDED) else " AND t.phase NOT IN ('ready', 'succeeded')")
@@ -58,8 +58,16 @@ _PHASE: Final[dict[str, str]] = {
 }
 _SELECTIVE: Final = frozenset({"id", "ids", "key", "parent", "tag", "upstream_of", "downstream_of"})
 
-Where = tuple[str, Mapping[str, str], bool]
-"""SQL, its parameters, and whether an index finds the rows, so that all ids are read at once, not by scanning pages."""
+
+class Where(NamedTuple):
+    """Which tasks."""
+
+    sql: str
+    values: Mapping[str, str]
+    indexed: bool
+    """Whether an index finds the rows, so that all ids are read at once, not by scanning pages."""
+    names: frozenset[str]
+    """Of the filters."""
 
 
 def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
@@ -76,12 +84,15 @@ def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
             terms.append(_FILTERS[name][0].replace(f":{name})", f":{name}{place})"))
             values[f"{name}{place}"] = json.dumps(accepted)
             indexed = indexed or name in _SELECTIVE
-    return " AND ".join(terms), values, indexed
+    return Where(" AND ".join(terms), values, indexed, frozenset(name for name, _ in filters))
+
+
+UNFINISHED: Final = where([("phase", tuple(phase for phase in lifecycle.PHASES if phase not in lifecycle.ENDED))])
 
 
 def ids(connection: Any, chosen: Where) -> list[int]:
     """All ids that match, ascending."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     rows = connection.execute(
         f"SELECT json_group_array(id) FROM (SELECT t.id FROM taskcore_task AS t WHERE {text} ORDER BY t.id)", values
     ).fetchall()
@@ -91,7 +102,7 @@ def ids(connection: Any, chosen: Where) -> list[int]:
 
 def some_ids(connection: sqlite3.Connection, chosen: Where, most: int, newest: bool) -> list[int]:
     """The first ids that match, or the last, descending."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     order = "DESC" if newest else "ASC"
     rows = connection.execute(
         f"SELECT t.id FROM taskcore_task AS t WHERE {text} ORDER BY t.id {order} LIMIT :most", {**values, "most": most}
@@ -101,14 +112,14 @@ def some_ids(connection: sqlite3.Connection, chosen: Where, most: int, newest: b
 
 def count(connection: sqlite3.Connection, chosen: Where) -> int:
     """How many match."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     found: int = connection.execute(f"SELECT count(*) FROM taskcore_task AS t WHERE {text}", values).fetchone()[0]
     return found
 
 
 def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
     """Status → number, of the statuses that occur."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     return dict(
         connection.execute(
             f"""SELECT ifnull(t.label, t.phase), count(*) FROM taskcore_task AS t WHERE {text}
@@ -141,7 +152,7 @@ def rows(connection: Any, task_ids: Collection[int]) -> list[Row]:
 
 def page(connection: sqlite3.Connection, chosen: Where, beyond: int, size: int) -> list[Row]:
     """The next `size` rows with an id beyond this one, found by scanning on from there."""
-    text, values, _ = chosen
+    text, values, *_ = chosen
     found = connection.execute(
         f"{_COLUMNS} WHERE t.id > :beyond AND {text} ORDER BY t.id LIMIT :size",
         {**values, "beyond": beyond, "size": size},
@@ -249,7 +260,6 @@ def graft(value: Any, tree: Branch) -> Any:
 
 # -- the past and the edges of one task ----------------------------------------------------------------------------
 
-
 def history(connection: sqlite3.Connection, task_id: int) -> list[Attempt]:
     """Every attempt, oldest first. The one that runs, or that succeeded last, is told by the task's own row."""
     past = [
@@ -284,8 +294,8 @@ def dependencies(connection: sqlite3.Connection, task_id: int) -> list[Dependenc
 
 
 def outcomes(connection: Any, task_ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
-    """Those of the tasks that have ended: id → (phase, status, result, job, last_error, attempts, error_type, error,
-    traceback); all `None` for one that is no longer there."""
+    """Those that have ended: id → (phase, status, result, job, last_error, attempts, error_type, error, traceback); all
+    `None` for one that is no longer there."""
     return {
         row[0]: row[1:]
         for row in connection.execute(
@@ -382,16 +392,9 @@ def due_between(connection: sqlite3.Connection, first: int, last: int, here: Her
     return row is not None
 
 
-def unfinished_count(connection: sqlite3.Connection) -> int:
-    """How many tasks have not ended."""
-    alive = " OR ".join(_PHASE[phase] for phase in lifecycle.PHASES if phase not in lifecycle.ENDED)
-    found: int = connection.execute(f"SELECT count(*) FROM taskcore_task AS t WHERE {alive}").fetchone()[0]
-    return found
-
-
 def stored_arguments(connection: Any, task_id: int) -> tuple[str, str | None]:
     """A task's arguments and links as they are stored."""
     found: tuple[str, str | None] = connection.execute(
-        "SELECT args, links FROM taskcore_task WHERE id = ?", (task_id,)
+        f"SELECT {ARGS}, links FROM taskcore_task AS t WHERE id = ?", (task_id,)
     ).fetchone()
     return found

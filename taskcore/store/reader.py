@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+from taskcore.core.errors import BadFile
 from taskcore.store import opening
-from taskcore.store.busy import Patience
+from taskcore.store.busy import Patience, broken
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,18 +18,25 @@ R = TypeVar("R")
 class Reader:
     """Of one file. Opened when it is first needed; each read sees what was committed last."""
 
-    def __init__(self, path: str, patience: Patience) -> None:
+    def __init__(self, path: str, *, read_only: bool = True) -> None:
+        """`read_only`: SQLite checks no constraints in its `integrity_check` for one that could not write."""
         self._path = path
-        self._patience = patience
+        self._patience = Patience(path)
+        self._read_only = read_only
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()  # over the connection: it has one user at a time
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `work(connection, …)`, which fetches all that it reads."""
-        with self._lock:
-            if self._connection is None:
-                self._connection = opening.connect(self._path, full=False, read_only=True)
-            return self._patience(work, self._connection, *args, **kwargs)
+        """Run `work(connection, …)`, which fetches all that it reads. `BadFile` for a damaged one."""
+        try:
+            with self._lock:
+                if self._connection is None:
+                    self._connection = opening.connect(self._path, full=False, read_only=self._read_only)
+                return self._patience(work, self._connection, *args, **kwargs)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if broken(error):
+                raise BadFile(self._path, opening.reason(error)) from error
+            raise
 
     def close(self) -> None:
         """Let go of the file, until the next read."""

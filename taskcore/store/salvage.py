@@ -14,8 +14,8 @@ from taskcore.store.busy import said
 from taskcore.store.transitions import by_row, leaving, where_left
 
 TABLES: Final = (
-    "status", "kind", "worker", "task", "edge", "key", "tag", "attempt", "step", "join", "signal", "queue", "log",
-    "limit", "rate", "hold", "schedule", "fire",
+    "status", "kind", "worker", "task", "text", "edge", "key", "tag", "attempt", "step", "join", "signal", "queue",
+    "log", "limit", "rate", "hold", "schedule", "fire",
 )  # fmt: skip
 """Those whose rows are saved, each after those that it refers to. Counts are made anew."""
 
@@ -146,7 +146,7 @@ _HANGING: Final = (
     ("keys", "taskcore_key", "task"), ("tags", "taskcore_tag", "task"), ("attempts", "taskcore_attempt", "task"),
     ("steps", "taskcore_step", "task"), ("sleeps", "taskcore_join", "task"), ("sleeps", "taskcore_join", "upstream"),
     ("signals", "taskcore_signal", "task"), ("places in queues", "taskcore_queue", "task"),
-    ("log lines", "taskcore_log", "task"),
+    ("log lines", "taskcore_log", "task"), ("long arguments", "taskcore_text", "task"),
 )  # fmt: skip
 """(what, its table, the column that refers to a task)."""
 

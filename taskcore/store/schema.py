@@ -10,8 +10,9 @@ from typing import Final
 
 from taskcore.core import lifecycle
 from taskcore.store.columns import LINES
+from taskcore.store.views import VIEWS
 
-FORMAT: Final = "2"
+FORMAT: Final = "3"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
 
 
@@ -79,6 +80,12 @@ TASK_PHASE = """CREATE INDEX taskcore_task_phase
     ON taskcore_task (phase, greenfield) WHERE phase NOT IN ('ready', 'succeeded')"""
 TASK_PARENT = "CREATE INDEX taskcore_task_parent ON taskcore_task (parent) WHERE parent IS NOT NULL"
 TASK_GATED = "CREATE INDEX taskcore_task_gated ON taskcore_task (parent) WHERE gated = 1"
+
+# SQLite writes a whole row anew when anything in it changes: long arguments stand by themselves, and are written once.
+TEXT = """CREATE TABLE taskcore_text (
+    task INTEGER PRIMARY KEY REFERENCES taskcore_task (id),
+    args TEXT NOT NULL
+) STRICT"""
 
 # Clustered by upstream: an end touches one run of pages, however many depend on it. `watch`: 0 the upstream's success
 # meets it (and nothing else is asked), 1 some other end is asked for, 2 what is asked for may cease to hold. The checks
@@ -237,11 +244,25 @@ FIRE = """CREATE TABLE taskcore_fire (
 ) STRICT, WITHOUT ROWID"""
 FIRE_TASK = "CREATE INDEX taskcore_fire_task ON taskcore_fire (task)"
 
+# What is known of a block of ids without reading its tasks: see `counts`. No label is ''. `first` is the lowest id.
+COUNT = """CREATE TABLE taskcore_count (
+    block INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    label TEXT NOT NULL,
+    hidden INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    n INTEGER NOT NULL CHECK (n > 0),
+    PRIMARY KEY (block, kind, phase, label, hidden)
+) STRICT, WITHOUT ROWID"""
+BLOCK: Final = 4096
+"""Ids of a block."""
+
 STATEMENTS: Final = (
     META, STATUS, KIND, KIND_JOB, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT,
     TASK_GATED, TASK_KEY, EDGE, EDGE_TASK, EDGE_WATCH, KEY, KEY_TASK, TAG, TAG_TAG, ATTEMPT, STEP, JOIN, JOIN_TASK,
     SIGNAL, SIGNAL_TASK, TALLY, QUEUE, QUEUE_TASK, LOG, LIMIT, RATE, HOLD, SCHEDULE, FIRE,
-    FIRE_TASK,
+    FIRE_TASK, COUNT, TEXT, *VIEWS,
 )  # fmt: skip
 
 FIRST_ROWS: Final = (("format", FORMAT), ("last_id", "0"), ("kinds_removed", "0"))

@@ -98,6 +98,7 @@ def _let_pass(tx: Transaction, value: str, places: dict[int, int], seen: set[int
     moved = [task for place, task in waiting if place < last and task not in seen]
     if moved:
         tx.execute(_LEAVE, (json.dumps(moved),))
+        tx.uncount(json.dumps(moved))
         tx.execute(_STAND_BEHIND, (json.dumps(moved),))
         seen.update(moved)
         _let_pass(tx, value, {task: _to_the_end(tx, value, task) for task in moved}, seen)

@@ -77,7 +77,9 @@ def cancel(tx: Transaction, tasks: Collection[int], now: float, reason: str | No
     rows = tx.execute(_BY_PHASE, (json.dumps(list(tasks)),)).fetchall()
     idle = [task for task, job, running in rows if not (job or running)]
     asked = [task for task, job, running in rows if job or running]
-    tx.execute(_CANCEL, {"now": now, "reason": reason, "ids": json.dumps(idle)})
+    text = json.dumps(idle)
+    tx.uncount(text)
+    tx.execute(_CANCEL, {"now": now, "reason": reason, "ids": text})
     if tx.known.has_joins:
         suspension.forget(tx, idle)
     tx.execute(_REQUEST, {"now": now, "reason": reason, "ids": json.dumps(asked)})

@@ -1,21 +1,18 @@
-"""Submitting: rows come into the file, one by one or a thousand a statement, with edges, tags and keys, or not at
-all."""
+"""Submitting: rows come into the file, one or a thousand a statement, with edges, tags and keys, or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, KeyConflict, TaskNotFound
-from taskcore.store import dependencies, hierarchy, operations, schema, serial, settle, suspension
-from taskcore.store.columns import OPTIONS, SERIAL, UNSAID
-from taskcore.store.connection import File
+from taskcore.store import dependencies, hierarchy, operations, serial, settle, suspension
+from taskcore.store.columns import ARGS, LONG, OPTIONS, SERIAL, UNSAID
 from taskcore.store.kinds import kind_of
+from taskcore.store.submit_plain import INSERT_PLAIN
 from taskcore.store.transaction import Transaction
-
-R = TypeVar("R")
 
 FLUSH_AT: Final = 2000
 """Rows that a user's transaction gathers before they are written."""
@@ -61,21 +58,11 @@ _BORN: Final = (
     "waiting_for", "key", "args", "links", *OPTIONS,
 )  # fmt: skip
 _INSERT: Final = f"INSERT INTO taskcore_task ({', '.join(_BORN)}) VALUES ({', '.join('?' * len(_BORN))})"
-_INSERT_PLAIN: Final = """
-    INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
-_INSERT_ALONE: Final = f"""
-    INSERT OR IGNORE INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
-    SELECT ?, ?, 'ready', ?, ?, ? FROM taskcore_meta WHERE key = 'last_id' AND ? > CAST(value AS INTEGER)
-    AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')"""
 _SAID: Final = ("kind", *OPTIONS)
 _MEND: Final = f"UPDATE taskcore_task SET ({', '.join(_SAID)}) = ({', '.join('?' * len(_SAID))}) WHERE id = ?"
 _INSERT_CHILD: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_CLAIMED: Final = """
-    INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
-        started_at, first_started_at)
-    VALUES (?, ?, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
 
 
 class Births:
@@ -91,6 +78,7 @@ class Births:
         self._edges: list[tuple[int, int, str, str, int]] = []
         self._linked: list[int] = []
         self._tags: list[tuple[int, int, str]] = []
+        self._texts: list[tuple[int, str]] = []  # long arguments
         self._keys: dict[tuple[str, str], tuple[int, str, str | None]] = {}
         self._parents: dict[int, tuple[bool, bool]] = {}  # what a child of each is born into
         self._jobs: dict[int, dict[int, str | None]] = {}  # those that a child of each is a part of
@@ -200,9 +188,13 @@ class Births:
             tx.opened.append(task_id)
         if order.job is not None:
             tx.building.add(task_id)  # until its block ends
+        args = order.args
+        if len(args) > LONG or not args:
+            self._texts.append((task_id, args))
+            args = ""
         row = (
             task_id, kind, phase, greenfield, blockers, held, order.parent, order.job, gated, behind,
-            order.submitted_at, None if greenfield is None else "delay", order.key, order.args, order.links,
+            order.submitted_at, None if greenfield is None else "delay", order.key, args, order.links,
             *order.said,
         )  # fmt: skip
         if order.parent is not None:
@@ -222,7 +214,7 @@ class Births:
         """Write what was gathered, and what follows from it."""
         tx = self._tx
         if self._plain:
-            tx.executemany(_INSERT_PLAIN, self._plain)
+            tx.executemany(INSERT_PLAIN, self._plain)
             self._plain.clear()
             tx.freed = True
         if self._rows:
@@ -236,6 +228,8 @@ class Births:
         else:
             tx.executemany(_INSERT, self._rows)
         tx.freed = True
+        if self._texts:
+            tx.executemany("INSERT INTO taskcore_text (task, args) VALUES (?, ?)", self._texts)
         if self._keys:
             tx.executemany(
                 "INSERT OR REPLACE INTO taskcore_key (name, key, task) VALUES (?, ?, ?)",
@@ -276,7 +270,7 @@ class Births:
         """What was gathered is not to be written, or is."""
         for gathered in (
             self._rows, self._edges, self._linked, self._tags, self._keys, self._parents, self._children, self._queued,
-            self._queues, self._plain, self._seen, self._jobs, self._needed, self._upstreams,
+            self._queues, self._plain, self._texts, self._seen, self._jobs, self._needed, self._upstreams,
         ):  # fmt: skip
             gathered.clear()
         self._first = self._tx.known.last_id + 1
@@ -339,7 +333,7 @@ class Births:
             task_id, args, links, ended, phase = (*fresh, False, None)
         else:
             row = self._tx.execute(
-                """SELECT t.id, t.args, t.links, t.finished_at IS NOT NULL, t.phase, t.cancel_requested_at IS NOT NULL
+                f"""SELECT t.id, {ARGS}, t.links, t.finished_at IS NOT NULL, t.phase, t.cancel_requested_at IS NOT NULL
                    FROM taskcore_key AS k CROSS JOIN taskcore_task AS t ON t.id = k.task
                    WHERE k.name = ? AND k.key = ?""",
                 (order.name, key),
@@ -358,7 +352,8 @@ class Births:
         if ended and order.key_scope == "succeeded" and phase != lifecycle.SUCCEEDED:
             self.flush()
             kind = kind_of(self._tx, order.name, order.kind_options)
-            self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said of it now may be what mends it
+            self._tx.uncount(f"[{task_id}]")
+            self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said now may be what mends it
             self._tx.execute("DELETE FROM taskcore_tag WHERE task = ?", (task_id,))
             self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))
             if order.behaviour is not None:
@@ -374,27 +369,3 @@ def submit(tx: Transaction, order: Order, now: float) -> tuple[int, bool]:
     made = births.add(order)
     births.flush()
     return made
-
-
-def submit_alone(
-    file: File, name: str, kind_options: str, priority: int, now: float, args: str, made: Callable[[int], R]
-) -> R | None:
-    """Store a task of which nothing else is said, in one statement. → what `made` makes of its id; `None` where it
-    takes a transaction."""
-    return file.bear(_INSERT_ALONE, (name, kind_options), (priority, now, args), made)
-
-
-def submit_plain(
-    tx: Transaction, name: str, kind_options: str, priority: int, now: float, args: str, claim: tuple[int, float] | None
-) -> tuple[int, int]:
-    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not, with the fewest
-    statements and objects there can be. → its id, its kind."""
-    known = tx.known
-    kind = known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
-    known.last_id = task_id = known.last_id + 1
-    if claim is None:
-        tx.execute(_INSERT_PLAIN, (task_id, kind, priority, now, args))
-        tx.freed = True
-    else:
-        tx.execute(_INSERT_CLAIMED, (task_id, kind, priority, now, args, *claim, now, now))
-    return task_id, kind

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from taskcore.core.ends import Outcome
+from taskcore.store import schema
 from taskcore.store.cache import Known
+
+_UNCOUNT: Final = "DELETE FROM taskcore_count WHERE block IN (SELECT value / ? FROM json_each(?))"
 
 
 class Transaction:
@@ -46,6 +49,12 @@ class Transaction:
         """Whether it is in the file; where it is not a user's, said only if something was raised after the commit."""
         self.doomed = False
         """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
+
+    def uncount(self, ids: str) -> None:
+        """These tasks, JSON, may leave a phase in which they were ready or had ended, or are no longer to be counted as
+        they were: what `counts` keeps of their blocks is dropped."""
+        if self.known.has_counts:
+            self.execute(_UNCOUNT, (schema.BLOCK, ids))
 
     def end(self, tasks: Collection[int], outcome: Outcome | None = None) -> None:
         """These have just ended; `outcome`: how the one body of them did. Every end but success passes here."""

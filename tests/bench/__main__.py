@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files, graphs, processes, queues, throughput
+from . import files, graphs, growth, processes, queues, throughput
 from .measure import Figure, NotHere
 
 
@@ -51,15 +51,18 @@ BENCHMARKS = (
     Benchmark("dag", graphs.dag, 0.50, 0.70, 5),
     Benchmark("fan", graphs.fan, 0.50, 0.70, 5),
     Benchmark("chain", graphs.chain, 0.05, 0.10, 5),
+    Benchmark("signals", graphs.signals, 0.33, 0.50, 5),
     Benchmark("bigdag", graphs.bigdag, 0.75, 0.95, 1, by_default=False),
     Benchmark("backlog", queues.backlog, 0.85, 1.0, 5),
     Benchmark("backlog", queues.blocked, 0.85, 1.0, 5),
+    Benchmark("watched", queues.watched, 0.85, 0.97, 2),
     Benchmark("steps", throughput.steps, 0.60, 0.90, 5),
     Benchmark("two", processes.two, 0.90, 1.1, 5),
     Benchmark("names", queues.names, 0.40, 0.80, 5),
     Benchmark("memory", processes.memory, 40.0, 10.0, 1, unit="MB", less=True),
     Benchmark("idle", processes.idle, 5.0, 2.0, 1, unit="/s", less=True),
     Benchmark("open", files.opened, 3.0, 1.2, 15, less=True),
+    Benchmark("counts", files.counted, 2.0, 0.2, 15, unit="ms", less=True),
     Benchmark("import", processes.imported, 2.5, 1.5, 11, less=True),
 )
 
@@ -99,9 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("taskcore").setLevel(logging.ERROR)  # names are defined anew, and some bodies fail
     known = list(dict.fromkeys(benchmark.name for benchmark in BENCHMARKS))
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Figures of the engine beside others.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*known, "growth, a table of its own"]))
     parser.add_argument("--rounds", type=int, help="rounds of each, instead of its own number")
     options = parser.parse_args(arguments)
+    if options.names == ["growth"]:
+        with tempfile.TemporaryDirectory(prefix="taskcore-bench-", ignore_cleanup_errors=True) as place:
+            growth.table(Path(place), options.rounds or 3)
+        return 0
     unknown = [name for name in options.names if name not in known]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")

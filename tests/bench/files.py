@@ -16,7 +16,12 @@ ENDED = 1_000_000
 
 
 def age(path: Path) -> None:
-    """Fill a file with a million ended tasks: two that ran, and copies of the last row under new ids."""
+    """Fill a file with a million ended tasks."""
+    age_to(path, ENDED)
+
+
+def age_to(path: Path, ended: int) -> None:
+    """Fill a file with so many ended tasks: two that ran, and copies of the last row under new ids."""
     fill(path, noops(2))
     drain(path, 2, noop=noop)
     shape = shape_of(path)
@@ -28,10 +33,25 @@ def age(path: Path) -> None:
         db.execute(
             f"INSERT INTO {TASK} ({', '.join(shape.columns)}) {numbers}"
             f" SELECT n.i + ?, {', '.join('?' * len(others))} FROM n",
-            (ENDED - 2, last, *values),
+            (ended - 2, last, *values),
         )
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def counted(place: Path, rounds: int) -> Figure:
+    """`counts()` of a file with 1,000,000 tasks, in milliseconds, beside reading them all."""
+    old = place / "old.db"
+    age(old)
+    with closing(taskcore.Engine(old, workers=0)) as engine:
+        first = seconds(engine.tasks.counts)
+        took = sorted(seconds(engine.tasks.counts) * 1e3 for _ in range(rounds))
+        check(engine.tasks.counts() == {"succeeded": ENDED}, "a million tasks are counted")
+    with closing(sqlite3.connect(old)) as db:
+        read = seconds(lambda: db.execute(f"SELECT phase, count(*) FROM {TASK} GROUP BY 1").fetchall())
+    middle = took[len(took) // 2]
+    note = f"the first time {duration(first)}"
+    return Figure(middle, took[0], took[-1], duration(middle / 1e3), duration(read), note)
 
 
 def opened(place: Path, rounds: int) -> Figure:

@@ -113,6 +113,33 @@ def chain(place: Path, rounds: int) -> Figure:
     return compare(ours, lambda _: n / seconds(lambda: bare_pool(n)), rounds, per_second)
 
 
+def signals(place: Path, rounds: int) -> Figure:
+    """1,000 bodies that wait, each signalled and ended / as many stored no-op tasks drained."""
+    n = 1_000
+    template = place / "stored.db"
+    fill(template, noops(n))
+
+    def ours(number: int) -> float:
+        with closing(taskcore.Engine(place / f"signals{number}.db", workers=THREADS)) as engine:
+            wait = engine.task(lambda: taskcore.current().wait_for("go"), name="wait")
+            with engine.transaction():
+                waiting = [wait.submit() for _ in range(n)]
+            engine.run(progress=False)
+            check(engine.tasks.counts() == {"suspended": n}, "all of them wait")
+
+            def wake() -> None:
+                for number, future in enumerate(waiting):
+                    future.signal("go", number)
+                check([future.result() for future in waiting] == list(range(n)), "each got its own")
+
+            return n / seconds(wake)
+
+    def reference(number: int) -> float:
+        return drain(copy(template, place / f"drained{number}.db"), n, noop=noop)
+
+    return compare(ours, reference, rounds, per_second)
+
+
 def bigdag(place: Path, rounds: int) -> Figure:
     """1,000,000 tasks and 3,000,000 edges, 1,000 a layer: tasks/s / the same with 100,000 tasks."""
     big, small = place / "big.db", place / "small.db"

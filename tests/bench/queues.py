@@ -112,6 +112,48 @@ def blocked(place: Path, rounds: int) -> Figure:
     return compare(ours, reference, rounds, per_second)
 
 
+def watched(place: Path, rounds: int) -> Figure:
+    """300,000 queued tasks drained while `counts()` is asked ten times a second and a selection is read / drained
+    alone."""
+    many = 300_000
+    template, asked = place / "many.db", 0
+    fill(template, noops(many))
+
+    def ours(number: int) -> float:
+        over = threading.Event()
+        with closing(taskcore.Engine(copy(template, place / f"watched{number}.db"), workers=THREADS)) as engine:
+
+            def ask() -> None:
+                nonlocal asked
+                while not over.wait(0.1):
+                    engine.tasks.counts()
+                    asked += 1
+
+            def read() -> None:
+                while not over.is_set():
+                    for place, _ in enumerate(engine.tasks):
+                        if place % 100 == 0 and over.wait(0.01):  # as somebody reads who does something with them
+                            return
+
+            engine.task(noop, name="noop")
+            watchers = [threading.Thread(target=watch) for watch in (ask, read)]
+            for watcher in watchers:
+                watcher.start()
+            try:
+                return run_through(engine, many)
+            finally:
+                over.set()
+                for watcher in watchers:
+                    watcher.join()
+
+    def reference(number: int) -> float:
+        return drain(copy(template, place / f"alone{number}.db"), many, noop=noop)
+
+    figure = compare(ours, reference, rounds, per_second)
+    check(asked > 3 * rounds, "it was watched")
+    return figure
+
+
 def names(place: Path, rounds: int) -> Figure:
     """50 task names, 5 priorities, a limit on each name / one name."""
     n, kinds, priorities, limit = 10_000, 50, 5, 8

@@ -277,7 +277,7 @@ NOT_OURS = {
     "a damaged format number": (overwrite(18, b"\x09\x09"), None),
     "a damaged schema page": (overwrite(100, bytes(500)), None),
     "a file cut short": (lambda path: os.truncate(path, 5000), None),
-    "a newer format": (sql("UPDATE taskcore_meta SET value = '3' WHERE key = 'format'"), "newer"),
+    "a newer format": (sql("UPDATE taskcore_meta SET value = '4' WHERE key = 'format'"), "newer"),
     "a much newer format": (
         sql("UPDATE taskcore_meta SET value = '12' WHERE key = 'format'", "DROP TABLE taskcore_tag"), "newer",
     ),
@@ -287,7 +287,9 @@ NOT_OURS = {
     "no meta": (sql("DROP TABLE taskcore_meta"), "taskcore_meta"),
     "a missing table": (sql("DROP TABLE taskcore_tag"), "taskcore_tag"),
     "a missing index": (sql("DROP INDEX taskcore_task_ready"), "taskcore_task_ready"),
-    "a missing column": (sql("ALTER TABLE taskcore_task DROP COLUMN message"), "taskcore_task"),
+    "a missing column": (
+        sql("DROP VIEW taskcore_v_task", "ALTER TABLE taskcore_task DROP COLUMN message"), "taskcore_task",
+    ),
     "a column more": (sql("ALTER TABLE taskcore_task ADD COLUMN colour TEXT"), "taskcore_task"),
     "a renamed column": (sql("ALTER TABLE taskcore_attempt RENAME COLUMN error TO why"), "taskcore_attempt"),
     "a foreign table of our name": (

@@ -1,0 +1,110 @@
+"""How many tasks there are of each status, without reading them all.
+
+Tasks are counted by blocks of ids. What a block has is kept in `taskcore_count` by whoever counted it, and dropped by
+whoever changes it: so it costs those who look, and nothing where nobody does. Only blocks are kept in which every task
+is ready or has ended, for out of these phases few verbs lead, and each of them calls `Transaction.uncount`. Blocks in
+which something waits or runs are read each time.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+from typing import Final
+
+from taskcore.core import lifecycle
+from taskcore.store import schema
+from taskcore.store.queries import Where
+from taskcore.store.transaction import Transaction
+
+AT_ONCE: Final = 8
+"""Blocks that one commit keeps: whoever submits meanwhile waits for it, some ten milliseconds."""
+ANSWERED: Final = frozenset({"name", "phase", "status", "hidden"})
+"""What `where` may ask for that the kept counts answer."""
+
+# The blocks that are not kept. From one to the next it is one seek, also over ids that are no more.
+_BLOCKS: Final = """
+    WITH RECURSIVE block (n) AS (
+        SELECT min(id) / :block FROM taskcore_task
+        UNION ALL
+        SELECT (SELECT min(id) / :block FROM taskcore_task WHERE id >= (n + 1) * :block) FROM block WHERE n IS NOT NULL
+    ), unkept (n) AS (SELECT n FROM block WHERE n IS NOT NULL AND n NOT IN (SELECT block FROM taskcore_count))"""
+_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS (
+        SELECT first, kind, phase, nullif(label, ''), hidden, n FROM taskcore_count
+        UNION ALL
+        SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, count(*) FROM unkept
+        CROSS JOIN taskcore_task AS one ON one.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1
+        GROUP BY 2, 3, 4, 5
+    )"""
+_ORDER: Final = "ORDER BY min(t.id)"
+_BY_NAME: Final = f"""{_COUNTED}
+    SELECT k.name, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
+    CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE t.hidden <= :hidden GROUP BY 1, 2 {_ORDER}"""
+_SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.READY, *sorted(lifecycle.ENDED)))
+_OPEN: Final = f"""{_BLOCKS}
+    SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
+        SELECT 1 FROM taskcore_task AS t
+        WHERE t.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1 AND t.phase NOT IN ({_SETTLED})
+    ) ORDER BY n"""
+_KEEP: Final = """
+    INSERT INTO taskcore_count (block, kind, phase, label, hidden, first, n)
+    SELECT b.value, t.kind, t.phase, ifnull(t.label, ''), t.hidden, min(t.id), count(*)
+    FROM json_each(:blocks) AS b
+    CROSS JOIN taskcore_task AS t ON t.id BETWEEN b.value * :block AND b.value * :block + :block - 1
+    WHERE b.value NOT IN (SELECT block FROM taskcore_count)
+    GROUP BY 1, 2, 3, 4, 5"""
+# Something may have begun in one of them since it was looked at.
+_STILL_OPEN: Final = f"""
+    DELETE FROM taskcore_count WHERE block IN (
+        SELECT c.block FROM json_each(?) AS b CROSS JOIN taskcore_count AS c ON c.block = b.value
+        WHERE c.phase NOT IN ({_SETTLED})
+    )"""
+_WRONG: Final = """
+    SELECT block FROM (
+        SELECT block, kind, phase, label, hidden, n FROM taskcore_count
+        UNION ALL
+        SELECT t.id / :block, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*) FROM taskcore_task AS t
+        WHERE t.id / :block IN (SELECT block FROM taskcore_count) GROUP BY 1, 2, 3, 4, 5
+    ) GROUP BY block, kind, phase, label, hidden HAVING sum(n) <> 0"""
+
+
+def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
+    """Status → number, of the statuses that occur; `chosen` asks for nothing but what is `ANSWERED`."""
+    text = chosen.sql
+    sql = f"{_COUNTED} SELECT ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text} GROUP BY 1 {_ORDER}"
+    return dict(connection.execute(sql, {**chosen.values, "block": schema.BLOCK}).fetchall())
+
+
+def count(connection: sqlite3.Connection, chosen: Where) -> int:
+    """How many match."""
+    text = chosen.sql
+    sql = f"{_COUNTED} SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}"
+    found: int = connection.execute(sql, {**chosen.values, "block": schema.BLOCK}).fetchone()[0]
+    return found
+
+
+def by_name(connection: sqlite3.Connection, *, hidden: bool = False) -> dict[str, dict[str, int]]:
+    """Name → status → number; `hidden`: of hidden tasks, too."""
+    found: dict[str, dict[str, int]] = {}
+    for name, status, n in connection.execute(_BY_NAME, {"hidden": hidden, "block": schema.BLOCK}).fetchall():
+        found.setdefault(name, {})[status] = n
+    return found
+
+
+def open_blocks(connection: sqlite3.Connection) -> list[int]:
+    """The blocks that may be kept and are not: nothing in them waits or runs, and no new task comes into them."""
+    return [block for (block,) in connection.execute(_OPEN, {"block": schema.BLOCK}).fetchall()]
+
+
+def keep(tx: Transaction, blocks: Collection[int]) -> None:
+    """Keep the counts of these blocks, as far as they may still be kept."""
+    text = json.dumps(list(blocks))
+    tx.execute(_KEEP, {"blocks": text, "block": schema.BLOCK})
+    tx.execute(_STILL_OPEN, (text,))
+    tx.known.has_counts = True
+
+
+def wrong(connection: sqlite3.Connection) -> list[int]:
+    """The blocks of which something else is kept than what there is."""
+    return sorted({block for (block,) in connection.execute(_WRONG, {"block": schema.BLOCK}).fetchall()})

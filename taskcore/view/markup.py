@@ -1,0 +1,191 @@
+"""HTML that a notebook shows: escaped texts, bars, tables. Where styles or scripts are taken out it still reads."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from taskcore.core import lifecycle
+from taskcore.core.text import duration, printable
+from taskcore.view.colours import SIGNS, css
+
+ORDER: Final = (
+    "succeeded", "failed", "cancelled", "skipped", "running", "suspended", "ready", "scheduled", "waiting", "paused",
+)  # fmt: skip
+"""In which a bar has its phases: what has ended first."""
+
+_STYLE: Final = """
+.taskcore{color:var(--tc-ink);background:var(--jp-layout-color0,var(--tc-paper));font:13px/1.5 system-ui,sans-serif;
+padding:8px 10px;max-width:1100px;overflow-x:auto}
+.taskcore h4{margin:0 0 6px;font-size:14px;font-weight:600}
+.taskcore h5{margin:12px 0 2px;font-size:12px;font-weight:600;color:var(--tc-faint)}
+.taskcore p{margin:2px 0}
+.taskcore small,.taskcore .dim{color:var(--tc-faint);font-size:12px}
+.taskcore .bar{display:flex;gap:1px;height:12px;margin:4px 0;background:var(--tc-panel);overflow:hidden;
+border-radius:3px;min-width:60px}
+.taskcore .bar span{min-width:2px;background:var(--c)}
+.taskcore .bar .open{background:repeating-linear-gradient(135deg,var(--c) 0 4px,transparent 4px 7px)}
+.taskcore .key{display:inline-block;margin-right:14px;white-space:nowrap}
+.taskcore .sign{color:var(--c);font-weight:700;display:inline-block;min-width:1.1em}
+.taskcore table{border-collapse:collapse;border:0;margin:2px 0;font-size:12px;color:inherit}
+.taskcore th,.taskcore td{padding:2px 14px 2px 0;text-align:left;vertical-align:top;border:0;
+border-bottom:1px solid var(--tc-line);background:none;max-width:420px;overflow-wrap:anywhere}
+.taskcore th{color:var(--tc-faint);font-weight:600;white-space:nowrap}
+.taskcore .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+.taskcore .t{white-space:nowrap}
+.taskcore .w .bar{width:140px}
+.taskcore th button{all:unset;cursor:pointer}
+.taskcore th button:focus-visible{outline:2px solid var(--tc-accent)}
+.taskcore th[aria-sort=ascending] button::after{content:" ↑"}
+.taskcore th[aria-sort=descending] button::after{content:" ↓"}
+.taskcore pre{margin:2px 0;padding:4px 6px;background:var(--tc-panel);color:inherit;font-size:12px;max-height:280px;
+overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
+.taskcore .grid td,.taskcore .grid th{padding:1px 6px 1px 0}
+.taskcore .box{display:block;padding:0 6px;background:color-mix(in srgb,var(--c) 22%,transparent)}
+.taskcore .scroll{max-height:420px;overflow:auto}
+.taskcore summary{cursor:pointer}
+"""
+
+# Sorts the table by the column whose button was pressed, the other way round the second time. A cell's `data-k` is what
+# it is sorted by, where that is not its text.
+_SORT: Final = (
+    "var b=event.target.closest('button');if(b){var h=b.parentNode,t=h.closest('table').tBodies[0],i=h.cellIndex,"
+    "s=h.getAttribute('aria-sort')==='ascending'?-1:1,k=function(r){var c=r.cells[i],d=c.dataset.k;"
+    "return d===undefined?c.textContent:d===''?-1e99:+d};"
+    "Array.from(t.rows).sort(function(x,y){var a=k(x),c=k(y);return a<c?-s:a>c?s:0})"
+    ".forEach(function(r){t.appendChild(r)});"
+    "for(var o of h.parentNode.cells)o.removeAttribute('aria-sort');"
+    "h.setAttribute('aria-sort',s>0?'ascending':'descending')}"
+)
+
+
+def frame(*parts: str) -> str:
+    """What a notebook is given: the parts, and the style that they have."""
+    return f'<div class="taskcore"><style>{css(".taskcore")}{_STYLE}</style>{"".join(parts)}</div>'
+
+
+def text(said: object, longest: int = 200) -> str:
+    """Escaped, on one line, with nothing in it that moves other text."""
+    return html.escape(printable(str(said), longest))
+
+
+def lines(said: str, longest: int = 20000) -> str:
+    """The same of a text that has lines."""
+    return "\n".join(text(line, 2000) for line in said[-longest:].split("\n"))
+
+
+def number(n: int, what: str = "task") -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def when(at: float | None, now: float) -> str:
+    """A moment, as how long ago it is or how soon; the date is its title."""
+    if at is None:
+        return ""
+    said = f"{duration(now - at)} ago" if at <= now else f"in {duration(at - now)}"
+    return f'<span title="{date(at)}">{said}</span>'
+
+
+def date(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{at!r} s"
+
+
+def _colour(phase: str) -> str:
+    return f"--c:var(--tc-{phase})" if phase in SIGNS else "--c:currentColor"
+
+
+def sign(phase: str) -> str:
+    return f'<span class="sign" style="{_colour(phase)}" aria-hidden="true">{SIGNS.get(phase, "?")}</span>'
+
+
+def status(phase: str, label: str) -> str:
+    return f'<span class="t">{sign(phase)}{text(label, 40)}</span>'
+
+
+def box(phase: str, label: str, title: str) -> str:
+    """The same in a box of its colour, with a title of its own."""
+    return f'<span class="box t" style="{_colour(phase)}" title="{text(title)}">{sign(phase)}{text(label, 40)}</span>'
+
+
+Counts = Mapping[tuple[str, str], int]
+
+
+def _sorted(counts: Counts) -> list[tuple[tuple[str, str], int]]:
+    place = {phase: n for n, phase in enumerate(ORDER)}
+    return sorted(counts.items(), key=lambda each: (place.get(each[0][0], len(ORDER)), each[0][1]))
+
+
+def said(counts: Counts) -> str:
+    return ", ".join(f"{n:,} {label}" for (_, label), n in _sorted(counts)) or "none"
+
+
+def bar(counts: Counts) -> str:
+    """One stacked bar."""
+    return spans([(phase, n, f"{n:,} {label}", False) for (phase, label), n in _sorted(counts) if n], said(counts))
+
+
+def spans(pieces: Iterable[tuple[str, float, str, bool]], label: str) -> str:
+    """A bar of pieces: (phase, share, title, whether its end is open)."""
+    listed = list(pieces)
+    if not any(share > 0 for _, share, _, _ in listed):
+        listed = [(phase, 1.0, title, still) for phase, _, title, still in listed]
+    whole = sum(max(share, 0.0) for _, share, _, _ in listed)
+    drawn = "".join(
+        f'<span{" class=open" if still else ""} style="flex:{100 * max(share, 0.0) / whole:.6g};{_colour(phase)}"'
+        f' title="{text(title)}"></span>'
+        for phase, share, title, still in listed
+    )
+    return f'<div class="bar" role="img" aria-label="{text(label, 400)}">{drawn}</div>'
+
+
+def part(done: float, label: str) -> str:
+    """A bar of one colour, from 0 to 1, and empty beyond."""
+    phase = lifecycle.SUCCEEDED if done >= 1 else lifecycle.RUNNING
+    return (
+        f'<div class="bar" role="img" aria-label="{text(label)}" title="{text(label)}">'
+        f'<span style="flex:0 0 {100 * min(max(done, 0.0), 1.0):.4g}%;{_colour(phase)}"></span></div>'
+    )
+
+
+def legend(counts: Counts) -> str:
+    keys = "".join(
+        f'<span class="key">{sign(phase)}{n:,} {text(label, 40)}</span> ' for (phase, label), n in _sorted(counts) if n
+    )
+    return f"<p>{keys}</p>"
+
+
+Cell = str | tuple[str, str] | tuple[str, str, float | None]
+"""HTML; with its class; and with what it is sorted by."""
+
+
+def table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], *, sorts: bool = False, kind: str = "") -> str:
+    tops = "".join(_cell("th", cell, _button if sorts else str) for cell in head)
+    body = "".join(f"<tr>{''.join(_cell('td', cell, str) for cell in row)}</tr>" for row in rows)
+    clicked = f' onclick="{html.escape(_SORT)}"' if sorts else ""
+    tops = f"<thead{clicked}><tr>{tops}</tr></thead>" if head else ""
+    return f'<table{f" class={kind}" if kind else ""}>{tops}<tbody>{body}</tbody></table>'
+
+
+def _button(inner: str) -> str:
+    return f'<button type="button" title="sort by this">{inner}</button>' if inner else ""
+
+
+def _cell(tag: str, cell: Cell, dress: Callable[[str], str]) -> str:
+    inner, *more = (cell,) if isinstance(cell, str) else cell
+    its = f' class="{more[0]}"' if more and more[0] else ""
+    if len(more) > 1:
+        its += f' data-k="{"" if more[1] is None else float(more[1])!r}"'
+    scope = ' scope="col"' if tag == "th" else ""
+    return f"<{tag}{scope}{its}>{dress(inner)}</{tag}>"
+
+
+def section(title: str, inner: str, note: str = "") -> str:
+    """A part with a heading, or nothing where there is nothing in it."""
+    more = f" <small>{note}</small>" if note else ""
+    return f"<h5>{title}{more}</h5>{inner}" if inner else ""
+

@@ -1,0 +1,175 @@
+"""What a task costs in statements and commits, and how SQLite finds the rows of each: held without a clock."""
+
+import contextlib
+import re
+
+import pytest
+
+from taskcore import Engine, constant, current
+from taskcore.testing import InlineExecutor
+
+SMALL = r"json_each|taskcore_(meta|status|kind|worker|limit|rate|hold|schedule|count)\b|\(|CONSTANT ROW|VALUES"
+"""What may be read from one end to the other: lists that were given, and tables that do not grow with the tasks."""
+
+
+class Statements(list):
+    """Those that the engine's connection ran, as they were run."""
+
+    def of(self, call, *args):
+        del self[:]
+        call(*args)
+        return self
+
+    @property
+    def commits(self):
+        """Writes outside of BEGIN … COMMIT commit by themselves."""
+        inside, n = False, 0
+        for text in self:
+            if text.startswith("BEGIN"):
+                inside = True
+            elif text == "COMMIT" or (not inside and re.match("INSERT|UPDATE|DELETE", text)):
+                inside, n = False, n + 1
+        return n
+
+
+@pytest.fixture
+def traced(made, clock):
+    with contextlib.closing(Engine(made, clock=clock, executor=InlineExecutor())) as engine:
+        seen = Statements()
+        engine._file._connection.set_trace_callback(lambda text: seen.append(" ".join(text.split())))
+        yield engine, seen
+        engine._file._connection.set_trace_callback(None)
+
+
+def test_a_submit_is_one_statement_and_one_commit(traced):
+    engine, seen = traced
+    task = engine.task("f")
+    task.submit(0)  # the first one makes the kind
+    seen.of(task.submit, 1)
+    assert (len(seen), seen.commits) == (1, 1), seen
+
+
+def test_a_thousand_submits_in_a_transaction_are_one_commit(traced):
+    engine, seen = traced
+
+    def bulk():
+        with engine.transaction():
+            for n in range(1000):
+                engine.submit("f", n)
+
+    seen.of(bulk)
+    assert seen.commits == 1
+    assert len([text for text in seen if not text.startswith("INSERT INTO taskcore_task")]) <= 6, seen
+
+
+def test_tasks_in_a_batch_share_their_statements(made):
+    n, seen = 3000, Statements()
+    with contextlib.closing(Engine(made, workers=2)) as engine:
+        with engine.transaction():
+            for number in range(n):
+                engine.submit("f", number)
+        engine._file._connection.set_trace_callback(seen.append)
+        engine.task(lambda number: number, name="f")
+        assert engine.run(progress=False) == {"succeeded": n}
+        engine._file._connection.set_trace_callback(None)
+    assert seen.commits < n / 5, f"{seen.commits} commits for {n} tasks"
+    assert len(seen) < 16 * seen.commits, f"{len(seen)} statements in {seen.commits} commits"
+
+
+def test_a_step_is_one_commit(traced):
+    engine, seen = traced
+    spent = []
+
+    @engine.task
+    def body():
+        run = current()
+        run.step("first", lambda: 0)
+        for _ in range(2):
+            seen.of(run.step, "one", lambda: 1)
+            spent.append((len(seen), seen.commits))
+
+    body.submit()
+    engine.run(progress=False)
+    assert spent[-1] == (1, 1), seen
+
+
+def test_a_link_of_a_chain_is_one_commit_and_ten_statements(traced):
+    engine, seen = traced
+    task = engine.task(lambda *_: 1, name="f")
+    with engine.transaction():
+        last = task.submit()
+        for _ in range(99):
+            last = task.submit(last)
+    seen.of(engine.run, False)
+    assert engine.tasks.counts() == {"succeeded": 100}
+    assert seen.commits <= 105 and len(seen) <= 1080, (seen.commits, len(seen))
+
+
+def of_everything(engine, clock):
+    """A little of all that tasks may be told and do."""
+
+    @engine.task(max_attempts=2, backoff=constant(1))
+    def flaky(n):
+        current().message("on it")
+        current().step("half", lambda: n / 2)
+        if current().task.attempts == 1:
+            raise ValueError(n)
+        return n
+
+    @engine.task
+    def family(n):
+        return sum(current().gather(leaf, range(n)))
+
+    leaf = engine.task(lambda n: n, name="leaf")
+    engine.limits["gpu"] = 1
+    uses = engine.task(lambda *_: 1, name="uses", limit=2).options(uses={"gpu": 1})
+    first = flaky.submit(1)
+    with engine.job("night", key="n") as job:
+        for n in range(4):
+            leaf.options(tags=["t"], key=str(n)).submit(n)
+        family.options(after=first).submit(3)
+    uses.options(after={job: "finished"}).submit(first)
+    for _ in range(3):
+        leaf.options(serial="one").submit(1)
+    leaf.options(delay=5, priority=3).submit(2)
+    doomed = leaf.options(after={first: "failed"}).submit(1)
+    for _ in range(4):
+        engine.run(progress=False)
+        clock.advance(5)
+    assert doomed.snapshot().phase == "skipped"
+    first.rerun(downstream=True)
+    engine.tasks.where(tag="t").rerun()
+    engine.tasks.where(tag="t").pause()
+    engine.tasks.where(tag="t").resume()
+    (claim,) = engine.claim("leaf")
+    claim.release()
+    engine.run(progress=False)
+    assert set(engine.tasks.counts()) == {"succeeded", "skipped"}
+
+
+def test_no_statement_of_an_engine_at_work_reads_a_table_that_grows_from_end_to_end(traced, clock):
+    """Nor does the order of the queue take a sort."""
+    engine, seen = traced
+    seen.of(of_everything, engine, clock)
+    texts = {re.sub(r"\d+", "1", text): text for text in seen if re.match("SELECT|UPDATE|DELETE|INSERT|WITH", text)}
+    assert len(texts) > 60
+    slow = {}
+    for text in texts.values():
+        plan = engine._file._connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()
+        said = [row[3] for row in plan]
+        if re.match(r"INSERT INTO taskcore_(kind|worker|task)\b", text):
+            continue  # the plan has what would be done for rows that refer to a new one before it is there: none does
+        scans = [line for line in said if line.startswith("SCAN") and not re.search(SMALL, line) and named(line, text)]
+        sorts = [line for line in said if "TEMP B-TREE FOR ORDER BY" in line and "phase = 'ready' ORDER BY" in text]
+        if scans or sorts:
+            slow[text] = scans + sorts
+    assert slow == {}
+
+
+def named(line, text):
+    """Whether what is scanned is a table of the file that grows, under whatever name the statement calls it."""
+    alias = line.split()[1]
+    table = alias if alias.startswith("taskcore_") else None
+    found = re.search(rf"(taskcore_\w+) AS {re.escape(alias)}\b", text)
+    table = found.group(1) if found else table
+    return table is not None and not re.search(SMALL, table)

@@ -1,0 +1,161 @@
+"""Kept counts: `counts()` and `len()` are right whatever moves, and cost little however many tasks there are."""
+
+import random
+import sqlite3
+
+import pytest
+
+from taskcore import Engine
+from taskcore.store import counts, queries, schema
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(schema, "BLOCK", 4)
+
+
+def read_all(raw, where="1"):
+    rows = raw(f"SELECT ifnull(label, phase) AS status, count(*) AS n FROM taskcore_task WHERE {where} GROUP BY 1")
+    return {row["status"]: row["n"] for row in rows}
+
+
+def blocks(raw):
+    return [row["block"] for row in raw("SELECT DISTINCT block FROM taskcore_count ORDER BY 1")]
+
+
+def test_what_was_counted_is_kept_but_for_blocks_in_which_something_runs_waits_or_will_be_born(engine, raw):
+    for n in range(18):
+        engine.submit("waits" if n == 9 else "ready", n)
+    engine.tasks.where(name="waits").pause()
+    assert raw("SELECT * FROM taskcore_count") == []  # nobody asked
+    assert engine.tasks.counts() == {"ready": 17, "paused": 1}
+    assert blocks(raw) == [0, 1, 3]  # ids 8 to 11 have the paused one; from 16 on there is room for new ones
+    assert engine.tasks.counts() == {"ready": 17, "paused": 1} and len(engine.tasks) == 18
+
+
+def test_whatever_filter_the_kept_counts_answer_they_answer_it_as_the_rows_do(engine, raw):
+    for n in range(40):
+        engine.task("ab"[n % 2]).options(hidden=n % 5 == 0).submit(n)
+    for n, claim in enumerate(engine.claim(n=12)):
+        claim.succeed(n, "good") if n % 3 else claim.fail("no")
+    engine.tasks.where(hidden=True).cancel()
+    kinds = {name: f"kind IN (SELECT id FROM taskcore_kind WHERE name = '{name}')" for name in "ab"}
+    for _ in range(2):  # read, and then from what is kept
+        assert engine.tasks.counts() == read_all(raw)
+        assert engine.tasks.where(name="a").counts() == read_all(raw, kinds["a"])
+        assert engine.tasks.where(hidden=False, name="b").counts() == read_all(raw, f"hidden = 0 AND {kinds['b']}")
+        assert engine.tasks.where(phase="succeeded").counts() == {"good": 8}
+        assert engine.tasks.where(status=["good", "ready"]).counts() == {"good": 8, "ready": 23}
+        assert len(engine.tasks.where(phase="failed")) == 4
+        assert engine._context.counts_by_name(hidden=True) == {
+            name: read_all(raw, text) for name, text in kinds.items()
+        }
+    assert blocks(raw)
+
+
+def test_the_statuses_come_in_the_order_of_their_first_tasks(engine):
+    for n in range(12):
+        engine.submit("f", n)
+    engine.tasks.where(ids=[1, 9]).cancel()
+    for _ in range(2):
+        assert list(engine.tasks.counts().items()) == [("cancelled", 2), ("ready", 10)]
+
+
+def verbs(engine, pick):
+    """Everything that may move a task out of a block that is kept."""
+    some = engine.tasks.where(ids=pick())
+    return [
+        lambda: [claim.succeed(1) for claim in engine.claim(n=3)],
+        lambda: [claim.release() for claim in engine.claim(n=2)],
+        lambda: [claim.fail("no") for claim in engine.claim(n=1)],
+        some.cancel, some.pause, some.resume, some.rerun, lambda: some.rerun(downstream=True), some.hide,
+        lambda: some.hide(False), some.delete,
+        lambda: engine.submit("f", [engine.future(task) for task in some]),
+        lambda: engine.task("s").options(serial="one").submit(),
+        lambda: engine.task("k").options(key=str(len(pick())), key_scope="succeeded", tags=["t"]).submit(),
+        lambda: engine.task("guard").options(after={task.id: "pending" for task in some}).submit(),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kept_counts_are_right_after_every_verb(made, raw, seed):
+    chance = random.Random(seed)
+    with Engine(made, workers=0) as engine:
+        for n in range(30):
+            engine.submit("f", n)
+        for step in range(40):
+            ids = [task.id for task in engine.tasks]
+            verb = chance.choice(verbs(engine, lambda ids=ids: chance.sample(ids, min(len(ids), chance.randint(1, 4)))))
+            verb()
+            if chance.random() < 0.7:
+                assert engine.tasks.counts() == read_all(raw), (seed, step)
+            assert engine._context.read(counts.wrong) == [], (seed, step)
+        assert engine.check() == []
+
+
+def test_another_process_sees_that_counts_are_kept_and_drops_what_it_changes(made, raw):
+    with Engine(made, workers=0) as engine, Engine(made, workers=0) as other:
+        for n in range(12):
+            engine.submit("f", n)
+        other.submit("g")
+        assert engine.tasks.counts() == {"ready": 13} and blocks(raw) == [0, 1, 2]
+        (claim,) = other.claim("f")
+        assert blocks(raw) == [1, 2] and engine.tasks.counts() == {"ready": 12, "running": 1}
+        claim.succeed()
+        assert other.tasks.counts() == {"succeeded": 1, "ready": 12} and blocks(raw) == [0, 1, 2]
+
+
+def test_check_finds_a_count_that_is_wrong_and_its_mend_mends_it(engine, raw, made):
+    for n in range(9):
+        engine.submit("f", n)
+    engine.tasks.counts()
+    with sqlite3.connect(made) as connection:
+        connection.execute("UPDATE taskcore_count SET n = n + 1 WHERE block = 1")
+    (finding,) = engine.check()
+    assert "counts() is not to be believed" in finding.what
+    with sqlite3.connect(made) as connection:
+        connection.execute(finding.mend.split(",")[0])
+    assert engine.check() == [] and engine.tasks.counts() == {"ready": 9}
+
+
+def test_what_is_kept_is_read_in_steps_that_do_not_grow_with_the_tasks(engine, raw, monkeypatch):
+    """No clock: SQLite counts its own instructions."""
+    monkeypatch.setattr(schema, "BLOCK", 500)
+    with engine.transaction():
+        for n in range(5001):
+            engine.submit("f", n)
+
+    def steps():
+        taken = [0]
+
+        def more():
+            taken[0] += 1
+
+        def asked(connection):
+            connection.set_progress_handler(more, 100)
+            try:
+                return counts.counts(connection, queries.where(()))
+            finally:
+                connection.set_progress_handler(None, 100)
+
+        assert engine._context.read(asked) == {"ready": 5001}
+        return taken[0]
+
+    before = steps()
+    engine.tasks.counts()
+    assert steps() < before / 20
+
+
+def test_a_selection_is_read_beside_a_transaction_that_is_held_open(engine):
+    """A reader of its own: no submit and no turn waits for whoever looks."""
+    for n in range(5):
+        engine.submit("f", n)
+    reads = []
+    engine._file.reader.read, original = lambda *a: reads.append(a[0]) or original(*a), engine._file.reader.read
+    assert len(list(engine.tasks)) == 5 and engine.tasks.first().args == (0,) and engine.future(1).history() == []
+    assert len(reads) >= 3
+    del reads[:]
+    with engine.transaction():
+        engine.submit("g")
+        assert len(engine.tasks) == 6  # its own, not yet committed
+    assert reads == []
