@@ -1,7 +1,10 @@
 """What most tests begin with: a file of their own, a clock that stands still, and a second look at the rows."""
 
+import os
 import signal
 import sqlite3
+import sys
+import tempfile
 
 import pytest
 
@@ -14,6 +17,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STATUSES = {"good": "succeeded", "bad": "failed", "busy": "running"}
+
+
+def pytest_configure(config):
+    """Where nothing compiled may lie beside the code, pytest's cache has it: else each process that a test starts would
+    compile taskcore anew, which is most of its time, and each session all of its tests."""
+    if not sys.dont_write_bytecode or sys.pycache_prefix is not None:
+        return
+    if (cache := getattr(config, "cache", None)) is not None:
+        place = str(cache.mkdir("compiled"))
+    else:
+        folder = tempfile.TemporaryDirectory()
+        config.add_cleanup(folder.cleanup)
+        place = folder.name
+    sys.dont_write_bytecode, sys.pycache_prefix = False, place
+    os.environ.update(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=place)
 
 
 @pytest.fixture

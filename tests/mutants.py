@@ -154,7 +154,13 @@ MUTANTS = [
     # -- schedules, limits
     m("store/schedules", "        if _fired(tx, row, due):\n            continue\n", "", "api/test_schedules.py"),
     m("store/schedules", "    if due is None or due <= now:\n        return row\n", "    return row\n", "api/test_schedules.py"),
-    m("store/capacity", "        return all(need == 1 for need in", "        return any(need == 1 for need in", "api/test_limits.py", equivalent=True),
+    m("store/capacity", "return all(need == 1 and name", "return any(need == 1 and name", "api/test_limits.py", equivalent=True),
+    m("store/capacity", "all(need == 1 and name not in self._waiting for", "all(need == 1 for", "api/test_limits.py"),
+    m("store/capacity", "if first is not None and first.place < place and first.given", "if first is not None and first.given", "api/test_limits.py"),
+    m("store/capacity", "            if abs(self._now - since) >= WAITS:\n                continue\n", "", "api/test_limits.py"),
+    m("store/operations", "        tx.execute(_FORGET_FIRES, {", "        tx.execute('DELETE FROM taskcore_fire WHERE schedule = :name', {", "api/test_schedules.py"),
+    m("api/submission", "        spawn = self.spawn(order.name) if step else None", "        spawn = None", "api/test_schedules.py"),
+    m("store/reports", "    returned = end.result is not None and end.error is None", "    returned = end.result is not None", "parity/test_sosw.py"),
     m("runtime/pruner", "        if unused:\n", "        if False:\n", "store/test_kinds.py"),
     # -- futures, ends
     m("api/futures", "            elif task_id in self._waiting:\n                for future in self._leave(task_id):", "            elif False:\n                for future in self._leave(task_id):", f"{FUTURE} {EXECUTOR}"),

@@ -53,8 +53,12 @@ class Claim:
         context = self._context
         self._report(outcome.returned(self._work, Done(result, status), context.statuses, context.codec.encode))
 
-    def fail(self, error: str | BaseException, retry: bool = True) -> None:
-        """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception."""
+    def fail(self, error: str | BaseException, retry: bool = True, result: Any = None) -> None:
+        """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception.
+
+        `result`: a partial one, kept in the row in the place of an earlier one. `TypeError` if it can't be stored.
+        """
+        partial = None if result is None else outcome.stored(self._work, result, self._context.codec.encode)
         if isinstance(error, BaseException):
             retry = retry and isinstance(error, outcome.retried(self._work))
             end = outcome.failure(self._work, error)._replace(raised=None)  # it was not raised by a body here
@@ -62,6 +66,7 @@ class Claim:
             end = Outcome(*self._work.claim, verb="fail", error=outcome.storable(error))
         else:
             raise TypeError(f"error is a text or an exception, not {error!r}")
+        end = end._replace(result=partial)
         self._report(outcome.again(self._work, end) if retry else outcome.failed(self._work, end))
 
     def snooze(self, delay: float) -> None:

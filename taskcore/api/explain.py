@@ -138,6 +138,9 @@ def _lacks(facts: Facts, now: float) -> list[str]:
     if facts.hold is not None:
         lacks.append(f"{quoted(own.name) if facts.hold else 'the whole file'} is on hold by pause()")
     lacks += [_short(ration, own.name) for ration in facts.rations]
+    if facts.turn is not None:
+        first, capacity = facts.turn
+        lacks.append(f"#{first}, which waits for several of {quoted(capacity)}, comes first")
     if facts.rate is not None:
         n, period, at = facts.rate
         lacks.append(f"{quoted(own.name)} may start {n} in {duration(period)}: next {say.due(at, now)}")

@@ -56,11 +56,18 @@ class Schedule:
         self._write(schedules.set_every, period(seconds), self._context.now())
 
     def trigger(self) -> TaskFuture:
-        """Submit its task now, beside its due times, enabled or not."""
-        return self._submissions.store(self._row.order(self._context.now()))
+        """Submit its task now, beside its due times, enabled or not. In a body it is a step, and the task a child of
+        the body's, as with any submit there."""
+        return self._submissions.store(self._row.order(self._context.now()), step=True)
 
-    def _write(self, verb: Callable[..., None], *args: Any) -> None:
-        self._context.write(verb, self.name, *args)
+    def delete(self) -> bool:
+        """It fires no more, until code defines it again, and then as a new one. Its tasks stay. → False if it was gone
+        already."""
+        gone: bool = self._write(schedules.delete)
+        return gone
+
+    def _write(self, verb: Callable[..., Any], *args: Any) -> Any:
+        return self._context.write(verb, self.name, *args)
 
     def _repr_html_(self) -> str:
         html: str = view("html").schedule(self)
@@ -103,6 +110,19 @@ def _says(function: TaskFunction, option: str) -> bool:
     return bool(getattr(function._options, option) != getattr(_NOTHING_SAID, option))
 
 
+def _refuse_arguments(fn: Any) -> None:
+    """`TypeError` for a function that cannot be called without any."""
+    signature = arguments.signature_of(fn) if callable(fn) else None
+    wanted = [] if signature is None else [
+        word
+        for word, its in signature.parameters.items()
+        if its.default is its.empty and its.kind not in (its.VAR_POSITIONAL, its.VAR_KEYWORD)
+    ]  # fmt: skip
+    if wanted:
+        what = getattr(fn, "__name__", fn)
+        raise TypeError(f"a schedule calls its function without arguments, and {what!r} needs {', '.join(wanted)}")
+
+
 def define(
     context: Context, submissions: Submissions, fn: Any, when: dict[str, Any], name: str | None, enabled: bool,
     catch_up: str, overlap: bool, options: dict[str, Any],
@@ -118,6 +138,7 @@ def define(
             raise TypeError(f"a schedule says when its tasks run, and has no {option}")
     if not (isinstance(fn, str) or callable(fn)):
         raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
+    _refuse_arguments(fn._fn if isinstance(fn, TaskFunction) else fn)
     function: TaskFunction
     if not isinstance(fn, TaskFunction):
         function = define_task(context, submissions, fn, name, options)

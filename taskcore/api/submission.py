@@ -95,11 +95,15 @@ class Submissions:
             context.start()
         return future
 
-    def store(self, order: Order) -> TaskFuture:
-        """Store what is no call: a job, or a schedule's task. It runs from now on."""
+    def store(self, order: Order, *, step: bool = False) -> TaskFuture:
+        """Store what is no call: a job, or a schedule's task. It runs from now on. `step`: a body that makes it, and
+        runs again, is given the one there is."""
         context = self._context
         context.may_submit()
-        future, tx = self.take(order, None), self._file.current
+        spawn = self.spawn(order.name) if step else None
+        if spawn is not None and spawn.there is not None:
+            return self.futures.handle(spawn.there)
+        future, tx = self.take(order, spawn), self._file.current
         context.spans.add(future.id)
         if tx is not None:
             tx.scope.submitted = True

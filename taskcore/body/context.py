@@ -17,7 +17,7 @@ from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
 from taskcore.core.errors import NotInTask, UnknownStatus
 from taskcore.core.model import Task
 from taskcore.core.options import text as checked_text
-from taskcore.store import queries, steps, suspension
+from taskcore.store import claims, queries, steps, suspension
 from taskcore.store.steps import Step
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ class Run:
         row = self._stage.file.read(queries.rows, [claimed.id])[0]
         args, kwargs = self._stage.arguments(claimed)
         return replace(queries.task_of(row, self._stage.codec), args=args, kwargs=kwargs)
+
+    @property
+    def needed(self) -> dict[str, Any]:
+        """In a step of a pipeline: what each step that it needs returned for the same subject; `None` for one that it
+        goes without. Read anew at every call."""
+        found = self._stage.file.read(claims.needed, self._work.claimed.id)
+        return {step: queries.decoded(self._stage.codec, text, None) for step, text in found.items()}
 
     @property
     def cancelled(self) -> bool:

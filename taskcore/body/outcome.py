@@ -19,8 +19,8 @@ LONGEST_TEXT: Final = 64 * 1024
 def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -> Outcome:
     """A body returned. Raises what makes the result none: an unknown label, a value that cannot be stored."""
     if not isinstance(value, Done):
-        return Outcome(*work.claim, _stored(work, value, encode))
-    text, status = _stored(work, value.result, encode), value.status
+        return Outcome(*work.claim, stored(work, value, encode))
+    text, status = stored(work, value.result, encode), value.status
     phase = lifecycle.SUCCEEDED if status is None else statuses.get(status, status)
     if phase not in (lifecycle.SUCCEEDED, lifecycle.FAILED):
         fitting = [label for label, phase in statuses.items() if phase in (lifecycle.SUCCEEDED, lifecycle.FAILED)]
@@ -31,7 +31,8 @@ def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -
     return Outcome(*work.claim, text, label, "fail")
 
 
-def _stored(work: Work, value: Any, encode: Any) -> str:
+def stored(work: Work, value: Any, encode: Any) -> str:
+    """A result as text. `TypeError` if it cannot be."""
     try:
         text: str = encode(value)
     except (TypeError, ValueError, RecursionError) as error:

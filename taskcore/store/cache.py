@@ -88,8 +88,6 @@ class Known:
     """Those of them that came with the transaction that is open."""
     holds: frozenset[str] = frozenset()
     """Names of which nothing is claimed; the empty one is the whole file."""
-    passed: dict[tuple[str, int], int] = field(default_factory=dict)
-    """(capacity, a task that waits for several of it) → how many of it went to others meanwhile, here."""
 
     @property
     def rationed(self) -> bool:

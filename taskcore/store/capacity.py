@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskcore.store.cache import Kind
 from taskcore.store.transaction import Transaction
@@ -28,6 +28,8 @@ lapsed, so the counts say which attempts are of it.
 
 PATIENCE: Final = 2
 """How often a capacity may be given out whole to others before the task that waits for several of it is served next."""
+WAITS: Final = 60.0
+"""Seconds for which others stand back for such a task after somebody asked for it: who would run it may be gone."""
 SKEW: Final = 5.0
 """Seconds by which a start may lie in the future of a process that read its clock and then waited for the file."""
 COARSE: Final = 100
@@ -36,8 +38,26 @@ COARSE: Final = 100
 _RUNNING: Final = """
     SELECT kind, count(*) FROM taskcore_task
     WHERE phase = 'running' AND phase NOT IN ('ready', 'succeeded') GROUP BY kind"""
+_TURN: Final = "SELECT value FROM taskcore_meta WHERE key = 'waiting'"
+_PLACE: Final = "SELECT -priority, -ahead, id, kind FROM taskcore_task WHERE id = ? AND +phase = 'ready'"
+_WAIT: Final = "INSERT OR REPLACE INTO taskcore_meta (key, value) VALUES ('waiting', ?)"
 _RECENT: Final = "SELECT name, recent FROM taskcore_rate"
 _STARTED: Final = "UPDATE taskcore_rate SET recent = ? WHERE name = ?"
+
+
+Place = tuple[int, int, int]
+"""(-priority, -ahead, id): where a task stands in the queue."""
+
+
+class Waiting(NamedTuple):
+    """The first task in the queue that waits for several of a capacity. It is in the file, as a row of `taskcore_meta`,
+    since those who ask for other names only do not see it in their queue."""
+
+    place: Place
+    given: int
+    """So much was given to tasks behind it meanwhile."""
+    since: float
+    """When somebody asked for it, at the latest `WAITS / 2` ago while somebody does."""
 
 
 class Rations:
@@ -55,13 +75,30 @@ class Rations:
                         self._free[name] -= need * n
         self._recent: dict[str, list[list[float]]] = {}
         self._starts: dict[str, int] = {}
-        self._waiting: dict[str, int] = {}  # capacity → the first task in the queue that waits for several of it
+        self._told = "{}"  # of it, by the file
+        self._waiting: dict[str, Waiting] = self._read_waiting() if self._free else {}
         self.until: float | None = None
         """When a rate gives way next."""
         self.short = False
         """Whether something was left that only lacks a capacity."""
         for name, text in tx.execute(_RECENT).fetchall() if known.rates else ():
             self._learn_rate(name, json.loads(text), *known.rates[name])
+
+    def _read_waiting(self) -> dict[str, Waiting]:
+        """By capacity: those that still wait, might be served, and were asked for lately."""
+        row, known = self._tx.execute(_TURN).fetchone(), self._tx.known
+        if row is not None:
+            self._told = row[0]
+        found = {}
+        for name, (task, given, since) in json.loads(self._told).items():
+            if abs(self._now - since) >= WAITS:
+                continue
+            for *place, kind_id in self._tx.execute(_PLACE, (task,)).fetchall():
+                kind = known.kinds[kind_id]
+                held = not known.holds.isdisjoint(("", kind.name))
+                if not held and 1 < known.needs(kind).get(name, 0) <= known.limits.get(name, 0):
+                    found[name] = Waiting((place[0], place[1], place[2]), given, since)
+        return found
 
     def _learn_rate(self, name: str, recent: list[list[float]], n: int, period: float) -> None:
         self._recent[name] = lately = _lately(recent, period, self._now)
@@ -95,11 +132,12 @@ class Rations:
     def simple(self, wanted: Wanted) -> bool:
         """Whether the first of this kind, claimed alone, can be taken without asking for each."""
         known = self._tx.known
-        return all(need == 1 for need in known.needs(known.kinds[wanted[0]]).values())
+        needs = known.needs(known.kinds[wanted[0]])
+        return all(need == 1 and name not in self._waiting for name, need in needs.items())
 
-    def take(self, kind_id: int, task: int) -> bool:
+    def take(self, kind_id: int, place: Place) -> bool:
         """Whether this one, the next in the queue, may run; if so, what it needs is gone."""
-        known, free = self._tx.known, self._free
+        known, free, waiting = self._tx.known, self._free, self._waiting
         kind = known.kinds[kind_id]
         if self._starts.get(kind.name, 1) <= 0:
             return False
@@ -107,24 +145,36 @@ class Rations:
         for name, need in needs.items():
             if need > free.get(name, 0):
                 self.short = True
-                if need <= known.limits.get(name, 0):
-                    self._waiting.setdefault(name, task)
+                if 1 < need <= known.limits.get(name, 0):
+                    self._wait(name, place)
                 return False
-            first = self._waiting.get(name)
-            if first is not None and known.passed.get((name, first), 0) >= PATIENCE * known.limits[name]:
+            first = waiting.get(name)
+            if first is not None and first.place < place and first.given >= PATIENCE * known.limits[name]:
                 self.short = True
                 return False
         for name, need in needs.items():
             free[name] -= need
-            known.passed.pop((name, task), None)
-            first = self._waiting.get(name)
-            if first is not None:
-                known.passed[name, first] = known.passed.get((name, first), 0) + need
+            first = waiting.get(name)
+            if first is not None and first.place == place:
+                del waiting[name]
+            elif first is not None and first.place < place:
+                waiting[name] = first._replace(given=first.given + need)
         return True
 
+    def _wait(self, name: str, place: Place) -> None:
+        first = self._waiting.get(name)
+        if first is None or place < first.place:
+            self._waiting[name] = Waiting(place, 0, self._now)
+        elif place == first.place and abs(self._now - first.since) > WAITS / 2:
+            self._waiting[name] = first._replace(since=self._now)
+
     def claimed(self, kinds: Sequence[int]) -> None:
-        """So much was claimed: rates remember it."""
+        """So much was claimed: rates remember it, and who waits for several of a capacity."""
         known = self._tx.known
+        text = json.dumps({name: (its.place[2], its.given, its.since) for name, its in self._waiting.items()})
+        if text != self._told:
+            self._tx.execute(_WAIT, (text,))
+            self._told = text
         starts: dict[str, int] = {}
         for kind_id in kinds:
             name = known.kinds[kind_id].name
@@ -142,8 +192,6 @@ class Rations:
             self._starts[name] -= n
             if self._starts[name] <= 0:
                 self._learn_rate(name, recent, *known.rates[name])
-        if len(known.passed) > 1000:  # of tasks that were cancelled, say
-            known.passed.clear()
 
 
 # -- rates ---------------------------------------------------------------------------------------------------------
@@ -177,6 +225,17 @@ def next_start(connection: Any, name: str, now: float) -> tuple[int, float, floa
     row = connection.execute("SELECT n, period, recent FROM taskcore_rate WHERE name = ?", (name,)).fetchone()
     at = None if row is None else _next_start(_lately(json.loads(row[2]), row[1], now), row[0], row[1])
     return None if at is None else (row[0], row[1], at)
+
+
+def served_first(connection: Any, name: str, limit: int, place: Place, now: float) -> int | None:
+    """The task that waits for several of this capacity, and that one with this place in the queue stands back for."""
+    row = connection.execute(_TURN).fetchone()
+    turns = {} if row is None else json.loads(row[0])
+    task, given, since = turns.get(name, (None, -1, now))
+    if given < PATIENCE * limit or abs(now - since) >= WAITS:
+        return None
+    first = connection.execute(_PLACE, (task,)).fetchone()
+    return task if first is not None and first[:3] < place else None
 
 
 def resting(connection: Any, until: float, now: float) -> set[str]:

@@ -58,9 +58,9 @@ def _next(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | N
     found.sort()
     seen = [0] * len(kinds)
     chosen = []
-    for *_, task, place in found:
+    for p, a, task, place in found:
         seen[place] += 1
-        if rations is None or rations.take(kinds[place][0], task):
+        if rations is None or rations.take(kinds[place][0], (p, a, task)):
             chosen.append(task)
         if len(chosen) == n:
             break
@@ -164,6 +164,21 @@ def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:
         (task_id,),
     ).fetchall()
     return {upstream: (verdict, result) for upstream, verdict, result in rows}
+
+
+_NEEDED: Final = """
+    SELECT substr(k.name, length(j.name) + 2), CASE WHEN e.verdict = 'met' THEN u.result END FROM taskcore_task AS t
+    CROSS JOIN taskcore_task AS p ON p.id = t.parent
+    CROSS JOIN taskcore_kind AS j ON j.id = p.kind
+    CROSS JOIN taskcore_edge AS e ON e.task = t.id
+    CROSS JOIN taskcore_task AS u ON u.id = e.upstream AND u.parent = p.id AND u.key = t.key
+    CROSS JOIN taskcore_kind AS k ON k.id = u.kind AND substr(k.name, 1, length(j.name) + 1) = j.name || '.'
+    WHERE t.id = ?"""
+
+
+def needed(connection: Any, task_id: int) -> dict[str, str | None]:
+    """Of a pipeline's task: the steps of its subject that it depends on, and the text of what each returned."""
+    return dict(connection.execute(_NEEDED, (task_id,)).fetchall())
 
 
 def _without_guarded(tx: Transaction, claimed: list[Claimed], ids: str, now: float) -> list[Claimed]:

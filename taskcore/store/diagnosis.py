@@ -181,19 +181,19 @@ def _ended(connection: Any, own: Row) -> dict[str, Any]:
 
 def _skipped(connection: Any, own: Row) -> dict[str, Any]:
     """Whom it was skipped for is in its row's text, and so on up to one that was not skipped."""
-    causes: list[Peer] = []
+    causes: dict[int, Peer] = {}
     wanted, text = None, own.last_error
     while text is not None and len(causes) < _DEEP:
         found = _CAUSE.match(text)
         peer = _peer(connection, int(found[1])) if found else None
-        if peer is None:
+        if peer is None or peer.id in causes:  # none of our files has such a circle
             break
         if not causes:
             wanted = connection.execute(_WANTED, (peer.id, own.id)).fetchone()
-        causes.append(peer)
+        causes[peer.id] = peer
         text = peer.last_error if peer.phase == lifecycle.SKIPPED else None
     gone = not causes and own.last_error is not None
-    return {"causes": tuple(causes), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
+    return {"causes": tuple(causes.values()), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
 
 
 _LOOKS: Final = (
@@ -234,11 +234,21 @@ def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collectio
     return {
         "hold": None if hold is None else hold[0],
         "rations": _rations(connection, own),
+        "turn": _turn(connection, own, now),
         "rate": capacity.next_start(connection, own.name, now),
         "before": _number(connection, _BEFORE, values),
         "avoids": bool(avoids and connection.execute(_AVOIDS, (own.id, worker)).fetchone()),
         "engines": tuple(connection.execute(_ENGINES).fetchall()),
     }
+
+
+def _turn(connection: Any, own: Row, now: float) -> tuple[int, str] | None:
+    for name in json.loads(own.options).get("uses", {}):
+        for (limit,) in connection.execute(_LIMIT, (name,)).fetchall():
+            place = -own.priority, -own.ahead, own.id
+            if (first := capacity.served_first(connection, name, limit, place, now)) is not None:
+                return first, name
+    return None
 
 
 def _rations(connection: Any, own: Row) -> tuple[Ration, ...]:

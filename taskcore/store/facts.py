@@ -129,6 +129,8 @@ class Facts:
     hold: str | None = None
     """The name that is on hold, "" for the whole file."""
     rations: tuple[Ration, ...] = ()
+    turn: tuple[int, str] | None = None
+    """Whom it stands back for, who waits for several of which capacity."""
     rate: tuple[int, float, float] | None = None
     """So many starts in so many seconds; when the next one may be."""
     before: int = 0

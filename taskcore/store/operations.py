@@ -307,11 +307,17 @@ _FORGET: Final = (
     "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_fire WHERE task IN (SELECT value FROM json_each(:ids))",
     *steps.FORGET,
     "UPDATE taskcore_task SET parent = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND parent IS NOT NULL",
     "DELETE FROM taskcore_task WHERE id IN (SELECT value FROM json_each(:ids))",
 )
+
+FIRES: Final = 10_000
+"""The newest fires of a schedule, which are remembered when their tasks are gone: the clock may be set back."""
+_FIRED: Final = "SELECT DISTINCT schedule FROM taskcore_fire WHERE task IN (SELECT value FROM json_each(:ids))"
+_FORGET_FIRES: Final = f"""
+    DELETE FROM taskcore_fire WHERE schedule = :name AND due_at <= (
+        SELECT due_at FROM taskcore_fire WHERE schedule = :name ORDER BY due_at DESC LIMIT 1 OFFSET {FIRES})"""
 
 
 def delete(tx: Transaction, ids: Collection[int]) -> int:
@@ -327,6 +333,8 @@ def delete(tx: Transaction, ids: Collection[int]) -> int:
         "UPDATE taskcore_meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'last_id'", (tx.known.last_id,)
     )
     text = json.dumps(list(tasks))
+    for (name,) in tx.execute(_FIRED, {"ids": text}).fetchall():
+        tx.execute(_FORGET_FIRES, {"name": name})
     tx.uncount(text)
     for statement in _FORGET:
         tx.execute(statement, {"ids": text})

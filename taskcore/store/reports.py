@@ -72,7 +72,7 @@ _ATTEMPT: Final = """
 _HELD_HERE: Final = f"WHERE id = :id AND {leaving('fail')}"  # all of these verbs leave the same phase
 _OBEY: Final = f"""
     UPDATE taskcore_task SET phase = {target("obey")}, finished_at = :now, greenfield = NULL, label = NULL,
-        last_error = ifnull(:error, last_error)
+        result = ifnull(:result, result), last_error = ifnull(:error, last_error)
     {_HELD_HERE}"""
 _FAIL: Final = f"""
     UPDATE taskcore_task SET phase = {target("fail")}, label = :label, finished_at = :now, greenfield = NULL,
@@ -80,7 +80,7 @@ _FAIL: Final = f"""
     {_HELD_HERE}"""
 _RETRY: Final = f"""
     UPDATE taskcore_task SET phase = {target("retry")}, greenfield = :at, waiting_for = 'backoff', worker = NULL,
-        label = NULL, failures = failures + 1, ahead = :ahead, last_error = :error
+        label = NULL, failures = failures + 1, ahead = :ahead, result = ifnull(:result, result), last_error = :error
     {_HELD_HERE}"""
 _SNOOZE: Final = f"""
     UPDATE taskcore_task SET phase = {target("snooze")}, greenfield = :at, waiting_for = 'snooze', worker = NULL,
@@ -108,7 +108,8 @@ def report(tx: Transaction, end: Outcome, now: float) -> bool:
         return True
     if end.verb == "give back":
         return bool(claims.give_back(tx, [(end.id, end.token)], now))
-    verb = "obey" if cancel_requested and end.result is None else end.verb
+    returned = end.result is not None and end.error is None  # else it is a part of what should have been
+    verb = "obey" if cancel_requested and not returned else end.verb
     text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
     values = {
         "id": end.id, "now": now, "at": now + end.delay, "error": text, "label": end.label, "result": end.result,

@@ -167,6 +167,12 @@ def enable(tx: Transaction, name: str, enabled: bool, now: float) -> None:
     tx.freed = True
 
 
+def delete(tx: Transaction, name: str) -> bool:
+    """→ whether it was there. Its tasks stay."""
+    tx.execute("DELETE FROM taskcore_fire WHERE schedule = ?", (name,))
+    return tx.execute("DELETE FROM taskcore_schedule WHERE name = ?", (name,)).rowcount > 0
+
+
 def one(connection: Any, name: str) -> Row | None:
     found = connection.execute(f"{_ROW} WHERE name = ?", (name,)).fetchone()
     return None if found is None else _row(found)

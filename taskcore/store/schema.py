@@ -235,7 +235,7 @@ SCHEDULE = """CREATE TABLE taskcore_schedule (
     CONSTRAINT one_way_or_the_other CHECK ((every IS NULL) <> (cron IS NULL))
 ) STRICT"""
 
-# No due time is fired twice.
+# No due time is fired twice, also behind a clock that was set back. The newest stay when their tasks are deleted.
 FIRE = """CREATE TABLE taskcore_fire (
     schedule TEXT NOT NULL,
     due_at REAL NOT NULL,

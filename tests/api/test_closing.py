@@ -168,6 +168,7 @@ def test_results_come_though_the_engine_went_out_of_sight(path):
 
 
 def test_an_engine_that_nobody_holds_is_closed_and_says_so(path):
+    before = set(threading.enumerate())  # those of earlier tests may be on their way out
     engine, go = Engine(path, workers=2), threading.Event()
     task = engine.task(lambda n: (go.wait(PATIENCE), n)[1], name="t")
     first, context = task.submit(1), engine._context
@@ -183,7 +184,7 @@ def test_an_engine_that_nobody_holds_is_closed_and_says_so(path):
     with pytest.warns(ResourceWarning, match=r"tasks\.db was dropped without close\(\)"):
         assert second.result(PATIENCE) == 2
     until(lambda: context.closed, "it is closed")
-    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("taskcore")], "its threads end")
+    until(lambda: set(threading.enumerate()) <= before, "its threads end")
     with Engine(path, workers=1) as again:
         again.task(lambda n: n, name="t")
         again.run(progress=False)

@@ -1216,6 +1216,24 @@ def test_rerun_of_a_job_whose_key_another_has_taken_moves_nothing(engine):
     assert ready(engine) == ["b"]
 
 
+def test_a_job_whose_key_is_being_cancelled_gets_a_job_behind_it(engine):
+    scope = {"key": "12", "key_scope": "unfinished"}
+    with engine.job("night", **scope) as first:
+        engine.submit("a")
+    (claim,) = engine.claim("a")
+    first.cancel()
+    with engine.job("night", **scope) as second:
+        engine.submit("b")
+    with engine.job("night", **scope) as third:
+        engine.submit("c")
+    assert third.id == second.id != first.id
+    assert (phases(first, second), ready(engine)) == (["suspended", "waiting"], [])
+    claim.release()
+    assert (phases(first, second), ready(engine)) == (["cancelled", "suspended"], ["b", "c"])
+    end(engine, "b", "c")
+    assert phases(second) == ["succeeded"]
+
+
 # -- rerun with what is downstream ---------------------------------------------------------------------------------
 
 

@@ -198,6 +198,97 @@ def test_a_task_that_needs_all_is_not_passed_for_ever(lab):
     assert passed > 1, "it did not stand in the others' way at once"
 
 
+def test_a_task_that_needs_all_is_not_starved_by_those_who_ask_for_their_own_names_only(lab, reopened):
+    workers = {name: reopened() for name in ("a", "b", "big")}
+    small = {name: lab.task(name, uses={"furnace": 1}) for name in "ab"}
+    small["a"].submit(0)
+    lab.task("big", uses={"furnace": 2}).submit(1)
+    for n in range(2, 60):
+        small["ab"[n % 2]].submit(n)
+    held, begun = {"a": workers["a"].claim("a"), "b": []}, 0
+    while not workers["big"].claim("big"):
+        for name, claims in held.items():  # one of them always has one
+            more = workers[name].claim(name)
+            begun += len(more)
+            if claims:
+                claims.pop().succeed()
+            claims += more
+        assert begun < 20, "it is starved"
+    assert begun > 1, "it did not stand in the others' way at once"
+
+
+def test_nobody_stands_back_for_a_task_that_may_not_begin_or_that_nobody_asks_for_any_more(lab, clock):
+    small, big = lab.task("small", uses={"furnace": 1}), lab.task("big", uses={"furnace": 2})
+    big.submit()
+    for n in range(40):
+        small.submit(n)
+    held = lab.claim("small", lease=1000)
+
+    def stand_back():
+        assert lab.claim("big") == []
+        while more := lab.claim("small", lease=1000):
+            held.pop().succeed()
+            held.extend(more)
+
+    stand_back()
+    small.options(priority=1).submit("urgent")
+    (urgent,) = lab.claim("small")
+    assert urgent.task.args == ("urgent",), "whose turn is before it passes"
+    urgent.succeed()
+    assert lab.claim("small") == []
+    behind = lab.future(lab.tasks.where(name="small", phase="ready").first().id)
+    assert behind.explain() == "ready, but #1, which waits for several of 'furnace', comes first"
+    lab.pause("big")
+    lab.claim("small")[0].succeed()
+    lab.resume("big")
+    stand_back()
+    clock.advance(59)
+    assert lab.claim("small") == []
+    clock.advance(1)
+    lab.claim("small")[0].succeed()
+    stand_back()
+    lab.tasks.where(name="big").cancel()
+    assert len(lab.claim("small")) == 1
+
+
+def test_a_task_avoids_workers_and_keeps_limits_and_capacities_at_once(lab):
+    """Each claim gives as much as there may be of what is there for its worker, and never more."""
+    dice, failed = random.Random(5), {}
+    heat = lab.task(
+        "heat", limit=3, uses={"furnace": 1}, max_attempts=None, backoff=taskcore.constant(0), avoid_failed_worker=True
+    )
+    plain = lab.task("plain", limit=1, uses={"arm": 1, "furnace": 1})
+    for n in range(30):
+        dice.choice([heat, heat, plain]).options(priority=dice.choice([0, 0, 3])).submit(n)
+    held, moves = [], 0
+    while lab.tasks.where(phase=["ready", "running"]).first() and moves < 1000:
+        moves += 1
+        worker, asked = dice.choice("xyz"), dice.choice([(), ("heat",), ("plain",)])
+        free = 2 - len(held)
+        may = [
+            task
+            for task in sorted(lab.tasks.where(phase="ready"), key=lambda t: (-t.priority, t.id))
+            if worker not in failed.get(task.id, ()) and (not asked or task.name in asked)
+        ]
+        arms = 1 - sum(claim.task.name == "plain" for claim in held)
+        wanted = []
+        for task in may:
+            if len(wanted) < free and (task.name == "heat" or arms > 0):
+                arms -= task.name == "plain"
+                wanted.append(task.id)
+        got = lab.claim(*asked, n=9, worker=worker)
+        assert [claim.task.id for claim in got] == wanted
+        held += got
+        while held and (len(held) == 2 or dice.random() < 0.7):
+            claim = held.pop(dice.randrange(len(held)))
+            if claim.task.name == "heat" and dice.random() < 0.4 and len(failed.get(claim.task.id, ())) < 2:
+                failed.setdefault(claim.task.id, []).append(claim.task.worker)
+                claim.fail("no")
+            else:
+                claim.succeed()
+    assert lab.tasks.counts() == {"succeeded": 30} and len(failed) > 5
+
+
 def test_a_task_that_waits_for_all_holds_up_nobody_who_needs_something_else(lab):
     lab.task("small", uses={"furnace": 1}).submit()
     lab.claim()

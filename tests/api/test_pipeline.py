@@ -48,6 +48,37 @@ def test_a_subject_gets_one_task_a_step_wired_and_named(inline, transients):
     assert transients.status("2020xyz") == {"cutout": "ready", "host_match": "waiting", "spectrum": "waiting"}
 
 
+def test_a_step_has_what_the_steps_that_it_needs_returned_for_its_subject(inline):
+    pipeline, found = inline.pipeline("a.b"), {}
+
+    @pipeline.task
+    def cut_out(name):
+        return {"of": name}
+
+    @pipeline.task(name="dark.sky")
+    def fails(name):
+        raise ValueError("clouds")
+
+    @pipeline.task(needs={"cut_out": "succeeded", "dark.sky": "finished"})
+    def match(name):
+        found[name] = taskcore.current().needed
+        with pytest.raises(KeyError):
+            taskcore.current().needed["last"]
+        return Done("host", status="good")
+
+    @pipeline.task(needs={"match": "good", "cut_out": "failed"}, otherwise="drop")
+    def last(name):
+        return taskcore.current().needed
+
+    for subject in ("x", "y"):
+        pipeline.start(subject)
+    inline.task(lambda: taskcore.current().needed, name="a.b.alone").options(key="x").submit()
+    inline.run()
+    assert found == {subject: {"cut_out": {"of": subject}, "dark.sky": None} for subject in ("x", "y")}
+    results = [task.result for task in inline.tasks.where(name=["a.b.last", "a.b.alone"])]
+    assert results == [{"match": "host", "cut_out": None}, {"match": "host", "cut_out": None}, {}]
+
+
 def test_a_subject_goes_through_and_its_job_ends(inline, transients):
     job = transients.start("2020xyz")
     assert job.result() == {"good": 1, "succeeded": 2}

@@ -9,6 +9,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine
+from taskcore.store import operations
 from taskcore.store import schedules as firing
 from taskcore.testing import InlineExecutor, ManualClock
 from tests.support.parked import IDLE, Parked
@@ -456,15 +457,59 @@ def test_an_engine_without_the_code_lists_a_schedule_and_does_not_fire_it(opened
     assert fires("tick") == [1120], "from now on it has it"
 
 
-def test_deleting_fired_tasks_leaves_the_schedule_as_it_is(inline, clock, raw):
+def test_what_was_fired_is_remembered_when_its_tasks_are_deleted(inline, clock, fires, raw):
     ran = ticks(inline, 60)
     passes(clock, inline, 60, 60)
     assert inline.tasks.where(name="tick").delete() == 2
-    assert raw("SELECT * FROM taskcore_fire") == []
-    inline.run()
-    passes(clock, inline, 60)
-    assert ran == [1060, 1120, 1180]
+    assert fires() == [1060, 1120]
+    passes(clock, inline, 60, 60)
+    assert inline.prune(older_than=0) == 2
+    clock.set(1050)
+    passes(clock, inline, *[30] * 6)
+    assert ran == fires() == [1060, 1120, 1180, 1240]
     assert raw("PRAGMA foreign_key_check") == []
+
+
+def test_of_very_many_fires_the_newest_are_remembered(inline, clock, fires, monkeypatch):
+    monkeypatch.setattr(operations, "_FORGET_FIRES", operations._FORGET_FIRES.replace(str(operations.FIRES), "3"))
+    ticks(inline, 60)
+    ticks(inline, 60, name="other")
+    passes(clock, inline, *[60] * 5)
+    assert inline.tasks.where(name="tick").delete() == 5
+    assert (fires(), len(fires("other"))) == ([1180, 1240, 1300], 5)
+
+
+def test_a_deleted_schedule_fires_no_more_until_code_defines_it_anew(opened, clock, fires):
+    engine, other = opened(), opened(workers=0)
+    ran = ticks(engine, 60)
+    passes(clock, engine, 60)
+    assert other.schedules["tick"].delete() is True
+    passes(clock, engine, 60, 60)
+    assert (ran, list(engine.schedules), fires()) == ([1060], [], [])
+    assert len(engine.tasks.where(name="tick")) == 1, "its tasks stay"
+    ran = ticks(engine, 60)
+    schedule = engine.schedules["tick"]
+    assert (schedule.next_at, schedule.last_at) == (1240, None)
+    passes(clock, engine, 60)
+    assert ran == [1240]
+    assert schedule.delete() is True and schedule.delete() is False
+
+
+def test_a_trigger_in_a_body_is_a_step_of_it(inline, clock):
+    ran = ticks(inline, 600)
+
+    @inline.task(max_attempts=2, backoff=taskcore.constant(0))
+    def body():
+        triggered = inline.schedules["tick"].trigger()
+        taskcore.current().sleep(5)
+        if inline.tasks.where(name="body").first().attempts == 1:
+            raise ValueError("once more")
+        return triggered.id
+
+    assert body.submit().result() == 2
+    inline.run()
+    assert ran == [1000]
+    assert [task.parent_id for task in inline.tasks.where(name="tick")] == [1]
 
 
 # -- what was missed ------------------------------------------------------------------------------------------------
@@ -896,6 +941,21 @@ def test_a_bad_value_is_refused_by_name_and_nothing_is_stored(inline, verb, opti
         getattr(inline, verb)(when, **options)(nothing)
     assert list(inline.schedules) == []
     assert inline.run() == {} and inline.health == "ok"
+
+
+class Weather:
+    def look(self, where, when="now", *, how):
+        pass
+
+
+@pytest.mark.parametrize(
+    "fn, wanted", [(lambda url, n: 0, "'<lambda>' needs url, n"), (Weather().look, "'look' needs where, how")]
+)
+def test_a_function_that_needs_arguments_is_refused_at_once(inline, fn, wanted):
+    for function in (fn, inline.task(fn, name="f")):
+        with pytest.raises(TypeError, match=f"a schedule calls its function without arguments, and {wanted}$"):
+            inline.every(60, name="looks")(function)
+    assert list(inline.schedules) == []
 
 
 @pytest.mark.parametrize("option", [{"delay": 5}, {"key": "x"}, {"parent": 1}, {"after": 1}])

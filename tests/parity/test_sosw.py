@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 import taskcore
-from taskcore import Engine, LeaseLost, TaskFailed, TaskNotFound, linear
+from taskcore import Engine, LeaseLost, TaskFailed, TaskNotFound, constant, linear
 from tests.support.processes import heard
 
 LEASE = 30.0
@@ -307,6 +307,31 @@ def test_fail_stores_the_error_and_succeed_sets_finished_at(engine, clock):
     assert [task.args or task.kwargs for task in engine.tasks.where(name="resize", phase="succeeded")] == [
         {"picture": "b"}
     ]
+
+
+def test_a_claim_that_fails_keeps_its_partial_result(engine, clock):
+    # (8)
+    task = engine.task("resize").options(max_attempts=3, backoff=constant(5)).submit("a.png")
+    (claim,) = engine.claim("resize")
+    with pytest.raises(TypeError, match="the result of 'resize' cannot be stored"):
+        claim.fail("no", result=object())
+    claim.fail("out of memory", result={"done": 3})
+    row = task.snapshot()
+    assert (row.phase, row.result, row.last_error) == ("scheduled", {"done": 3}, "out of memory")
+    clock.advance(5)
+    engine.claim("resize")[0].fail("again")
+    assert task.snapshot().result == {"done": 3}, "what was not said again stays"
+    clock.advance(5)
+    engine.claim("resize")[0].fail("out of memory", result={"done": 7})
+    with pytest.raises(taskcore.TaskFailed) as failed:
+        task.result()
+    assert (failed.value.result, task.snapshot().failures) == ({"done": 7}, 3)
+    stopped = engine.submit("resize", "b.png")
+    (claim,) = engine.claim("resize")
+    stopped.cancel()
+    claim.fail("told to stop", result=1)
+    row = stopped.snapshot()
+    assert (row.phase, row.result) == ("cancelled", 1), "a part of a result is none"
 
 
 def test_what_was_saved_is_stored_with_the_failure(inline):

@@ -12,7 +12,7 @@ import taskcore
 from taskcore.runtime.wakeups import Inbox
 
 PATIENCE = 20.0
-THEFTS = 500
+THEFTS = 250
 
 
 def test_a_sleeper_returns_in_time_though_others_take_what_woke_it():

@@ -19,7 +19,7 @@ def walks(folder, first, count, steps):
 
 
 def test_what_is_kept_of_families_and_queues_is_what_a_fresh_look_finds_and_nobody_waits_for_ever(tmp_path):
-    walks(tmp_path, 1, 80, 25)
+    walks(tmp_path, 52, 40, 25)
 
 
 @pytest.mark.storm

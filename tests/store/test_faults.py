@@ -62,8 +62,8 @@ def where(fault):
     return None if fault is IOERR else writes
 
 
-POINTS = (*range(1, 10), *range(11, 1000, 4))
-"""The statements at which a fault comes: each of the first, then one of four."""
+POINTS = (*range(1, 10), *range(11, 1000, 7))
+"""The statements at which a fault comes: each of the first, then one of seven."""
 
 
 class Faulty:

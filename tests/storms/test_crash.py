@@ -430,7 +430,7 @@ def fate(path):
 
 def dies_at_every_statement(where, share, shares, every):
     """Forks a process for each point, finishes the work it leaves, and says what is not as it should be. Of what lies
-    between two commits, only `every` so many-th statement."""
+    between two commits, only `every` so many-th statement; and unless that is each, a third of all these."""
     taskcore.store.shape.expected()  # by a connection of its own, once a process
     share, shares, every = int(share), int(shares), int(every)
 
@@ -476,6 +476,8 @@ def dies_at_every_statement(where, share, shares, every):
     ends = {at for at, _ in states}
     points = [(at, False) for at in range(1, count + 1) if at % every == 0 or at in ends]
     points += [(at, True) for at in sorted(ends)]
+    if every > 1:
+        points = points[::3]
     taken_up = set()
     for place, (at, after) in enumerate(points):
         if place // 10 % shares != share:
@@ -529,7 +531,7 @@ def check_deaths(tmp_path, child, every):
     for lines in said:
         assert len(lines) == 1, "\n".join(lines[:20])
         _, points, _, transactions = lines[0].split()
-        assert int(points) > 60 and int(transactions) > 40, "the script does next to nothing"
+        assert int(points) > 40 and int(transactions) > 40, "the script does next to nothing"
 
 
 # -- storms ---------------------------------------------------------------------------------------------------------
