@@ -144,8 +144,13 @@ class House(Protocol):
 class Stage:
     """What bodies of one engine share: where their rows are, how values become text."""
 
+    file: File
     house: House
     """The engine, as far as bodies need it."""
+    elsewhere: str | None = None
+    """The path of the engine's file, where bodies run in another process than their engine's and cannot wait."""
+    unreachable: str | None = None
+    """Why not even the file can be reached from where they run."""
 
     def __init__(self, file: File, codec: Codec, now: Callable[[], float], duration: Callable[[], float]) -> None:
         self.file = file
@@ -180,6 +185,10 @@ class Stage:
             before = None if text is None else self.codec.decode(text)
             work.saved = before if isinstance(before, dict) else {}
         return work.saved
+
+    def asked_to_stop(self, work: Work) -> bool:
+        """Whether its body was asked to stop: `work.stop` says why."""
+        return work.stop is not None
 
     def late(self, work: Work) -> bool:
         """Whether its time is up. The loop sees to those that never return; who returns or looks first asks here."""

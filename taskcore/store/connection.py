@@ -41,6 +41,8 @@ class File:
         self.in_memory = path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
         self._full = full
+        self.how = full, allow_network
+        """How it was opened, for who opens it in another process."""
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
         self.known = Known(path)
         self._transaction: Transaction | None = None  # of the thread that holds the lock
