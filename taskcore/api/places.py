@@ -24,8 +24,9 @@ def find(module: str, qualname: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def unfindable(fn: Any, forks: bool) -> str | None:
-    """Why another process would not find this function by its name, or `None`. `forks`: it has this one's memory."""
+def unfindable(fn: Any, has_main: bool) -> str | None:
+    """Why another process would not find this function by its name, or `None`. `has_main`: whether it has what is
+    defined in this one's main program."""
     module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str):
         return "it has no name of its own"
@@ -33,10 +34,8 @@ def unfindable(fn: Any, forks: bool) -> str | None:
         return "it is a lambda"
     if "<locals>" in qualname:
         return "it is defined inside a function"
-    main = sys.modules.get("__main__")
-    script = getattr(main, "__file__", None) or getattr(main, "__spec__", None)
-    if module == "__main__" and not (script or forks):
-        return "it is defined in a notebook or at a prompt"
+    if module == "__main__" and not has_main:
+        return "it is defined in the main program, or in a notebook, which is not imported there"
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, part, None)
@@ -47,8 +46,8 @@ def unfindable(fn: Any, forks: bool) -> str | None:
 
 def must_be_found(crew: Crew, name: str, fn: Any) -> None:
     """`TypeError` if bodies run in other processes, and this one would not be found there."""
-    why = None if crew.here else unfindable(fn, crew.forks)
+    why = None if crew.here else unfindable(fn, crew.has_main)
     if why is not None and not crew.runs_here():
         raise TypeError(
-            f"{name!r} would not be found where the executor runs it: {why}; define it with def at the top of a module"
+            f"{name!r} would not be found where the executor runs it: {why}; define it with def in a module"
         )

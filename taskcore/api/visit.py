@@ -92,7 +92,7 @@ class Sender:
         claimed, fn = work.claimed, work.definition.fn
         saved = self._context.file.read(steps.saved, claimed.id) if claimed.saved else None
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-        wrong = unfindable(fn, self._context.scheduler.custody.crew.forks)
+        wrong = unfindable(fn, self._context.scheduler.custody.crew.has_main)
         return Call(claimed, work.kind, str(module), str(qualname), saved, wrong)
 
 

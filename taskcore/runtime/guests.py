@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -66,7 +67,7 @@ class Guests:
         self.size = 0
         self.trouble: str | None = None
         self.here: bool | None = None
-        self.forks = False
+        self.has_main = _is_script()
         self._known = threading.Event()  # set when `here` is, and when there will be no answer
         self._workers, self._default = workers, size
         self._stage, self._report, self._send, self._show = stage, report, send, show
@@ -95,8 +96,9 @@ class Guests:
         size = self._workers if self._workers is not None else own if isinstance(own, int) else self._default
         if not getattr(executor, "background", True) or _of_threads(executor):
             self._tell_here(True)
-        context = getattr(executor, "_mp_context", None)
-        self.forks = context is not None and context.get_start_method() == "fork"
+        context = getattr(executor, "_mp_context", None) or getattr(executor, "_context", None)
+        way = context.get_start_method() if hasattr(context, "get_start_method") else ""
+        self.has_main = way == "fork" or (way != "loky" and _is_script())
         self._calls_at_most = max(own if isinstance(own, int) else 4, size // 8)
         self._executor, self.size, self.trouble = executor, size, None
 
@@ -159,7 +161,7 @@ class Guests:
                     if self._breaks >= ENOUGH:
                         self._give_up(f"{self._breaks} executors in a row broke: {why}")
                         return
-                delay = min(LONGEST_DELAY, 0.1 * 2**tries)
+                delay = min(LONGEST_DELAY, 0.05 * 2**tries)
                 tries += 1
                 self.trouble = f"no executor can be made ({type(error).__name__}: {why}); tried again in {delay:g} s"
                 tell(logging.WARNING, "%s: %s", self._stage.file.path, self.trouble)
@@ -173,7 +175,7 @@ class Guests:
 
     def _broke(self, executor: Executor | None, why: str) -> None:
         """Called for each body that was lost with it; the first call counts."""
-        why = why.rstrip(".")
+        why = why.partition("\n")[0].rstrip(".")
         with self._changing:
             if executor is None or executor is not self._executor or self._ended_for_good.is_set():
                 return
@@ -330,6 +332,12 @@ def _of_threads(executor: Executor) -> bool:
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(executor).__mro__}
     interpreters = "concurrent.futures.interpreter.InterpreterPoolExecutor" in names
     return "concurrent.futures.thread.ThreadPoolExecutor" in names and not interpreters
+
+
+def _is_script() -> bool:
+    """Whether the main program is a file that other processes can import: not in a notebook or at a prompt."""
+    main = sys.modules.get("__main__")
+    return bool(getattr(main, "__file__", None) or getattr(main, "__spec__", None))
 
 
 def _named(kind: type[BaseException]) -> tuple[str, str]:

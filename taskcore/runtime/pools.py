@@ -25,8 +25,8 @@ class Crew(Protocol):
     """Why no body can run just now, though it is being seen to."""
     here: bool | None
     """Whether bodies run in threads of this process; `None` while nobody knows."""
-    forks: bool
-    """Whether what is in this process's memory is also where bodies run."""
+    has_main: bool
+    """Whether what is defined in the main program is there where bodies run."""
 
     def hand(self, works: Iterable[Work]) -> None: ...
     def put(self, work: Work, /) -> None:
@@ -51,7 +51,7 @@ class Threads:
 
     ahead = True
     here: bool | None = True
-    forks = True
+    has_main = True
     trouble: str | None = None
 
     def __init__(self, size: int, stage: Stage, report: Report, broken: Callable[[str], None]) -> None:
