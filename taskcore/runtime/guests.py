@@ -78,7 +78,7 @@ class Guests:
         self._breaks = 0  # in a row
         self._ended_for_good = threading.Event()
         self._inside: set[int] = set()
-        self._took: dict[str, float] = {}  # by name, seconds that a body ran the last time
+        self._took: dict[str, float] = {}  # by name, seconds that a body runs, as the quicker ones of late did
         self._waiting: deque[Work] = deque()  # short ones, for the next call
         self._calls, self._calls_at_most = 0, 1  # of short ones
         self._grouping = threading.Lock()  # over these three
@@ -289,7 +289,8 @@ class Guests:
         if isinstance(answer, Outcome):
             return answer
         if isinstance(answer, Answer):
-            self._took[work.kind.name] = work.took = answer.took
+            name, work.took = work.kind.name, answer.took
+            self._took[name] = min(answer.took, 1.5 * self._took.get(name, answer.took))  # a machine may stand still
             if answer.notes:
                 self._show(answer.notes)
             return self._judged(work, answer)

@@ -686,10 +686,3 @@ def test_an_executor_that_was_shut_down_stops_the_engine_and_keeps_its_tasks(pat
     with Engine(path, workers=1) as engine:
         engine.task(square, name="test_processes.square")
         assert engine.run() == {"succeeded": 2}
-
-
-def test_bodies_run_on_a_dask_cluster(path):
-    distributed = pytest.importorskip("distributed")
-    with distributed.Client(processes=False, n_workers=1, dashboard_address=None) as client:
-        with Engine(path, executor=client.get_executor(), workers=2) as engine:
-            assert engine.submit(square, 5).result(PATIENCE) == 25

@@ -82,7 +82,7 @@ def fails_behind_a_step(path):
     return run.task.attempts
 
 
-SEEN = []
+SEEN: list[str] = []
 """What bodies of this process came to."""
 
 
