@@ -39,7 +39,8 @@ def cluster() -> concurrent.futures.Executor:
 
     # How often a body may take its worker with it, `max_lapses` says.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    return Client(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None, silence_logs=50).get_executor()
+    how = {"n_workers": os.cpu_count(), "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    return Client(**how).get_executor()
 
 
 places = {
@@ -71,7 +72,7 @@ def main() -> None:
             stars = [measure.submit(star) for star in range(options.stars)]
             found = catalogue.submit(stars)
         if options.kill_after is not None:
-            for _ in zip(range(options.kill_after), concurrent.futures.as_completed(stars)):
+            for _ in zip(range(options.kill_after), concurrent.futures.as_completed(stars), strict=False):
                 pass
             print(f"{options.kill_after:,} stars measured, killing this process", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -75,7 +75,7 @@ class Guests:
         self._make: Callable[[], Executor] | None = None
         self._changing = threading.Lock()  # over which executor there is, and whether one is being made
         self._making = False
-        self._breaks = 0  # in a row
+        self._breaks, self._why = 0, ""  # in a row, and why the last of them
         self._ended_for_good = threading.Event()
         self._inside: set[int] = set()
         self._took: dict[str, float] = {}  # by name, seconds that a body runs, as the quicker ones of late did
@@ -97,7 +97,7 @@ class Guests:
         if not getattr(executor, "background", True) or _of_threads(executor):
             self._tell_here(True)
         context = getattr(executor, "_mp_context", None) or getattr(executor, "_context", None)
-        way = context.get_start_method() if hasattr(context, "get_start_method") else ""
+        way = context.get_start_method() if context is not None and hasattr(context, "get_start_method") else ""
         self.has_main = way == "fork" or (way != "loky" and _is_script())
         self._calls_at_most = max(own if isinstance(own, int) else 4, size // 8)
         self._executor, self.size, self.trouble = executor, size, None
@@ -128,20 +128,25 @@ class Guests:
             with contextlib.suppress(RuntimeError):  # `hand` will say so
                 self._executor.submit(_Probe(self._tell_here))  # type: ignore[union-attr]
 
-    def _begin_to_make(self, delay: float) -> None:
+    def _begin_to_make(self, delay: float, lost: Executor | None = None) -> None:
         with self._changing:
             if self._making or self._ended_for_good.is_set():
                 return
             self._making = True
         try:
-            threading.Thread(target=self._make_one, args=(delay,), name="taskcore-executor", daemon=True).start()
+            threading.Thread(target=self._make_one, args=(delay, lost), name="taskcore-executor", daemon=True).start()
         except RuntimeError as error:
             self._making = False
             self._give_up(f"no executor can be made: {error}")
 
-    def _make_one(self, delay: float) -> None:
-        """In a thread of its own, for a cluster takes its time. What was made runs nothing of ours before it has shown
-        that it runs anything: one that breaks at once costs no task a lapse."""
+    def _make_one(self, delay: float, lost: Executor | None) -> None:
+        """In a thread of its own: a cluster takes its time, and one that was `lost` tells of that under a lock that its
+        shutdown needs. What was made runs nothing of ours before it has shown that it runs anything: one that breaks at
+        once costs no task a lapse."""
+        self._dispose(lost)
+        if self._breaks >= ENOUGH:
+            self._give_up(f"{self._breaks} executors in a row broke: {self._why}")
+            return
         executor, tries = None, 0
         assert self._make is not None
         while not self._ended_for_good.wait(delay):
@@ -179,18 +184,13 @@ class Guests:
         with self._changing:
             if executor is None or executor is not self._executor or self._ended_for_good.is_set():
                 return
-            if self._make is not None:
-                self._executor, self.size, self._breaks = None, 0, self._breaks + 1
-                self.trouble = f"{why}; another one is being made"
+            self._executor, self.size, self._breaks, self._why = None, 0, self._breaks + 1, why
         if self._make is None:
             self._broken(why)
             return
-        self._dispose(executor)
-        if self._breaks >= ENOUGH:
-            self._give_up(f"{self._breaks} executors in a row broke: {why}")
-        else:
-            tell(logging.WARNING, "%s: %s", self._stage.file.path, self.trouble)
-            self._begin_to_make(0.0 if self._breaks == 1 else min(LONGEST_DELAY, 0.05 * 2**self._breaks))
+        self.trouble = f"{why}; another one is being made"
+        tell(logging.WARNING, "%s: %s", self._stage.file.path, self.trouble)
+        self._begin_to_make(0.0 if self._breaks == 1 else min(LONGEST_DELAY, 0.05 * 2**self._breaks), executor)
 
     def _give_up(self, why: str) -> None:
         self._ended_for_good.set()
@@ -277,7 +277,10 @@ class Guests:
             if isinstance(error, BrokenExecutor):
                 self._broke(executor, f"the executor broke: {outcome.message_of(error)}")
             answers = [error] * len(group)
-        self._give_waiting()
+            for work in self.take_back():  # the executor may hold a lock that `submit` needs: the loop hands them anew
+                self._report(work, Outcome(*work.claim, verb="give back"))
+        else:
+            self._give_waiting()
         for work, answer in zip(group, answers, strict=True):
             if work.win():
                 self._report(work, self._end_of(work, answer))

@@ -214,6 +214,16 @@ def test_what_another_process_would_not_find_is_refused_at_submit(path, make):
         assert len(engine.tasks) == 1
 
 
+def test_what_was_submitted_elsewhere_fails_with_that_reason_when_it_runs(elsewhere, path):
+    with contextlib.closing(Engine(path, workers=0)) as other:
+        other.submit("step")
+    elsewhere.task(lambda: 1, name="step", max_attempts=9)
+    elsewhere.run(progress=False)
+    (task,) = elsewhere.tasks
+    assert (task.phase, task.attempts) == ("failed", 1)
+    assert "the function is not found where the executor runs it: it is a lambda" in task.last_error
+
+
 def test_a_function_of_a_notebook_is_refused_where_its_processes_do_not_import_it(path, monkeypatch):
     def cell():
         """Of a notebook."""
