@@ -12,8 +12,8 @@ from taskcore.api.futures import Register
 from taskcore.api.places import must_be_found
 from taskcore.api.transaction import Scope, TransactionScope
 from taskcore.body.children import Spawn
-from taskcore.body.context import NO_WAITING, Run
-from taskcore.body.work import current_work
+from taskcore.body.context import Run
+from taskcore.body.work import NO_WAITING, current_work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import KeyConflict, NotInTask

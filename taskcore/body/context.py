@@ -10,7 +10,7 @@ from taskcore.body import logs
 from taskcore.body.outcome import storable
 from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, course_of, scope_of
 from taskcore.body.runner import finished
-from taskcore.body.work import Stage, Suspend, Work, current_work
+from taskcore.body.work import NO_WAITING, Stage, Suspend, Work, current_work
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 WORTH_A_COMMIT: Final = 0.002
 """Seconds of work from which on `track` puts into the file at once how far it came."""
-NO_WAITING: Final = (
-    "{} works in the engine's own process and in those of Engine(processes=…): this body runs in another one, on an "
-    "executor, where it can show, keep and log, but not wait or submit"
-)
 
 
 class Run:

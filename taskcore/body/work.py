@@ -17,6 +17,12 @@ from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.steps import Line, Notes, Step
 
+NO_WAITING: Final = (
+    "{} works in the engine's own process and in those of Engine(processes=…): this body runs in another one, on an "
+    "executor, where it can show, keep and log, but not wait or submit"
+)
+"""Said of a verb that a body in another process has not."""
+
 
 class Suspend(BaseException):
     """Raised through a body to give its thread back. Not an `Exception`: an `except Exception` lets it pass."""
