@@ -6,6 +6,7 @@ a session in terminals, which has commands behind `$`, word by word.
 
 import contextlib
 import email
+import inspect
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ TABLE = [
     ("pyfarm_frames.py", ()),
     ("sosw_queue.py", ()),
     ("metrics.py", ()),
+    ("on_dask.py", ("--stars", "300")),
 ]
 SESSIONS = ["survey_night.py", "nomad_uploads.py"]
 WINDOWS = ["desktop.py"]  # see tests/test_desktop.py
@@ -310,6 +312,28 @@ def test_the_queues_are_worked_off_though_both_workers_die(tmp_path):
         assert "workers killed: " in first.stdout.read()
     with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:
         assert {task.key for task in engine.tasks if task.phase != "succeeded"} == {"broken.raw"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+@pytest.mark.parametrize("place", ["processes", "dask"])
+def test_stars_whose_measuring_was_killed_on_processes_or_a_cluster_go_on_and_none_is_measured_twice(tmp_path, place):
+    if place == "dask":
+        pytest.importorskip("distributed")
+    elif "processes" not in inspect.signature(taskcore.Engine).parameters:
+        pytest.skip("there are no worker processes")
+    few = (place, "--stars", "300")
+    killed = run("on_dask.py", *few, "--kill-after", "100", cwd=tmp_path)
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "100 stars measured, killing this process\n")
+    with taskcore.Engine(tmp_path / "stars.db", workers=0) as engine:
+        before = len(engine.tasks.where(name="measure", phase="succeeded"))
+    again = run("on_dask.py", *few, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    found, counts, _ = again.stdout.splitlines()
+    assert found == "stars: 300, brightest: 1.0166, faintest: 0.9877"
+    now = re.match(rf"measured now: {300 - before}, before: {before}, twice: 0, cut off: (\d+)$", counts)
+    assert now is not None and int(now[1]) <= 64, counts
+    with taskcore.Engine(tmp_path / "stars.db", workers=0) as engine:
+        assert engine.check() == []
 
 
 # -- a session in two terminals ------------------------------------------------------------------------------------

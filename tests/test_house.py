@@ -20,10 +20,10 @@ TOP = {"__init__", "__main__", "testing"}
 
 THREADED = {
     "store.connection", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
-    "body.replay", "runtime.wakeups", "runtime.pools", "runtime.callbacks", "runtime.notes", "runtime.loop",
-    "runtime.pacing", "api.assembly", "api.changes", "api.completion", "api.context", "api.future", "api.futures",
-    "api.engine", "api.lifetime", "api.settings", "api.shutdown", "api.terminal", "core.id_ranges", "view.live",
-    "view.server", "view.web", "testing",
+    "body.replay", "runtime.wakeups", "runtime.pools", "runtime.guests", "runtime.callbacks", "runtime.notes",
+    "runtime.loop", "runtime.pacing", "api.assembly", "api.changes", "api.completion", "api.context", "api.future",
+    "api.futures", "api.engine", "api.lifetime", "api.settings", "api.shutdown", "api.terminal", "api.visit",
+    "core.id_ranges", "view.live", "view.server", "view.web", "testing",
 }  # fmt: skip
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from taskcore.core.clock import Clock, duration_of
 from taskcore.core.options import text as checked_text
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
-from taskcore.runtime.pools import Guests, Threads
+from taskcore.runtime.pools import Threads
 from taskcore.runtime.presence import Presence
 from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.scheduler import Scheduler
@@ -44,9 +45,9 @@ class Parts:
 
 
 def assemble(
-    path: str | os.PathLike[str], workers: int | None, executor: Executor | None, lease: float, durability: str,
-    statuses: Mapping[str, str] | None, limits: Mapping[str, int] | None, keep: float | str | None, codec: Codec,
-    clock: Clock | None, name: str | None, allow_network_filesystem: bool,
+    path: str | os.PathLike[str], workers: int | None, executor: Executor | Callable[[], Executor] | None,
+    lease: float, durability: str, statuses: Mapping[str, str] | None, limits: Mapping[str, int] | None,
+    keep: float | str | None, codec: Codec, clock: Clock | None, name: str | None, allow_network_filesystem: bool,
 ) -> Parts:  # fmt: skip
     """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
     those of `Engine`."""
@@ -73,13 +74,16 @@ def assemble(
     context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size)
     futures = Register(context)
     parts = Parts(context, futures, Submissions(context, futures), Lifetime(context, futures), kept)
-    _connect(parts, executor, lanes)
+    _connect(parts, workers, executor, lanes)
     shutdown.watch(parts.lifetime, executor)
     give(context, given, {})
     return parts
 
 
-def _connect(parts: Parts, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:
+def _connect(
+    parts: Parts, workers: int | None, executor: Executor | Callable[[], Executor] | None,
+    lanes: process_locks.Lanes | None,
+) -> None:  # fmt: skip
     """Make the parts that run bodies, and tell each of the others."""
     context, futures, lifetime = parts.context, parts.futures, parts.lifetime
     file, clock, stage = context.file, context.clock, context.stage
@@ -103,7 +107,14 @@ def _connect(parts: Parts, executor: Executor | None, lanes: process_locks.Lanes
     if executor is None:
         scheduler.custody.crew = Threads(context.workers, stage, loop.report, lifetime.broke)
     else:
-        scheduler.custody.crew = Guests(executor, context.workers, stage, scheduler.report, lifetime.broke)
+        from taskcore.api.visit import Sender
+        from taskcore.runtime.guests import Guests
+
+        scheduler.custody.crew = Guests(
+            executor, workers, context.workers, stage, scheduler.report, send=Sender(context),
+            show=scheduler.display.add, broken=lifetime.broke, comes=functools.partial(shutdown.watch, lifetime),
+            look_again=scheduler.look_again,
+        )  # fmt: skip
     file.on_commit, scheduler.display.tell = lifetime.on_commit, lifetime.tell
     subscribe: Any = getattr(clock, "subscribe", None)
     if subscribe is not None:

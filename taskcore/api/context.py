@@ -238,9 +238,8 @@ class Context:
         """Whether what the other one defines is run here too: both are engines on one file, and bodies run here in
         threads of this process. (One that runs them in the caller's thread, as in tests, stands for a process of its
         own.)"""
-        crew: Any = self.scheduler.custody.crew
-        threads = crew.ahead or type(crew.executor).__module__ == "concurrent.futures.thread"
-        return self._where == other._where and threads and other.loop.background
+        threads = self.scheduler.custody.crew.here and self.loop.background
+        return self._where == other._where and bool(threads) and other.loop.background
 
     def running_body(self) -> int | None:
         """The id of the task whose body calls, if it is one of this engine's."""

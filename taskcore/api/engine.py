@@ -44,7 +44,7 @@ class Engine(Executor):
         path: str | os.PathLike[str],
         *,
         workers: int | None = None,
-        executor: Executor | None = None,
+        executor: Executor | Callable[[], Executor] | None = None,
         lease: float = 30.0,
         durability: str = "normal",
         statuses: Mapping[str, str] | None = None,
@@ -58,6 +58,8 @@ class Engine(Executor):
         """Open the file, making it or our tables in it where there are none.
 
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
+        `executor`: where bodies run instead of threads of its own, or a function that makes such an executor when the
+        first is needed, and another when one broke.
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
         a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `limits`: capacity → how much
         of it there is, for the option `uses`. `keep`: how long ended tasks stay, "30d" or seconds, `None` for ever; any

@@ -234,6 +234,8 @@ class Lifetime:
             return DEGRADED, "the loop does not come to the end of a turn: what it calls of yours does not return"
         if self._unstarted is not None:
             return DEGRADED, self._unstarted
+        if context.scheduler.custody.crew.trouble is not None:
+            return DEGRADED, context.scheduler.custody.crew.trouble
         if context.file.read_only:
             return DEGRADED, READ_ONLY
         if context.lanes is not None and context.lanes.trouble is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taskcore.codec.json import Codec
@@ -56,10 +56,12 @@ def own_name() -> str:
     return f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
 
 
-def workers_of(workers: int | None, executor: Executor | None) -> int:
+def workers_of(workers: int | None, executor: Executor | Callable[[], Executor] | None) -> int:
     """How many bodies at a time: as given, as the executor has, or as `ThreadPoolExecutor` would take."""
-    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
-        raise TypeError(f"executor is a concurrent.futures.Executor, not {executor!r}")
+    if not (executor is None or hasattr(executor, "submit") or callable(executor)):
+        raise TypeError(
+            f"executor is a concurrent.futures.Executor, or a function of no arguments that makes one, not {executor!r}"
+        )
     if workers is None:
         own = getattr(executor, "_max_workers", None)
         return own if isinstance(own, int) else min(32, (os.cpu_count() or 1) + 4)

@@ -9,13 +9,14 @@ from taskcore.api import arguments
 from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
 from taskcore.api.futures import Register
+from taskcore.api.places import must_be_found
 from taskcore.api.transaction import Scope, TransactionScope
 from taskcore.body.children import Spawn
 from taskcore.body.context import Run
-from taskcore.body.work import current_work
+from taskcore.body.work import NO_WAITING, current_work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
-from taskcore.core.errors import KeyConflict
+from taskcore.core.errors import KeyConflict, NotInTask
 from taskcore.core.options import Definition, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store import queries
@@ -46,6 +47,8 @@ class Submittable:
         definition = context.definitions.get(self._name)
         called = self._fn if definition is None or self._fn is None else definition.fn
         if called is not self._arity[0]:
+            if definition is not None:
+                must_be_found(context.scheduler.custody.crew, self._name, called)
             self._arity = called, *arguments.arity(called)  # in one step: other threads submit too
         _, least, most = self._arity
         if kwargs or not least <= len(args) <= most:
@@ -136,7 +139,11 @@ class Submissions:
     def spawn(self, name: str) -> Spawn | None:
         """The call as a step of the body that makes it, if it is made in a body of this file's."""
         found = current_work()
-        return None if found is None or found[0].file is not self._file else Spawn(Run(*found), "submit", name)
+        if found is None:
+            return None
+        if found[0].elsewhere == self._context.path:
+            raise NotInTask(found[0].unreachable or NO_WAITING.format("submit"))
+        return Spawn(Run(*found), "submit", name) if found[0].file is self._file else None
 
     def take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
         """Store a task that is more than a name, arguments and a priority."""

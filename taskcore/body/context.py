@@ -10,11 +10,11 @@ from taskcore.body import logs
 from taskcore.body.outcome import storable
 from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, course_of, scope_of
 from taskcore.body.runner import finished
-from taskcore.body.work import Stage, Suspend, Work, current_work
+from taskcore.body.work import NO_WAITING, Stage, Suspend, Work, current_work
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
-from taskcore.core.errors import NotInTask, UnknownStatus
+from taskcore.core.errors import LeaseLost, NotInTask, UnknownStatus
 from taskcore.core.model import Task
 from taskcore.core.options import text as checked_text
 from taskcore.store import claims, queries, steps, suspension
@@ -62,7 +62,7 @@ class Run:
     @property
     def cancelled(self) -> bool:
         """Whether the body was asked to stop: by a cancel, its time limit, or the engine's close."""
-        return self._work.stop is not None or self._stage.late(self._work)
+        return self._stage.asked_to_stop(self._work) or self._stage.late(self._work)
 
     def check(self) -> None:
         """Raise `Cancelled` if the body was asked to stop."""
@@ -117,6 +117,8 @@ class Run:
         before = course.enter(step)
         try:
             with self._stage.house.transaction() as db:
+                if self._stage.elsewhere is not None and self._stage.file.write(steps.is_kept, *self._work.claim, step):
+                    raise LeaseLost(*self._work.claim)  # a cluster ran this very call elsewhere, too
                 value = finished(fn(db, *args))
                 course.done(step, self._stage.now(), self._encoded(value, step))
             course.pending.pop(step.place, None)
@@ -193,8 +195,8 @@ class Run:
 
     def sleep(self, delay: float) -> None:
         """Go on in `delay` s. The thread is given back, and the task is `suspended` meanwhile, over restarts too."""
+        self._may_wait("sleep()")
         delay = seconds(delay, "the time to sleep")
-        self._no_transaction("sleep()")
         step = self._course.come_to("sleep", "")
         now = self._stage.now()
         if step.state == NEW:
@@ -214,8 +216,8 @@ class Run:
         """
         if len(futures) == 1 and not hasattr(futures[0], "result"):
             futures = tuple(futures[0])
+        self._may_wait("wait()")
         self._work.go_on()
-        self._no_transaction("wait()")
         me, house = self._work.claimed.id, self._stage.house
         if any(house.id_of(future) == me for future in futures):
             raise RuntimeError(f"task #{me} would wait for itself")
@@ -230,7 +232,7 @@ class Run:
 
         As with `map`, the shortest of the iterables ends them. When the body runs again, it has the children it made.
         """
-        self._no_transaction("gather()")
+        self._may_wait("gather()")
         futures, new = self._stage.house.gather(fn, list(zip(*iterables, strict=False)), self)
         if new and futures:  # none has ended, or hardly any: who suspends looks at the rows anyway
             self._stage.house.expect(self._work.claimed.id, futures)
@@ -243,9 +245,9 @@ class Run:
 
         Until there is one the thread is given back and the task is `suspended`; `TimeoutError` after `timeout` s.
         """
+        self._may_wait("wait_for()")
         checked_text("the name of a signal", event)
         limit = None if timeout is None else seconds(timeout, "timeout")
-        self._no_transaction("wait_for()")
         course, now = self._course, self._stage.now()
         step = course.come_to("signal", event)
         if step.state == KEPT:
@@ -290,6 +292,11 @@ class Run:
         sleep = Sleep(waiting_for, upstreams, signal, until, kept)
         self._work.parting = Suspend(Outcome(*self._work.claim, verb="suspend", sleep=sleep))
         raise self._work.parting
+
+    def _may_wait(self, what: str) -> None:
+        if self._stage.elsewhere is not None:
+            raise NotInTask(NO_WAITING.format(what))
+        self._no_transaction(what)
 
     def _no_transaction(self, what: str) -> None:
         if self._stage.file.current is not None:
@@ -395,4 +402,6 @@ def current() -> Run:
     found = current_work()
     if found is None:
         raise NotInTask
+    if found[0].unreachable is not None:
+        raise NotInTask(found[0].unreachable)
     return Run(*found)

@@ -108,7 +108,9 @@ def finish(stage: Stage, work: Work) -> None:
 def _speaker() -> tuple[Stage, Work] | None:
     """The body in which the caller is, unless what it says was kept in an earlier run."""
     found = current_work()
-    return found if found is not None and (found[1].claimed.token == 1 or not course_of(*found).passing) else None
+    if found is None or found[0].unreachable is not None:
+        return None
+    return found if found[1].claimed.token == 1 or not course_of(*found).passing else None
 
 
 def _text(record: logging.LogRecord) -> str:

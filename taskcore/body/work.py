@@ -17,6 +17,12 @@ from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.steps import Line, Notes, Step
 
+NO_WAITING: Final = (
+    "{} works in the engine's own process and in those of Engine(processes=…): this body runs in another one, on an "
+    "executor, where it can show, keep and log, but not wait or submit"
+)
+"""Said of a verb that a body in another process has not."""
+
 
 class Suspend(BaseException):
     """Raised through a body to give its thread back. Not an `Exception`: an `except Exception` lets it pass."""
@@ -144,8 +150,13 @@ class House(Protocol):
 class Stage:
     """What bodies of one engine share: where their rows are, how values become text."""
 
+    file: File
     house: House
     """The engine, as far as bodies need it."""
+    elsewhere: str | None = None
+    """The path of the engine's file, where bodies run in another process than their engine's and cannot wait."""
+    unreachable: str | None = None
+    """Why not even the file can be reached from where they run."""
 
     def __init__(self, file: File, codec: Codec, now: Callable[[], float], duration: Callable[[], float]) -> None:
         self.file = file
@@ -180,6 +191,10 @@ class Stage:
             before = None if text is None else self.codec.decode(text)
             work.saved = before if isinstance(before, dict) else {}
         return work.saved
+
+    def asked_to_stop(self, work: Work) -> bool:
+        """Whether its body was asked to stop: `work.stop` says why."""
+        return work.stop is not None
 
     def late(self, work: Work) -> bool:
         """Whether its time is up. The loop sees to those that never return; who returns or looks first asks here."""

@@ -163,10 +163,10 @@ class StepMismatch(TaskcoreError):
 
 
 class NotInTask(TaskcoreError, RuntimeError):
-    """`current()` was asked for outside a body."""
+    """`current()` was asked for outside a body, or where a body runs from which the file cannot be reached."""
 
-    def __init__(self) -> None:
-        super().__init__("there is no running task here: current() works inside a task's body only")
+    def __init__(self, why: str = "there is no running task here: current() works inside a task's body only") -> None:
+        super().__init__(why)
 
 
 class BadFile(TaskcoreError):

@@ -40,6 +40,11 @@ class Display:
             self._works[work.claimed.id] = work
             self._wake()
 
+    def add(self, notes: Sequence[Notes]) -> None:
+        """What a body in another process had to show when it ended. Not called by who is told of a commit."""
+        with self._writing:
+            self._unwritten.extend(notes)
+
     def __bool__(self) -> bool:
         return bool(self._works or self._unwritten)
 

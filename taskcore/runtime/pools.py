@@ -1,19 +1,14 @@
-"""Who runs bodies: threads of our own, or an executor that the user brings."""
+"""Who runs bodies: threads of our own, or (in `guests`) an executor that the user brings."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from typing import Any, Final, Protocol
+from typing import Protocol
 
-from taskcore.body import outcome
-from taskcore.body.runner import perform, raised
+from taskcore.body.runner import perform
 from taskcore.body.work import Stage, Work
-from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome
 from taskcore.runtime.wakeups import Latch
 from taskcore.store.process_locks import Marks
@@ -26,10 +21,19 @@ class Crew(Protocol):
     size: int
     ahead: bool
     """Whether works may be handed over that will not begin at once."""
+    trouble: str | None
+    """Why no body can run just now, though it is being seen to."""
+    here: bool | None
+    """Whether bodies run in threads of this process; `None` while nobody knows."""
+    has_main: bool
+    """Whether what is defined in the main program is there where bodies run."""
 
     def hand(self, works: Iterable[Work]) -> None: ...
     def put(self, work: Work, /) -> None:
         """One work, in one step for the interpreter; `hand` sees to it that somebody is there."""
+
+    def runs_here(self) -> bool:
+        """`here`, found out if need be: that may take as long as the first body would take to begin."""
 
     def take_back(self) -> list[Work]: ...
     def write_off(self, work: Work) -> None: ...
@@ -46,6 +50,9 @@ class Threads:
     """
 
     ahead = True
+    here: bool | None = True
+    has_main = True
+    trouble: str | None = None
 
     def __init__(self, size: int, stage: Stage, report: Report, broken: Callable[[str], None]) -> None:
         self.size = size
@@ -58,6 +65,9 @@ class Threads:
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
         self._deaf: set[int] = set()  # ids of works whose bodies were given up and have not returned
+
+    def runs_here(self) -> bool:
+        return True
 
     def ready(self) -> None:
         """Have at least one thread. Late in a program's life there may be no more to be had."""
@@ -136,130 +146,3 @@ class Threads:
                 return  # written off meanwhile, and replaced
             report(work, end)
             del work, end
-
-
-class Guests:
-    """Bodies run on an executor that the user brought; `size` caps how many at a time."""
-
-    ahead = False
-
-    def __init__(
-        self, executor: Executor, size: int, stage: Stage, report: Report, broken: Callable[[str], None]
-    ) -> None:
-        self.size = size
-        self.executor = executor
-        self._primed = False
-        self._inside: set[int] = set()
-        self._stage = stage
-        self._report = report
-        self._broken = broken
-
-    def ready(self) -> None:
-        """Have at least one thread or process of the two that start theirs late: after the script's end, 3.12 would
-        refuse."""
-        if not self._primed and type(self.executor).__module__ in _START_LATE:
-            self._primed = True
-            with contextlib.suppress(RuntimeError):  # `hand` will say so
-                self.executor.submit(_nothing)
-
-    def mark(self, marks: Marks) -> None:
-        """Never called: where a body runs is not known here, so all that is claimed counts as begun."""
-
-    def put(self, work: Work, /) -> None:
-        self.hand((work,))
-
-    def hand(self, works: Iterable[Work]) -> None:
-        for work in works:
-            work.began, work.since = self._stage.duration(), monotonic()
-            try:
-                future = self.executor.submit(_Body(self._stage, work))
-                self._inside.add(work.claimed.id)
-                future.add_done_callback(lambda future, work=work: self._ended(future, work))  # type: ignore[misc]
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                self._inside.discard(work.claimed.id)
-                work.stop = "refused"  # a pool that could not start another thread has it queued all the same
-                if self._inside:
-                    self.size = len(self._inside)
-                else:
-                    self._broken(f"the executor takes no more: {outcome.message_of(error)}")
-                self._report(work, Outcome(*work.claim, verb="give back"))
-
-    def _ended(self, future: Future[Any], work: Work) -> None:
-        self._inside.discard(work.claimed.id)
-        if not work.win():
-            return
-        try:
-            value = future.result()
-            if isinstance(value, _Verdict):
-                end = value.end
-            elif work.timeout is not None and self._stage.late(work):
-                end = outcome.timed_out(work, work.timeout)
-            else:
-                end = outcome.returned(work, value, self._stage.statuses, self._stage.codec.encode)
-        except CancelledError:
-            end = Outcome(*work.claim, verb="give back")
-        except BrokenExecutor as error:
-            self._broken(f"the executor broke: {outcome.message_of(error)}")
-            end = Outcome(*work.claim, verb="lapse", error=f"its process died ({outcome.message_of(error)})")
-        except BaseException as error:
-            end = raised(self._stage, work, error)
-        work.took = monotonic() - work.since
-        self._report(work, end)
-
-    def take_back(self) -> list[Work]:
-        return []
-
-    def write_off(self, work: Work) -> None:
-        """Its slot is free for us; what the executor makes of it is the executor's affair."""
-
-    def stop(self) -> bool:
-        return True
-
-
-_START_LATE: Final = ("concurrent.futures.thread", "concurrent.futures.process")  # not imported for the asking
-
-
-def _nothing() -> None:
-    """The first call of a pool."""
-
-
-class _Verdict:
-    """Tells that a body ran in this process, under `perform`."""
-
-    __slots__ = ("end",)
-
-    def __init__(self, end: Outcome) -> None:
-        self.end = end
-
-
-class _Body:
-    """What an executor is given. In this process's threads it is the whole thing; pickled, it is a plain call."""
-
-    def __init__(self, stage: Stage, work: Work) -> None:
-        self._stage = stage
-        self._work = work
-
-    def __call__(self) -> _Verdict:
-        return _Verdict(perform(self._stage, self._work))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        fn = self._work.definition.fn
-        args, kwargs = self._stage.arguments(self._work.claimed)
-        return _Plain, (fn.__module__, fn.__qualname__, args, kwargs)
-
-
-class _Plain:
-    """A function called by module and qualified name, in another process. Only ours ever get there: the name comes from
-    a registered definition, never from the file."""
-
-    def __init__(self, module: str, qualname: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._call = module, qualname, args, kwargs
-
-    def __call__(self) -> Any:
-        module, qualname, args, kwargs = self._call
-        found: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-        return found(*args, **kwargs)

@@ -40,7 +40,8 @@ class File:
         self.read_only = read_only
         self.in_memory = path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
-        self._full = full
+        self.how = full, allow_network
+        """How it was opened, for who opens it in another process."""
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
         self.known = Known(path)
         self._transaction: Transaction | None = None  # of the thread that holds the lock
@@ -331,7 +332,7 @@ class File:
             return self._connection
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
-        self._connection = opening.connect(self.path, full=self._full, read_only=self.read_only)
+        self._connection = opening.connect(self.path, full=self.how[0], read_only=self.read_only)
         self.known.forget()
         return self._connection
 

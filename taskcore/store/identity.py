@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Final
 
@@ -20,12 +21,27 @@ Found = tuple[int, int] | None
 """Device and number of a file; `None` where there is none."""
 
 
-def _find(path: str) -> Found:
+def find(path: str) -> Found:
+    """The file that a path leads to."""
     try:
         found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+@functools.cache
+def machine() -> str:
+    """This machine since it was started, as nobody else calls it: its name, and a number that its kernel made then (or,
+    where there is none to be read, one that its network card has)."""
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as number:
+            return f"{name} {number.read().strip()}"
+    except OSError:
+        import uuid  # slow, where it has to ask
+
+        return f"{name} {uuid.getnode():x}"
 
 
 class Identity:
@@ -39,7 +55,7 @@ class Identity:
     def __init__(self, path: str) -> None:
         self._path = path
         self._log_path = os.path.realpath(path) + "-wal"
-        self._database = _find(path)
+        self._database = find(path)
         self._log: int | None = None  # its descriptor, from the first commit on
         self.gone: str | None = None  # why commits go nowhere, once that is known
         self.due = clock.monotonic() + EVERY
@@ -54,7 +70,7 @@ class Identity:
     def check(self) -> None:
         """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere."""
         if self.gone is None:
-            if _find(self._path) != self._database:
+            if find(self._path) != self._database:
                 self.gone = _REPLACED
             elif self._log is not None and not os.fstat(self._log).st_nlink:
                 self.gone = _LOG_GONE

@@ -110,6 +110,11 @@ def put(tx: Transaction, task: int, step: Step) -> None:
 _HOLDS: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"
 
 
+def holds(connection: sqlite3.Connection, task: int, token: int) -> bool:
+    """Whether the claim is still held."""
+    return bool(connection.execute(_HOLDS, (task, token)).fetchall())
+
+
 def must_hold(tx: Transaction, task: int, token: int) -> None:
     """`LeaseLost` if the claim is no longer held: nothing may be written for it."""
     if tx.execute(_HOLDS, (task, token)).fetchone() is None:
@@ -127,6 +132,15 @@ def keep(
         put(tx, task, step)
     if drop is not None:
         tx.execute("DELETE FROM taskcore_step WHERE task = ? AND substr(within, 1, ?) = ?", (task, len(drop), drop))
+
+
+def is_kept(tx: Transaction, task: int, token: int, step: Step) -> bool:
+    """Whether this step was done meanwhile, under this very claim: an executor may run a call twice. `LeaseLost`."""
+    must_hold(tx, task, token)
+    rows = tx.execute(
+        "SELECT 1 FROM taskcore_step WHERE task = ? AND place = ? AND state = 'kept'", (task, step.place)
+    ).fetchall()
+    return bool(rows)
 
 
 def loosen(tx: Transaction, task: int, token: int, places: Collection[int]) -> None:
@@ -199,8 +213,8 @@ class Notes(NamedTuple):
     id: int
     token: int
     columns: dict[str, Any]
-    """progress, message, label, step: column → new value; result → a function that gives the newest one, so that an
-    older one never comes after it."""
+    """progress, message, label, step: column → new value; result → it, or a function that gives the newest one, so that
+    an older one never comes after it."""
     lines: list[Line]
     steps: list[Step]
 
@@ -221,7 +235,7 @@ def note(tx: Transaction, notes: Sequence[Notes]) -> list[int]:
         if tx.execute(_HOLDS, (each.id, each.token)).fetchone() is None:
             continue
         for column, value in each.columns.items():
-            tx.execute(_SHOW[column], (value() if column == "result" else value, each.id))
+            tx.execute(_SHOW[column], (value() if callable(value) else value, each.id))
         if "label" in each.columns:
             relabelled.append(each.id)
         for line in each.lines:

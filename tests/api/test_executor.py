@@ -6,14 +6,13 @@ import datetime
 import functools
 import io
 import itertools
-import multiprocessing
 import operator
 import os
 import subprocess
 import sys
 import textwrap
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -670,15 +669,7 @@ def test_workers_cap_the_tasks_in_flight_on_an_executor():
             assert pool.most == most
 
 
-def test_a_pool_of_processes_runs_plain_functions_outside_any_task(path):
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool, Engine(path, executor=pool) as engine:
-        (pid, where), failure = engine.submit(where_am_i).result(60), engine.submit(operator.truediv, 1, 0)
-        assert pid != os.getpid() and where == "no task"
-        assert isinstance(failure.exception(60), ZeroDivisionError)
-
-
-def test_what_a_body_finds_in_this_process_it_does_not_find_elsewhere(live):
+def test_a_body_is_in_a_task_and_a_function_that_is_called_is_not(live):
     assert live.submit(where_am_i).result(PATIENCE) == [os.getpid(), "a task"]
     assert where_am_i() == [os.getpid(), "no task"]
 

@@ -5,7 +5,6 @@ import contextlib
 import io
 import json
 import logging
-import multiprocessing
 import sys
 import threading
 import time
@@ -185,20 +184,6 @@ def test_nothing_is_shown_outside_a_body(inline):
     task(inline, taskcore.current).submit().exception()  # what it returned is of no use any more
     with pytest.raises(NotInTask):
         taskcore.current()
-
-
-def plain():
-    try:
-        taskcore.current()
-    except NotInTask:
-        return "not in a task"
-
-
-def test_in_another_process_of_an_executor_there_is_no_current_task(path):
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        with contextlib.closing(Engine(path, executor=pool)) as engine:
-            assert engine.submit(plain).result(30) == "not in a task"
 
 
 # -- progress and message ------------------------------------------------------------------------------------------
