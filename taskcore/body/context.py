@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.body import logs
-from taskcore.body.outcome import storable
+from taskcore.body.outcome import result_or_error, storable
 from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, course_of, scope_of
 from taskcore.body.runner import finished
 from taskcore.body.work import NO_WAITING, Stage, Suspend, Work, current_work
@@ -225,7 +225,7 @@ class Run:
         if missing:
             what = "children" if house.are_children(missing, me) else "tasks"
             self._suspend(what, upstreams=missing)
-        return [_outcome(future, return_exceptions) for future in futures]
+        return [result_or_error(future, return_exceptions) for future in futures]
 
     def gather(self, fn: Any, /, *iterables: Iterable[Any], return_exceptions: bool = False) -> list[Any]:
         """Submit a child for each tuple of arguments, in one commit, and `wait` for all: their results in order.
@@ -380,16 +380,6 @@ class Run:
             work.notes = {}
         work.notes[column] = value
         self._stage.noted(work)
-
-
-def _outcome(future: Any, return_exceptions: bool) -> Any:
-    if not return_exceptions:
-        return future.result()
-    try:
-        error = future.exception()
-    except Exception as cancelled:
-        return cancelled
-    return future.result() if error is None else error  # whatever it raised: `SystemExit` too
 
 
 def _no_signal(event: str, step: Step) -> TimeoutError:

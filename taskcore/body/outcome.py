@@ -126,3 +126,14 @@ def storable(text: str, *, end: bool = False) -> str:
     """Text that SQLite takes, cut at 64 KiB."""
     text = text[-LONGEST_TEXT:] if end else text[:LONGEST_TEXT]
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def result_or_error(future: Any, return_exceptions: bool) -> Any:
+    """What a body gets of a task that it waited for: raised, or in the result's place."""
+    if not return_exceptions:
+        return future.result()
+    try:
+        error = future.exception()
+    except Exception as cancelled:
+        return cancelled
+    return future.result() if error is None else error  # whatever it raised: `SystemExit` too

@@ -40,8 +40,7 @@ class File:
         self.read_only = read_only
         self.in_memory = path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
-        self.how = full, allow_network
-        """How it was opened, for who opens it in another process."""
+        self.how = full, allow_network  # for who opens it in another process
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
         self.known = Known(path)
         self._transaction: Transaction | None = None  # of the thread that holds the lock

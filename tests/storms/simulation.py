@@ -536,7 +536,7 @@ def plays(first, end, steps, folder):
 
 
 def _executor(engine):
-    return engine._scheduler.custody.crew.executor
+    return engine._scheduler.custody.crew._executor
 
 
 def _function(engine, name):
