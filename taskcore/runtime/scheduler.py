@@ -197,7 +197,7 @@ class Scheduler:
         asked, self._ready = self._ready, False  # before it is looked: what comes from now on is heard
         room, cramped = self._room(len(works))
         renew = bool(self.held) and self.presence.renews_in(now) <= 0
-        turn = Turn(works, self.custody.returning, room, cramped, False, now, renew)
+        turn = Turn(works, self.custody.returning, room, cramped, now, renew)
         turn.hungry = asked and bool(turn.room or self.held)  # else nobody here knows any name that is queued
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
             turn.astray, turn.hungry, self._next_due = True, True, 0.0
@@ -380,7 +380,7 @@ class Scheduler:
 
     def bow_out(self) -> None:
         """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
-        turn = Turn(self._collect(), self.custody.returning, [], False, False, self.clock.now(), False)
+        turn = Turn(self._collect(), self.custody.returning, [], False, self.clock.now(), False)
         self._next_due = None
         if turn.works or turn.back:
             self._commit(turn)
