@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
@@ -15,7 +15,6 @@ from taskcore.core.clock import Clock
 from taskcore.core.errors import BadFile, EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
-from taskcore.core.model import Task
 from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
@@ -24,6 +23,9 @@ from taskcore.store import counts, operations, queries
 from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -180,9 +182,11 @@ class Context:
             if task._lost:
                 raise TaskNotFound(task.id)
             return task.id
-        if isinstance(task, Task):
-            return task.id
         if isinstance(task, bool) or not isinstance(task, int):
+            from taskcore.core.model import Task  # slow to import, and seldom needed
+
+            if isinstance(task, Task):
+                return task.id
             raise TypeError(f"a task is given by handle or id, not {task!r}")
         if abs(task) > GREATEST:  # no file has it, and SQLite could not even be asked
             raise TaskNotFound(task)
@@ -197,8 +201,10 @@ class Context:
 
     def row(self, row: queries.Row) -> Task:
         """A row as a value. `BadFile` where a damaged file has in it what can be none."""
+        from taskcore.store import rows
+
         try:
-            return queries.task_of(row, self.codec)
+            return rows.task_of(row, self.codec)
         except (TypeError, ValueError) as error:
             raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
 

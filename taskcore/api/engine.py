@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from taskcore.api import schedules, settings
+from taskcore.api import settings
 from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
 from taskcore.api.function import TaskFunction, define
@@ -17,13 +17,11 @@ from taskcore.api.future import TaskFuture
 from taskcore.api.job import JobScope
 from taskcore.api.limits import Limits
 from taskcore.api.pipeline import Pipeline
-from taskcore.api.schedules import Schedules
 from taskcore.api.selection import Selection
 from taskcore.api.transaction import TransactionScope
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock
 from taskcore.core.health import Health
-from taskcore.core.model import Change, Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
@@ -31,6 +29,8 @@ from taskcore.store import capacity, counts, queries
 
 if TYPE_CHECKING:
     from taskcore.api.progress import Progress
+    from taskcore.api.schedules import Schedules
+    from taskcore.core.model import Change, Finding, Task
 
 
 class Engine(Executor):
@@ -134,11 +134,15 @@ class Engine(Executor):
         return self._scheduled(when, name, enabled, catch_up, overlap, options)
 
     def _scheduled(self, *said: Any) -> Callable[[Callable[..., Any]], TaskFunction]:
+        from taskcore.api import schedules
+
         return lambda fn: schedules.define(self._context, self._submissions, fn, *said)
 
     @property
     def schedules(self) -> Schedules:
         """Name → schedule, of all in the file."""
+        from taskcore.api.schedules import Schedules
+
         return Schedules(self._context, self._submissions)
 
     # -- submitting -------------------------------------------------------------------------------------------------

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-RANDOM = Random()
-"""Where jitter comes from; a test may seed it."""
+if TYPE_CHECKING:
+    from random import Random
 
-if hasattr(os, "register_at_fork"):
-    # Children of one process would otherwise draw the same numbers and come back all at once.
-    os.register_at_fork(after_in_child=RANDOM.seed)
+
+@functools.cache
+def generator() -> Random:
+    """Where jitter comes from: its own, so that it takes nothing of a user's numbers. A test may seed it."""
+    import random  # slow to import, for those who wait
+
+    made = random.Random()
+    if hasattr(os, "register_at_fork"):
+        # Children of one process would otherwise draw the same numbers and come back all at once.
+        os.register_at_fork(after_in_child=made.seed)
+    return made
+
+
+def _drawn() -> float:
+    return generator().random()
+
 
 _ENOUGH = 10**15  # failures; an exact float, and beyond what any task lives to see
 
@@ -31,7 +44,7 @@ def exponential(
     With `jitter` each delay is drawn evenly between half of that and all of it, so that what failed together does not
     come back together. `random`: instead of this module's generator, gives numbers from 0 up to but not including 1.
     """
-    return Exponential(base, factor, cap, jitter, RANDOM.random if random is None else random)
+    return Exponential(base, factor, cap, jitter, _drawn if random is None else random)
 
 
 def linear(step: float, *, cap: float = 86400) -> Linear:

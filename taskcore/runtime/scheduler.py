@@ -27,11 +27,11 @@ from taskcore.store.capacity import Wanted
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
-from taskcore.store.schedules import Plan
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from taskcore.runtime.pruner import Pruning
+    from taskcore.store.schedules import Plan
 
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from taskcore.body.work import Work
 from taskcore.core.ends import Outcome
-from taskcore.store import due, schedules
+from taskcore.store import due
 from taskcore.store.claims import Taken
-from taskcore.store.schedules import Plan
 from taskcore.store.steps import Notes
 from taskcore.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from taskcore.store.schedules import Plan
 
 
 class Turn:
@@ -49,5 +52,7 @@ class Turn:
         """Move every row whose time has come, and fire what is due of these schedules."""
         self.next_due = due.sweep(tx, self.now)
         if plans:
+            from taskcore.store import schedules  # both for those who have any
+
             fires, self.more = schedules.fire(tx, plans, self.now)  # of a kind that is new, perhaps
             self.next_due = fires if self.next_due is None else min(self.next_due, fires or self.next_due)

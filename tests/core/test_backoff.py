@@ -70,10 +70,10 @@ def test_jitter_is_even_between_half_the_delay_and_all_of_it():
 
 def test_jitter_is_the_same_again_from_a_seed():
     delay = exponential()
-    backoff.RANDOM.seed(7)
+    backoff.generator().seed(7)
     first = [delay(failures) for failures in range(1, 20)]
     assert first != [delay(failures) for failures in range(1, 20)]
-    backoff.RANDOM.seed(7)
+    backoff.generator().seed(7)
     assert first == [delay(failures) for failures in range(1, 20)]
 
 
