@@ -21,8 +21,8 @@ TOP = {"__init__", "__main__", "testing"}
 THREADED = {
     "store.connection", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
     "body.replay", "runtime.wakeups", "runtime.pools", "runtime.callbacks", "runtime.notes", "runtime.loop",
-    "runtime.pacing", "api.assembly", "api.context", "api.future", "api.futures", "api.engine", "api.lifetime",
-    "api.settings", "api.shutdown", "core.id_ranges", "testing",
+    "runtime.lookout", "runtime.pacing", "api.assembly", "api.context", "api.future", "api.futures", "api.engine",
+    "api.lifetime", "api.settings", "api.shutdown", "core.id_ranges", "testing",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock, duration_of
 from taskcore.core.options import text as checked_text
 from taskcore.runtime.callbacks import Callbacks
+from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.pools import Guests, Threads
 from taskcore.runtime.presence import Presence
@@ -29,6 +30,7 @@ from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import process_locks
 from taskcore.store.connection import File
+from taskcore.store.identity import log_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def _connect(parts: Parts, executor: Executor | None, lanes: process_locks.Lanes
     background = getattr(executor, "background", True)
     context.scheduler = scheduler = Scheduler(
         file, clock, stage, Repertoire(file, context.definitions), Presence(context.name, context.lease, lanes),
+        Lookout(log_of(context.path) if background and not file.in_memory else None),
         on_ended=futures.ended, on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
     )  # fmt: skip
     if parts.keep is not None:
