@@ -22,7 +22,8 @@ THREADED = {
     "store.connection", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
     "body.replay", "runtime.wakeups", "runtime.pools", "runtime.callbacks", "runtime.notes", "runtime.loop",
     "runtime.lookout", "runtime.pacing", "api.assembly", "api.context", "api.future", "api.futures", "api.engine",
-    "api.lifetime", "api.settings", "api.shutdown", "core.id_ranges", "testing",
+    "api.importing", "api.lifetime", "api.processes", "api.settings", "api.shutdown", "api.worker_process",
+    "core.id_ranges", "testing",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from taskcore.api import settings, shutdown
+from taskcore.api import importing, settings, shutdown
 from taskcore.api.bodies import Bodies
 from taskcore.api.context import Context
 from taskcore.api.function import give
@@ -46,9 +46,10 @@ class Parts:
 
 
 def assemble(
-    path: str | os.PathLike[str], workers: int | None, executor: Executor | None, lease: float, durability: str,
-    statuses: Mapping[str, str] | None, limits: Mapping[str, int] | None, keep: float | str | None, codec: Codec,
-    clock: Clock | None, name: str | None, allow_network_filesystem: bool,
+    path: str | os.PathLike[str], workers: int | None = None, processes: int | None = None,
+    executor: Executor | None = None, *, lease: float, durability: str, statuses: Mapping[str, str] | None = None,
+    limits: Mapping[str, int] | None = None, keep: float | str | None = None, codec: Codec, clock: Clock | None = None,
+    name: str | None = None, allow_network_filesystem: bool,
 ) -> Parts:  # fmt: skip
     """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
     those of `Engine`."""
@@ -57,9 +58,10 @@ def assemble(
         raise ValueError(f'durability is "normal" or "full", not {durability!r}')
     lease = settings.lease_of(lease)
     name = settings.own_name() if name is None else checked_text("name", name)
+    path = settings.path_of(path)
+    count = settings.processes_of(processes, executor, path, clock, size)
     clock = settings.clock_of(clock)
     codec = settings.codec_of(codec)
-    path = settings.path_of(path)
     given = settings.limits_of(limits)
     kept = settings.keep_of(keep)
     file = File(
@@ -78,7 +80,27 @@ def assemble(
     _connect(parts, executor, lanes)
     shutdown.watch(parts.lifetime, executor)
     give(context, given, {})
+    if importing.asleep(path, count is not None):
+        context.asleep, context.workers = True, 0
+        importing.made.append((parts, count is not None))
+    elif count is not None:
+        employ(parts, count, durability, allow_network_filesystem)
     return parts
+
+
+def employ(parts: Parts, count: int, durability: str = "normal", network: bool = False, log: bool = False) -> None:
+    """Have this engine, which has not begun, run its bodies in so many worker processes. `log`: each end of a task is a
+    line in their logs."""
+    from taskcore.api.processes import Processes  # both for those who have processes
+    from taskcore.api.worker_process import Given
+
+    context = parts.context
+    same = {"lease": context.lease, "codec": context.codec}
+    how = {"durability": durability, "allow_network_filesystem": network, **same}
+    given = Given(context.path, context.workers, assemble, how, log=log)
+    context.processes = Processes(context, count, given, parts.lifetime.broke)
+    for definition in list(context.definitions.values()):
+        context.processes.define(definition)
 
 
 def _connect(parts: Parts, executor: Executor | None, lanes: process_locks.Lanes | None) -> None:

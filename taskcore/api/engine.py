@@ -39,6 +39,7 @@ class Engine(Executor):
         path: str | os.PathLike[str],
         *,
         workers: int | None = None,
+        processes: int | None = None,
         executor: Executor | None = None,
         lease: float = 30.0,
         durability: str = "normal",
@@ -53,6 +54,8 @@ class Engine(Executor):
         """Open the file, making it or our tables in it where there are none.
 
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
+        `processes`: bodies run in so many worker processes with `workers` threads each, which import the script anew:
+        what it does stands under `if __name__ == "__main__":`, and only what they do not find there runs here.
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
         a power cut too. `statuses`: own labels → running, succeeded, failed or cancelled. `limits`: capacity → how much
         of it there is, for the option `uses`. `keep`: how long ended tasks stay, "30d" or seconds, `None` for ever; any
@@ -62,8 +65,8 @@ class Engine(Executor):
         used; `ValueError` or `TypeError` for a bad parameter.
         """
         parts = assemble(
-            path, workers, executor, lease, durability, statuses, limits, keep, codec, clock, name,
-            allow_network_filesystem,
+            path, workers, processes, executor, lease=lease, durability=durability, statuses=statuses, limits=limits,
+            keep=keep, codec=codec, clock=clock, name=name, allow_network_filesystem=allow_network_filesystem,
         )  # fmt: skip
         self._context = context = parts.context
         self._futures, self._submissions, self._lifetime = parts.futures, parts.submissions, parts.lifetime

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -29,6 +29,8 @@ class Register:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.failures = Failures(context)
+        self.listener: Callable[[Mapping[int, Outcome | None]], None] | None = None
+        """Hears of all ends that this engine commits."""
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -215,6 +217,8 @@ class Register:
         self._look_at(others)
         if others:
             self.failures.among({task_id: ends[task_id] for task_id in others})
+        if self.listener is not None and ends:
+            self.listener(ends)
 
     def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""

@@ -11,7 +11,7 @@ import threading
 import warnings
 from typing import Final
 
-from taskcore.api import shutdown
+from taskcore.api import importing, shutdown
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
 from taskcore.api.progress import Bar
@@ -56,6 +56,8 @@ class Lifetime:
     def start(self) -> None:
         """Claim what is in the file, in the background. `EngineClosed`."""
         context = self._context
+        if context.asleep:
+            importing.guard()
         if context.closed or self._closing:
             why = FORKED if self.process != os.getpid() else "the engine is closed"
             raise EngineClosed(context.path, why)
@@ -63,6 +65,8 @@ class Lifetime:
             try:
                 context.loop.start()
                 context.scheduler.start()
+                if context.processes is not None:
+                    context.processes.start()
             except RuntimeError as error:
                 self._unstarted = f"no thread can be started: {error}"
                 raise
@@ -157,6 +161,8 @@ class Lifetime:
 
     def _may_wait(self, verb: str) -> None:
         """`RuntimeError` where that would be for ever."""
+        if self._context.asleep:
+            importing.guard()
         if self._context.file.current is not None:
             raise RuntimeError(f"{verb}() inside transaction() would wait for ever")
         if self._context.running_body() is not None:
@@ -169,7 +175,7 @@ class Lifetime:
         scheduler, now, known = context.scheduler, context.now(), context.file.known
         if not scheduler.quiet:
             return True
-        kinds = scheduler.repertoire.kinds()
+        kinds = scheduler.repertoire.all_kinds()
         open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
         if known.rates:
             resting = context.read(capacity.resting, now + queries.SOON, now)
@@ -214,6 +220,8 @@ class Lifetime:
             return DEGRADED, self._unstarted
         if context.file.read_only:
             return DEGRADED, READ_ONLY
+        if context.processes is not None and context.processes.trouble is not None:
+            return DEGRADED, context.processes.trouble
         if context.lanes is not None and context.lanes.trouble is not None:
             return DEGRADED, context.lanes.trouble
         return OK, "" if context.file.in_memory else KNOWN_BUG
@@ -260,6 +268,8 @@ class Lifetime:
         if self.process != os.getpid():
             context.closed = True
             return
+        if context.asleep:
+            importing.guard()
         if context.file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
         self.leave()
@@ -319,12 +329,19 @@ class Lifetime:
     def _close(self, deadline: float | None, own: int | None, to_the_end: bool) -> None:
         context = self._context
         context.refusing = self._closing = True
+        processes = context.processes
         try:
             try:
+                if processes is not None:
+                    processes.stop()
                 if not context.loop.finish(deadline, own, to_the_end):
                     tell(logging.WARNING, "%s: closed before all was given back", context.path)
+                if processes is not None:
+                    processes.join(None if deadline is None else max(0.0, deadline - monotonic()))
             except KeyboardInterrupt:
                 context.loop.finish(monotonic(), own, False)  # bodies are not waited for any longer
+                if processes is not None:
+                    processes.join(0.0)
                 raise
             except Exception as error:  # the file is not there or locked: there is nothing left to close in good order
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
@@ -366,4 +383,6 @@ class Lifetime:
         """In a child: this engine is the parent's."""
         self._context.closed = True
         self._context.loop.forked()
+        if self._context.processes is not None:
+            self._context.processes.forked()
         self._futures.forked()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -57,7 +58,7 @@ class Threads:
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
-        self._deaf: set[int] = set()  # ids of works whose bodies were given up and have not returned
+        self._deaf: dict[int, float] = {}  # works whose bodies were given up and have not returned → when (monotonic)
 
     def ready(self) -> None:
         """Have at least one thread. Late in a program's life there may be no more to be had."""
@@ -102,10 +103,15 @@ class Threads:
 
     def write_off(self, work: Work) -> None:
         """A body that does not return: its thread no longer counts, and another takes its place."""
-        self._deaf.add(work.claimed.id)
+        self._deaf[work.claimed.id] = monotonic()
         self._threads.pop()
         if self._queue.qsize():
             self.hand(())  # never raises: reports are being gathered
+
+    @property
+    def deaf_since(self) -> float:
+        """When the first of the bodies was given up that have not returned (monotonic); infinite if there is none."""
+        return min(list(self._deaf.values()), default=math.inf)
 
     def stop(self) -> bool:
         """Let every thread end after its body. → whether none is inside one that was written off."""
@@ -132,7 +138,7 @@ class Threads:
                 self._marks.begin(work.claimed.id)
             end = perform(stage, work)
             if not work.win():
-                self._deaf.discard(work.claimed.id)
+                self._deaf.pop(work.claimed.id, None)
                 return  # written off meanwhile, and replaced
             report(work, end)
             del work, end

@@ -113,7 +113,7 @@ class Scheduler:
         """
         idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self.custody.alone)
         worker = self.presence.worker
-        if not idle or worker is None or not self.custody.crew.ahead or name not in self.repertoire.definitions:
+        if not idle or worker is None or not self.custody.crew.ahead or not self.repertoire.runs(name):
             return None
         if self.file.known.rationed:
             return None  # what it may cost is counted where tasks are claimed

@@ -1,0 +1,40 @@
+"""One line in the log for each task that ended here, for a worker that somebody looks at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from taskcore.api.context import Context
+from taskcore.core import lifecycle
+from taskcore.core.logger import tell
+from taskcore.core.text import duration, printable
+from taskcore.store import queries
+
+
+def to_stderr(level: int) -> None:
+    """Show what taskcore logs, from this level on."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("taskcore").setLevel(level)
+
+
+class EndsLog:
+    """One engine's. A failure has its line anyway."""
+
+    def __init__(self, context: Context) -> None:
+        to_stderr(logging.INFO)
+        self._context = context
+
+    def __call__(self, ends: Mapping[int, Any]) -> None:
+        context = self._context
+        try:
+            tasks = [context.row(row) for row in context.read(queries.rows, list(ends))]
+        except Exception as error:  # the commit stands
+            tell(logging.WARNING, "%d tasks ended, which cannot be read: %s", len(ends), error)
+            return
+        for task in tasks:
+            if task.phase != lifecycle.FAILED:
+                took = task.finished_at - task.started_at if task.finished_at and task.started_at else None
+                after = "" if took is None else f" in {duration(took)}"
+                tell(logging.INFO, "task #%d %s: %s%s", task.id, printable(task.name, 60), task.status, after)
