@@ -53,7 +53,7 @@ def guard() -> None:
     """Asked by such an engine before it stores, runs or ends anything: no module does, while it is imported, what only
     the program itself should."""
     if _importer == threading.get_ident():
-        raise SystemExit(UNGUARDED)
+        os._exit(UNGUARDED)  # no exception: the script might go on behind it
     if _imported_by_another():
         raise RuntimeError(NO_GUARD)
 

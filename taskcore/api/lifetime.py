@@ -15,6 +15,7 @@ from taskcore.api import importing, shutdown
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
 from taskcore.api.progress import Bar
+from taskcore.api.selection import Selection
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import BadFile, EngineClosed
@@ -140,16 +141,24 @@ class Lifetime:
     def interrupted(self) -> None:
         """Close after a Ctrl-C; on a terminal, say first what that waits for. After another one it does not wait."""
         try:
-            running = [work for work in list(self._context.scheduler.held.values()) if work.since and not work.took]
-            if running and getattr(sys.stderr, "isatty", bool)():
-                names = ", ".join(f"#{work.claimed.id} {printable(work.kind.name, 30)}" for work in running[:3])
-                more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+            running = self._running() if getattr(sys.stderr, "isatty", bool)() else ()
+            if running:
+                names, more = ", ".join(running[:3]), f" and {len(running) - 3} more" if len(running) > 3 else ""
                 sys.stderr.write(f"stopping: waiting for {names}{more} to come back; Ctrl-C again does not wait\n")
                 sys.stderr.flush()
             self.close(None)
         except KeyboardInterrupt:
             self.close(0.0)
             raise
+
+    def _running(self) -> list[str]:
+        """The bodies that run, for people."""
+        context = self._context
+        found = [(work.claimed.id, work.kind.name) for work in context.scheduler.custody.bodies()]
+        if context.processes is not None and not context.closed:
+            tasks = Selection(context).where(phase="running", worker=context.processes.names)
+            found += [(task.id, task.name) for task in tasks.some(100)]
+        return [f"#{task} {printable(name, 30)}" for task, name in found]
 
     def _callbacks_go_on(self) -> bool:
         """Let callbacks be called, for they may submit. → whether there is more to do then, or may be."""
@@ -338,6 +347,7 @@ class Lifetime:
                     tell(logging.WARNING, "%s: closed before all was given back", context.path)
                 if processes is not None:
                     processes.join(None if deadline is None else max(0.0, deadline - monotonic()))
+                    context.write(context.scheduler.presence.bury, context.now())  # what was killed
             except KeyboardInterrupt:
                 context.loop.finish(monotonic(), own, False)  # bodies are not waited for any longer
                 if processes is not None:

@@ -29,7 +29,7 @@ def silent(context: Context, places: Sequence[Any]) -> list[Any]:
         place, lanes = by_name[name], context.lanes
         if place.pinged is None:
             place.pinged = monotonic()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):  # it ends meanwhile
                 place.pipe.send(("ping",))
         elif monotonic() - place.pinged > GRACE and lanes is not None:
             begun = lanes.begun(lane, worker)

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -26,6 +27,7 @@ from taskcore.core.clock import monotonic
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
 from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
+from taskcore.runtime.wakeups import Latch
 from taskcore.store.busy import Trouble
 
 MOST: Final = 5
@@ -55,6 +57,8 @@ class Place:
     """Why it is not started again."""
     ready = False
     """Whether it has imported what it was told of, and runs it."""
+    asked = False
+    """Whether it was asked to close."""
     pinged: float | None = None
     """When it was asked for a sign of life (monotonic) that has not come."""
 
@@ -71,12 +75,14 @@ class Processes:
         self._context = context
         self._given = given
         self._broke = broke
+        self._script: str | None = getattr(sys.modules["__main__"], "__file__", None)
         self._places = [Place(number) for number in range(1, count + 1)]
         self._news: collections.deque[Definition] = collections.deque()
         self._starting = threading.Lock()  # over the decision to start the thread
         self._thread: threading.Thread | None = None
         self._bell: Any = None
-        self._stopping = False
+        self._stopping = self._over = False
+        self._end = Latch()  # not the thread's `join`, which forgets the thread where a Ctrl-C ends it
         self._told: set[str] = set()  # names of which it was said that they run here
         self.here: dict[str, str] = {}
         """Name → why only this process can run it."""
@@ -108,20 +114,24 @@ class Processes:
 
     def join(self, timeout: float | None) -> None:
         """Wait for their end; after `timeout` s kill those that are left."""
-        thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if self._thread is None or self._over:
             return
-        thread.join(timeout)
-        if thread.is_alive():
+        self._end.wait(-1 if timeout is None else timeout)
+        if not self._over:
             for place in self._places:
                 self._kill(place)
-            thread.join(TICK)
+            self._end.wait(TICK)
 
     def forked(self) -> None:
         """In a child: they are the parent's, and must be able to see its end."""
         for place in self._places:
             if place.pipe is not None:
                 place.pipe.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the engines of those that live."""
+        return [place.name for place in self._living()]
 
     @property
     def ready(self) -> bool:
@@ -142,48 +152,70 @@ class Processes:
     # -- the thread -------------------------------------------------------------------------------------------------
 
     def _run(self, ear: Any) -> None:
-        from multiprocessing.connection import wait
-
         if hasattr(signal, "pthread_sigmask"):  # a Ctrl-C before they can hear it is ours to answer: they inherit this
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-        asked = False
-        while True:
-            if self._stopping and not asked:
-                asked = True
-                for place in self._living():
-                    self._send(place, ("close",))
-            if asked and not any(self._living()):
-                break
-            for place in self._places if not asked else ():
-                if place.process is None and place.lost is None and monotonic() >= place.start_at:
-                    self._spawn(place)
-            self._pass_on()
-            heard = wait([ear, *(thing for place in self._living() for thing in (place.pipe, place.process.sentinel))],
-                         self._time_left())  # fmt: skip
-            if ear in heard:
-                ear.recv_bytes()
+        try:
+            while not (self._stopping and self._asked_all() and not any(self._living())):
+                self._look_after(ear)
+        except BaseException as error:  # nobody would look after them any more
+            tell(logging.ERROR, "%s: the worker processes are given up", self._context.path, exc_info=error)
             for place in self._living():
-                self._hear(place, place.process.sentinel in heard)
-            if not asked:
-                self._kill_silent()
-        self._bell, bell = None, self._bell
-        bell.close()
-        ear.close()
+                self._kill(place)
+            self._broke(f"the worker processes were given up: {type(error).__name__}: {error}")
+        finally:
+            self._bell, bell = None, self._bell
+            bell.close()
+            ear.close()
+            self._over = True
+            self._end.open()
+
+    def _look_after(self, ear: Any) -> None:
+        """Start those that are to be started, pass on what is new, and wait for what one of them says or does."""
+        from multiprocessing.connection import wait
+
+        for place in self._places if not self._stopping else ():
+            if place.process is None and place.lost is None and monotonic() >= place.start_at:
+                self._spawn(place)
+        while self._news:
+            definition = self._news.popleft()
+            for place in self._living():
+                if place.born:  # else it is told when it asks
+                    self._tell(place, definition)
+        things = [thing for place in self._living() for thing in (place.pipe, place.process.sentinel) if thing]
+        heard = wait([ear, *things], self._time_left())
+        while ear.poll():
+            ear.recv_bytes()
+        for place in list(self._living()):
+            self._hear(place, place.process.sentinel in heard)
+        if not self._stopping:
+            self._kill_silent()
+
+    def _asked_all(self) -> bool:
+        """Ask those to close that were not asked. → True."""
+        for place in self._living():
+            if not place.asked:
+                place.asked = True
+                self._send(place, ("close",))
+        return True
 
     def _living(self) -> Iterator[Place]:
         return (place for place in self._places if place.process is not None)
 
     def _time_left(self) -> float:
-        starts = [place.start_at - monotonic() for place in self._places if place.process is place.lost is None]
-        return max(0.0, min([TICK, *starts]))
+        waiting = [place for place in self._places if place.process is place.lost is None and not self._stopping]
+        return max(0.0, min([TICK, *(place.start_at - monotonic() for place in waiting)]))
 
     def _spawn(self, place: Place) -> None:
         import multiprocessing
 
+        place.asked = False
+        if self._script is not None and not os.path.exists(self._script):
+            self._lose(place, f"worker processes import the script, and {self._script} is no file")
+            return
         context = multiprocessing.get_context("spawn")
         place.pipe, theirs = context.Pipe()
-        place.name, place.born, place.ready = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0, False
-        given = self._given._replace(name=place.name, modules=self._modules(), parent=os.getpid())
+        place.name, place.born = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0
+        given = self._given._replace(name=place.name, modules=self._modules(), script=self._script, parent=os.getpid())
         place.process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
         try:
             place.process.start()
@@ -199,19 +231,14 @@ class Processes:
         found = [getattr(definition.fn, "__module__", None) for definition in self._context.definitions.values()]
         return tuple(dict.fromkeys(module for module in found if module and module != "__main__"))
 
-    def _pass_on(self) -> None:
-        while self._news:
-            definition = self._news.popleft()
-            for place in self._living():
-                if place.born:
-                    self._tell(place, definition)
-
     def _tell(self, place: Place, definition: Definition) -> None:
         """Tell this process of a definition. One that cannot be told of is run here."""
         fn, name = definition.fn, definition.name
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
         if not module or not qualname:
             module, qualname = "__main__", "<nameless>"
+        if place.pipe is None:
+            return
         try:
             place.pipe.send(("define", Where(name, module, qualname, _behaviour(definition.options))))
         except OSError:  # it is dead, and its sentinel says so
@@ -221,15 +248,18 @@ class Processes:
             self._send(place, ("define", Where(name, "__main__", "<not passed on>", {})))
 
     def _send(self, place: Place, message: Any) -> None:
-        with contextlib.suppress(OSError):
-            place.pipe.send(message)
+        if place.pipe is not None:
+            with contextlib.suppress(OSError):
+                place.pipe.send(message)
 
     def _hear(self, place: Place, ended: bool) -> None:
         """Take what this process says, and see whether it has ended."""
-        with contextlib.suppress(EOFError, OSError):
-            while place.pipe.poll():
-                what, *more = place.pipe.recv()
-                self._take(place, what, *more)
+        try:
+            while place.pipe is not None and place.pipe.poll():
+                self._take(place, *place.pipe.recv())
+        except (EOFError, OSError):  # it ends
+            place.pipe.close()
+            place.pipe = None
         if ended or place.process.exitcode is not None:
             place.process.join(TICK)
             self._bury(place, place.process.exitcode)
@@ -285,17 +315,18 @@ class Processes:
 
     def _bury(self, place: Place, code: int | None) -> None:
         lived = monotonic() - place.born if place.born else 0.0
-        place.pipe.close()
+        if place.pipe is not None:
+            place.pipe.close()
         with contextlib.suppress(ValueError):
             place.process.close()
-        place.process, place.ready, place.pinged = None, False, None
+        place.process, place.pipe, place.ready, place.pinged = None, None, False, None
         self._context.scheduler.look_again()  # what it had is taken back at once
         if self._stopping:
             return
         if code == UNGUARDED:
             for each in self._places:
                 each.lost = NO_GUARD
-            self._give_up(NO_GUARD)
+            self._broke(NO_GUARD)
         elif code == REPLACED:
             place.start_at = 0.0
         else:
@@ -309,13 +340,9 @@ class Processes:
     def _lose(self, place: Place, why: str) -> None:
         place.lost = why
         if all(each.lost is not None for each in self._places):
-            self._give_up(f"no worker process is left: {why}")
+            self._broke(f"no worker process is left: {why}")
         else:
             tell(logging.WARNING, "%s: %s", self._context.path, self.trouble)
-
-    def _give_up(self, why: str) -> None:
-        tell(logging.ERROR, "%s: %s", self._context.path, why)
-        self._broke(why)
 
 
 def _behaviour(options: Options) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class Given(NamedTuple):
     name: str = ""
     modules: tuple[str, ...] = ()
     """To be imported before anything runs."""
+    script: str | None = None
+    """The main module, if it is a file."""
     parent: int = 0
     log: bool = False
     """Whether each end of a task is a line in the log."""
@@ -64,6 +66,12 @@ def serve(pipe: Any, given: Given) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         os.set_inheritable(pipe.fileno(), False)  # what bodies start must not hold it open
+    if given.script is not None and sys.modules["__main__"].__name__ == "__main__":
+        # Python forgets in the parent which script it ran as soon as that has come to its end, and the engine goes on.
+        from multiprocessing.spawn import import_main_path
+
+        with importing.modules():
+            import_main_path(given.script)
     for module in given.modules:
         with importing.modules(), contextlib.suppress(ImportError):  # what it defines is not found then
             importlib.import_module(module)
@@ -104,6 +112,7 @@ class _Worker:
         self._saying = threading.Lock()  # over one message
         self._well = False
         self._asked = threading.Event()
+        self._parts = parts  # an engine that nobody holds is closed
         self._context, self.lifetime = parts.context, parts.lifetime
         self._log = EndsLog(parts.context) if given.log else None
         parts.futures.listener = self._ended

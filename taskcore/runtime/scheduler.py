@@ -394,7 +394,7 @@ class Scheduler:
 
     def leave(self) -> None:
         """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""
-        occupied = self.custody.occupied
+        occupied = self.custody.bodies()
         self.lookout.close()
         if self.custody.crew.stop() and not occupied:
             self.presence.leave()
