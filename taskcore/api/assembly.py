@@ -84,21 +84,23 @@ def assemble(
         context.asleep, context.workers = True, 0
         importing.made.append((parts, count is not None))
     elif count is not None:
-        employ(parts, count, durability, allow_network_filesystem)
+        employ(context, parts.lifetime, count, durability, allow_network_filesystem)
     return parts
 
 
-def employ(parts: Parts, count: int, durability: str = "normal", network: bool = False, log: bool = False) -> None:
-    """Have this engine, which has not begun, run its bodies in so many worker processes. `log`: each end of a task is a
-    line in their logs."""
+def employ(
+    context: Context, lifetime: Lifetime, count: int, durability: str = "normal", network: bool = False,
+    module: str | None = None, log: bool = False,
+) -> None:  # fmt: skip
+    """Have this engine, which has not begun, run its bodies in so many worker processes. `module`: to be imported there
+    before those of its definitions. `log`: each end of a task is a line in their logs."""
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 
-    context = parts.context
-    same = {"lease": context.lease, "codec": context.codec}
-    how = {"durability": durability, "allow_network_filesystem": network, **same}
-    given = Given(context.path, context.workers, assemble, how, log=log)
-    context.processes = Processes(context, count, given, parts.lifetime.broke)
+    how = {"durability": durability, "lease": context.lease, "codec": context.codec}
+    given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
+    given = given._replace(modules=() if module is None else (module,))
+    context.processes = Processes(context, count, given, lifetime.broke)
     for definition in list(context.definitions.values()):
         context.processes.define(definition)
 

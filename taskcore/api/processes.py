@@ -72,10 +72,12 @@ class Processes:
 
     def __init__(self, context: Context, count: int, given: Given, broke: Callable[[str], None]) -> None:
         """`broke(why)` is called when none of them will be started again."""
+        self.count = count
         self._context = context
         self._given = given
         self._broke = broke
-        self._script: str | None = getattr(sys.modules["__main__"], "__file__", None)
+        main: Any = sys.modules["__main__"]
+        self._script: str | None = None if getattr(main, "__spec__", None) else getattr(main, "__file__", None)
         self._places = [Place(number) for number in range(1, count + 1)]
         self._news: collections.deque[Definition] = collections.deque()
         self._starting = threading.Lock()  # over the decision to start the thread
@@ -229,7 +231,8 @@ class Processes:
     def _modules(self) -> tuple[str, ...]:
         """Where the definitions are, in the order in which they came."""
         found = [getattr(definition.fn, "__module__", None) for definition in self._context.definitions.values()]
-        return tuple(dict.fromkeys(module for module in found if module and module != "__main__"))
+        modules = (*self._given.modules, *(module for module in found if module))
+        return tuple(module for module in dict.fromkeys(modules) if module != "__main__")
 
     def _tell(self, place: Place, definition: Definition) -> None:
         """Tell this process of a definition. One that cannot be told of is run here."""

@@ -14,6 +14,7 @@ from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
 from taskcore.api.settings import path_of
 from taskcore.cli.showing import WIDE, Lenient, as_json, columns, fields_of, line, shown, tell, told
+from taskcore.cli.work import add_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import TaskcoreError, UnknownStatus
 from taskcore.core.text import printable
@@ -50,8 +51,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         given = _parser().parse_args(argv)
         given.file = path_of(given.file)
-        if given.verb == "salvage":  # no engine can open such a file, perhaps
-            return _salvage(None, given)
+        if given.verb in ("salvage", "work"):  # no engine can open such a file, perhaps; the module makes its own
+            alone: int = given.run(None, given)
+            return alone
         refuse_another(given.file)
         engine = Engine(given.file, workers=0, codec=Lenient())
         try:
@@ -110,6 +112,7 @@ def _parser() -> _Parser:
     backup.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")
     salvaged = verb("salvage", _salvage, "what can be read of a damaged file, in a new one; exit code 1 if not all can")
     salvaged.add_argument("new", metavar="NEW", help="a file that is not there yet")
+    add_work(verb)
     verb("check", _check, "what is wrong with the file, and what mends it; exit code 1 if something is")
     return parser
 
