@@ -90,10 +90,10 @@ def assemble(
 
 def employ(
     context: Context, lifetime: Lifetime, count: int, durability: str = "normal", network: bool = False,
-    module: str | None = None, log: bool = False,
+    module: str | None = None, log: int | None = None,
 ) -> None:  # fmt: skip
     """Have this engine, which has not begun, run its bodies in so many worker processes. `module`: to be imported there
-    before those of its definitions. `log`: each end of a task is a line in their logs."""
+    before those of its definitions. `log`: the level of what they say on stderr."""
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 

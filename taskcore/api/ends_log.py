@@ -13,17 +13,17 @@ from taskcore.core.text import duration, printable
 from taskcore.store import queries
 
 
-def to_stderr(level: int) -> None:
-    """Show what taskcore logs, from this level on."""
+def show(context: Context, level: int) -> EndsLog | None:
+    """Write to stderr what taskcore logs, from this level on. → at INFO, what is to hear of the ends of tasks."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("taskcore").setLevel(level)
+    return EndsLog(context) if level <= logging.INFO else None
 
 
 class EndsLog:
     """One engine's. A failure has its line anyway."""
 
     def __init__(self, context: Context) -> None:
-        to_stderr(logging.INFO)
         self._context = context
 
     def __call__(self, ends: Mapping[int, Any]) -> None:

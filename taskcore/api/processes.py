@@ -40,6 +40,8 @@ WELL: Final = 10.0
 PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 """Seconds from the second death in a row to the next start, twice as long for each further one; the first is none."""
+GRACE: float = 2.0
+"""Seconds that a body whose time is over, and that was asked to stop, has until its process is given up."""
 TICK: Final = 1.0
 """Seconds between looks at what no pipe tells."""
 
@@ -217,7 +219,8 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         place.pipe, theirs = context.Pipe()
         place.name, place.born = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0
-        given = self._given._replace(name=place.name, modules=self._modules(), script=self._script, parent=os.getpid())
+        given = self._given._replace(name=place.name, modules=self._modules(), script=self._script, grace=GRACE)
+        given = given._replace(parent=os.getpid())
         place.process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
         try:
             place.process.start()

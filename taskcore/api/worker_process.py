@@ -16,14 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from taskcore.api import importing
-from taskcore.api.ends_log import EndsLog
+from taskcore.api.ends_log import show
 from taskcore.core.clock import monotonic
 from taskcore.core.options import Definition, Options
 
 REPLACED: Final = 78
 """The exit code of a process that ended itself because a body does not return: another takes its place."""
-GRACE: Final = 2.0
-"""Seconds that a body whose time is over, and that was asked to stop, has until its process is given up."""
 LAST: Final = 1.0
 """Seconds that bodies have to come back where the process ends without being told to."""
 TICK: Final = 0.5
@@ -45,8 +43,10 @@ class Given(NamedTuple):
     script: str | None = None
     """The main module, if it is a file."""
     parent: int = 0
-    log: bool = False
-    """Whether each end of a task is a line in the log."""
+    grace: float = 0.0
+    """Seconds that a body whose time is over, and that was asked to stop, has until its process is given up."""
+    log: int | None = None
+    """The level from which on what taskcore logs is shown, if it was said; INFO: with a line for each end of a task."""
 
 
 class Where(NamedTuple):
@@ -108,13 +108,13 @@ class _Worker:
 
     def __init__(self, pipe: Any, given: Given, parts: Any) -> None:
         self._pipe = pipe
-        self._parent = given.parent
+        self._parent, self._grace = given.parent, given.grace
         self._saying = threading.Lock()  # over one message
         self._well = False
         self._asked = threading.Event()
         self._parts = parts  # an engine that nobody holds is closed
         self._context, self.lifetime = parts.context, parts.lifetime
-        self._log = EndsLog(parts.context) if given.log else None
+        self._log = show(parts.context, given.log) if given.log is not None else None
         parts.futures.listener = self._ended
         signal.signal(signal.SIGTERM, self._leave)
 
@@ -156,7 +156,7 @@ class _Worker:
                     return None
             if hasattr(os, "getppid") and os.getppid() != self._parent:  # a fork of it may hold the pipe open
                 return 0
-            if crew.deaf_since < monotonic() - GRACE:
+            if crew.deaf_since < monotonic() - self._grace:
                 return REPLACED
         return None
 

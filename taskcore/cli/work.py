@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from taskcore.api.assembly import employ
-from taskcore.api.ends_log import EndsLog, to_stderr
+from taskcore.api.ends_log import show
 from taskcore.api.engine import Engine
 from taskcore.api.settings import workers_of
 from taskcore.core.logger import tell
@@ -45,16 +45,14 @@ def work(_: Engine | None, given: argparse.Namespace) -> int:
         return FAILED
     engine = _engine(module, attribute, given.file)
     context, lifetime = engine._context, engine._lifetime
-    logs = not given.quiet and sys.stderr.isatty()
-    if given.quiet:
-        to_stderr(logging.ERROR)
-    elif logs:
-        engine._futures.listener = EndsLog(context)
+    level = logging.ERROR if given.quiet else logging.INFO if sys.stderr.isatty() else None
+    if level is not None:
+        engine._futures.listener = show(context, level)
     if given.threads or not context.workers:
         context.awake(given.threads or workers_of(None, None))
     count = given.processes or (context.processes.count if context.processes is not None else None)
     if count is not None:
-        employ(context, lifetime, count, module=name, log=logs)
+        employ(context, lifetime, count, module=name, log=level)
     tell(logging.INFO, "working on %s: %s", printable(engine.path), printable(", ".join(context.definitions), 200))
     engine.serve_forever()
     return 0
