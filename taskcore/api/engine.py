@@ -75,9 +75,13 @@ class Engine(Executor):
             context.file, context.clock, context.scheduler, context.loop,
         )  # fmt: skip
         self.path = context.path
-        self.name = context.name
         self.limits = Limits(context)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the workers of the file."""
+        return self._context.name
 
     # -- defining ---------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -107,6 +108,7 @@ class Processes:
     def define(self, definition: Definition) -> None:
         """They run this from now on, or say that they cannot."""
         self._news.append(definition)
+        self.here.pop(definition.name, None)
         self._context.scheduler.repertoire.leave(definition.name)
         self._ring()
 
@@ -241,7 +243,7 @@ class Processes:
         """Tell this process of a definition. One that cannot be told of is run here."""
         fn, name = definition.fn, definition.name
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-        if not module or not qualname:
+        if not module or not qualname or isinstance(fn, types.MethodType):  # of an object that is not there
             module, qualname = "__main__", "<nameless>"
         if place.pipe is None:
             return
@@ -251,7 +253,7 @@ class Processes:
             return
         except Exception as error:
             self._keep(name, f"its backoff or retry_on cannot be passed on ({error})")
-            self._send(place, ("define", Where(name, "__main__", "<not passed on>", {})))
+            self._send(place, ("drop", name))
 
     def _send(self, place: Place, message: Any) -> None:
         if place.pipe is not None:
@@ -291,10 +293,9 @@ class Processes:
         """The processes do not find what this name calls: it is run here."""
         if name not in self._context.definitions:
             return
-        if name not in self.here:
-            self.here[name] = why
-            self._context.scheduler.repertoire.take_over(name)
-            self._context.scheduler.look_again()
+        self.here[name] = why
+        self._context.scheduler.repertoire.take_over(name)
+        self._context.scheduler.look_again()
         if name not in self._told:
             self._told.add(name)
             tell(logging.WARNING, "%s: task %r runs in this process only: %s", self._context.path, name, why)

@@ -147,6 +147,8 @@ class _Worker:
             match told:
                 case "define", where:
                     self._say(*self._define(where))
+                case "drop", name:
+                    self._drop(name)
                 case ("go",):
                     self.lifetime.start()
                     self._say("ready")
@@ -160,6 +162,11 @@ class _Worker:
                 return REPLACED
         return None
 
+    def _drop(self, name: str) -> None:
+        """The parent runs it."""
+        self._context.definitions.pop(name, None)
+        self._context.scheduler.repertoire.forget()
+
     def _define(self, where: Where) -> tuple[Any, ...]:
         """Run what the parent defined. → what to tell it."""
         context, name = self._context, where.name
@@ -167,8 +174,7 @@ class _Worker:
             with importing.modules():
                 found = _found(where)
         except Exception as error:
-            context.definitions.pop(name, None)
-            context.scheduler.repertoire.forget()
+            self._drop(name)
             return "cannot", name, f"worker processes do not find {where.module}.{where.qualname}: {error}"
         own = context.definitions.get(name)
         if own is None or _place(own.fn) != (where.module, where.qualname):  # else its module defined it here, too

@@ -32,6 +32,14 @@ def engine(tmp_path_factory):
     assert wrongs(path) == []
 
 
+class Sample:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def weigh(self):
+        return self.weight, os.getpid()
+
+
 def alive(engine):
     """The processes of the engine → the names of their engines."""
     return {place.process.pid: place.name for place in engine._context.processes._places if place.process is not None}
@@ -69,6 +77,8 @@ def test_the_newest_definition_of_a_name_wins_wherever_it_runs(engine):
     assert first.result(PATIENCE) != os.getpid()
     moved = engine.task(lambda: -os.getpid(), name="moves")
     until(lambda: moved.submit().result(PATIENCE) == -os.getpid(), "the cell's function runs")
+    moved = engine.task(lambda: -1, name="moves")
+    assert moved.submit().result(PATIENCE) == -1, "the cell was run again"
     engine.task(elsewhere.process, name="moves")
     until(lambda: moved.submit().result(PATIENCE) in alive(engine), "the module's function runs again")
 
@@ -83,6 +93,8 @@ def test_functions_and_classes_among_the_options_go_with_a_definition(engine):
     odd = engine.task(elsewhere.process, name="odd", backoff=lambda failures: 0).submit()
     assert odd.result(PATIENCE) == os.getpid()
     assert "cannot be passed on" in engine._context.processes.here["odd"]
+    bound = engine.task(Sample(3).weigh, name="bound").submit()
+    assert bound.result(PATIENCE) == (3, os.getpid()), "its object is in this process only"
 
 
 def test_run_waits_for_what_runs_in_worker_processes(engine):
