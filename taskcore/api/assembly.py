@@ -18,7 +18,7 @@ from taskcore.api.lifetime import Lifetime
 from taskcore.api.submission import Submissions
 from taskcore.body import logs
 from taskcore.body.work import Stage
-from taskcore.codec.json import Codec
+from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock, duration_of
 from taskcore.core.options import text as checked_text
 from taskcore.runtime.callbacks import Callbacks
@@ -48,8 +48,8 @@ class Parts:
 def assemble(
     path: str | os.PathLike[str], workers: int | None = None, processes: int | None = None,
     executor: Executor | None = None, *, lease: float, durability: str, statuses: Mapping[str, str] | None = None,
-    limits: Mapping[str, int] | None = None, keep: float | str | None = None, codec: Codec, clock: Clock | None = None,
-    name: str | None = None, allow_network_filesystem: bool,
+    limits: Mapping[str, int] | None = None, keep: float | str | None = None, codec: Codec = JSON,
+    clock: Clock | None = None, name: str | None = None, allow_network_filesystem: bool,
 ) -> Parts:  # fmt: skip
     """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
     those of `Engine`."""
@@ -97,7 +97,9 @@ def employ(
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 
-    how = {"durability": durability, "lease": context.lease, "codec": context.codec}
+    how: dict[str, Any] = {"durability": durability, "lease": context.lease}
+    if context.codec is not JSON:
+        how["codec"] = context.codec
     given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
     given = given._replace(modules=() if module is None else (module,))
     context.processes = Processes(context, count, given, lifetime.broke)

@@ -148,7 +148,7 @@ class _Worker:
                 case "define", where:
                     self._say(*self._define(where))
                 case "drop", name:
-                    self._drop(name)
+                    self._context.scheduler.repertoire.leave(name)
                 case ("go",):
                     self.lifetime.start()
                     self._say("ready")
@@ -162,24 +162,22 @@ class _Worker:
                 return REPLACED
         return None
 
-    def _drop(self, name: str) -> None:
-        """The parent runs it."""
-        self._context.definitions.pop(name, None)
-        self._context.scheduler.repertoire.forget()
-
     def _define(self, where: Where) -> tuple[Any, ...]:
         """Run what the parent defined. → what to tell it."""
         context, name = self._context, where.name
+        repertoire = context.scheduler.repertoire
         try:
             with importing.modules():
                 found = _found(where)
         except Exception as error:
-            self._drop(name)
+            repertoire.leave(name)
             return "cannot", name, f"worker processes do not find {where.module}.{where.qualname}: {error}"
         own = context.definitions.get(name)
         if own is None or _place(own.fn) != (where.module, where.qualname):  # else its module defined it here, too
             options = getattr(found, "_options", None) or Options().replaced(where.behaviour)
             context.define(Definition(name, getattr(found, "_fn", found), options))
+        repertoire.take_over(name)
+        context.scheduler.look_again()
         return "can", name
 
 

@@ -18,11 +18,12 @@ class Repertoire:
         self._file = file
         self.definitions = definitions
         """By name; whoever defines one writes here."""
-        self._elsewhere: set[str] = set()  # names that this engine's worker processes run
+        self._elsewhere: set[str] = set()  # names that others run
         self._kinds: list[Kind] = []
         self._here: list[Kind] = []
         self._known: dict[int, Kind] = {}
-        self._seen = 0, 0
+        self._changes = 0
+        self._seen = 0, 0, 0
 
     def kinds(self) -> list[Kind]:
         """Those of the file that can run here."""
@@ -36,7 +37,7 @@ class Repertoire:
 
     def _look(self) -> None:
         known = self._file.known.kinds
-        seen = len(known), len(self.definitions)
+        seen = len(known), len(self.definitions), self._changes  # before it is looked: what changes then is seen later
         if known is not self._known or seen != self._seen:  # a file may have a kind for each of its jobs
             self._kinds = [k for k in list(known.values()) if k.job is None and k.name in self.definitions]
             self._here = [k for k in self._kinds if k.name not in self._elsewhere] if self._elsewhere else self._kinds
@@ -47,18 +48,14 @@ class Repertoire:
         return name in self.definitions and name not in self._elsewhere
 
     def leave(self, name: str) -> None:
-        """Worker processes of this engine run it from now on."""
+        """Others run it from now on: this engine's worker processes, or in one of these, the parent."""
         self._elsewhere.add(name)
-        self.forget()
+        self._changes += 1
 
     def take_over(self, name: str) -> None:
         """It is run here after all."""
         self._elsewhere.discard(name)
-        self.forget()
-
-    def forget(self) -> None:
-        """Look again at what is defined."""
-        self._seen = 0, 0
+        self._changes += 1
 
     @property
     def behaviours(self) -> dict[int, Any]:
