@@ -17,7 +17,7 @@ from typing import Any, Final
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, where nothing tells of them, and for processes that died."""
-NAP: Final = 0.005
+NAP: Final = 0.002
 """Seconds of sleep from which on it is worth to be woken; and, at first, between two wakings."""
 LONE: Final = 0.05
 """Seconds without work after which an engine that seems to be alone with its file lets itself be woken."""
@@ -43,7 +43,7 @@ class Lookout:
         self._rung = True  # somebody says that there is something to be seen
         self._echo = 0.0  # seconds to the next look for a commit that was heard and not seen; 0: none was
         self._gap = NAP
-        self._from = 0.0  # when to listen again
+        self._from = self._armed_at = 0.0  # when to listen again, and when it began to last
         self._company = float("-inf")  # when another process's commit was seen last
 
     def at_once(self) -> None:
@@ -82,13 +82,15 @@ class Lookout:
             return length
         if not idle and real - self._company > COMPANY:
             self._from = max(self._from, real + LONE)
+        elif not idle:  # what it heard of was for this engine: so may be what comes next
+            self._gap, self._from = NAP, min(self._from, self._armed_at + NAP)
         if real < self._from:
             return min(length, self._from - real)
         if not self._bell.arm():
             self._bell.close()
             self._bell = None
             return length
-        self._rung = True  # of what was committed before that, nobody tells
+        self._armed_at, self._rung = real, True  # of what was committed before that, nobody tells
         return 0.0
 
     def close(self) -> None:
