@@ -233,7 +233,7 @@ class Scheduler:
 
     def _look(self, real: float) -> None:
         """Whether other processes committed or died, and whether the file is still the one at its path."""
-        self.shared = self.file.changed()
+        self.shared = self.custody.pace.shared = self.file.changed()
         if self.shared:
             self._ready, self._next_due = True, 0.0
             self.presence.somebody_came()
