@@ -214,6 +214,7 @@ def name_of(fn: Callable[..., Any]) -> str:
         for part in qualname.split("."):
             found = getattr(found, part, None)
         if found is fn:
+            module = "__main__" if module == "__mp_main__" else module  # the script, in a process it spawned
             return checked_text("the name of a function", f"{module}.{qualname}")
     raise TypeError(
         f"{fn!r} is not found by module and name after a restart: give it a name with @engine.task(name=…)"

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
+from taskcore.api import importing
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
@@ -66,6 +67,8 @@ class Context:
     submitter: Callable[[], Any]
     """What the engine and all that can submit to it hold, and by that keep it open; `None` once nobody does. Handles
     hold it too until their task's end is known here."""
+    processes: Any = None
+    """The worker processes of this engine: `processes.Processes`."""
     must_run: Callable[[], None]
     """Likewise, if it could not be done before; `EngineClosed` where it still cannot."""
 
@@ -94,6 +97,8 @@ class Context:
         """Whether it has ended; whether it takes no more tasks."""
         self.pages: list[Any] = []
         """What is served of this engine, and ends with it: `close()` of each is called once, and waits for nobody."""
+        self.asleep = False
+        """Whether it was made while a worker process imported the module that makes it: it runs nothing."""
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
 
@@ -234,6 +239,8 @@ class Context:
             if context is self or (context is not None and name in context.definitions and context._goes_with(self)):
                 before = context.definitions.get(name, before)
                 context.definitions[name] = definition
+                if context.processes is not None:
+                    context.processes.define(definition)
                 if not context.closed and context.scheduler.claiming:
                     context.scheduler.look_again()
         if before is not None and before.fn is not fn and not _same_place(before.fn, fn):
@@ -251,8 +258,15 @@ class Context:
         """The id of the task whose body calls, if it is one of this engine's."""
         return current_task(self.file)
 
+    def awake(self, workers: int) -> None:
+        """It is what this process runs, or not one of those that do not matter here: it has so many threads."""
+        self.asleep, self.workers = False, workers
+        self.scheduler.custody.crew.size = workers
+
     def may_submit(self) -> None:
         """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+        if self.asleep:
+            importing.guard()
         if self.refusing and (self.closed or self.running_body() is None):
             raise EngineClosed(self.path, "the engine takes no more tasks")
 

@@ -44,6 +44,7 @@ class Engine(Executor):
         path: str | os.PathLike[str],
         *,
         workers: int | None = None,
+        processes: int | None = None,
         executor: Executor | Callable[[], Executor] | None = None,
         lease: float = 30.0,
         durability: str = "normal",
@@ -58,6 +59,8 @@ class Engine(Executor):
         """Open the file, making it or our tables in it where there are none.
 
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
+        `processes`: bodies run in so many worker processes with `workers` threads each, which import the script anew:
+        what it does stands under `if __name__ == "__main__":`, and only what they do not find there runs here.
         `executor`: where bodies run instead of threads of its own, or a function that makes such an executor when the
         first is needed, and another when one broke.
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
@@ -69,8 +72,8 @@ class Engine(Executor):
         used; `ValueError` or `TypeError` for a bad parameter.
         """
         parts = assemble(
-            path, workers, executor, lease, durability, statuses, limits, keep, codec, clock, name,
-            allow_network_filesystem,
+            path, workers, processes, executor, lease=lease, durability=durability, statuses=statuses, limits=limits,
+            keep=keep, codec=codec, clock=clock, name=name, allow_network_filesystem=allow_network_filesystem,
         )  # fmt: skip
         self._context = context = parts.context
         self._futures, self._submissions, self._lifetime = parts.futures, parts.submissions, parts.lifetime
@@ -79,9 +82,13 @@ class Engine(Executor):
             context.file, context.clock, context.scheduler, context.loop,
         )  # fmt: skip
         self.path = context.path
-        self.name = context.name
         self.limits = Limits(context)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the workers of the file."""
+        return self._context.name
 
     # -- defining ---------------------------------------------------------------------------------------------------
 
