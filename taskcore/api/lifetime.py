@@ -125,6 +125,8 @@ class Lifetime:
                     go_on = True
                     while go_on:
                         loop.wait(lambda: line.look() and (loop.stopped or left() or not self._due()), None, hurry=True)
+                        if context.processes is not None:
+                            context.processes.hear_all(CALLBACKS)
                         go_on = not left() and self._callbacks_go_on()
             finally:
                 if not was_claiming:

@@ -22,6 +22,7 @@ from importlib import resources
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
+from taskcore.api import importing
 from taskcore.api.engine import Engine
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import EngineClosed, TaskcoreError, TaskNotFound
@@ -64,6 +65,8 @@ def serve(engine: Engine, port: int = 0, read_only: bool = False) -> Page:
     """Serve a page for this engine, until it or the page is closed. `OSError` if the port is taken."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(f"port is a whole number from 0 to 65535, not {port!r}")
+    if engine._context.asleep:
+        importing.guard()
     page = Page(engine, port, bool(read_only) or engine._context.file.read_only)
     engine._context.pages.append(page)
     if engine._context.closed:

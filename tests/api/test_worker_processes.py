@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -103,6 +104,25 @@ def test_run_waits_for_what_runs_in_worker_processes(engine):
         futures = [engine.submit("double", n) for n in range(100)]
     engine.run(progress=False)
     assert [future.done() for future in futures] == [True] * 100
+
+
+def test_what_ends_and_moves_in_worker_processes_is_told_in_the_program(engine, caplog):
+    caplog.set_level(logging.INFO, "taskcore.api.ends")
+    failed, moved = [], set()
+    ends = engine.on_failure(failed.append), engine.on_change(lambda change: moved.update(change.ids))
+    until(lambda: moved or not engine.task(elsewhere.double).submit(1).result(PATIENCE), "it hears")
+    bad = engine.task(elsewhere.fails, name="told").submit("key")
+    family = engine.task(elsewhere.family).submit(2)
+    engine.run(progress=False)
+    children = {task.id for task in engine.tasks.where(parent=family)}
+    assert len(children) == 2
+    until(lambda: children <= moved, "what was submitted there is told of")
+    for end in ends:
+        end()
+    assert [(task.id, task.last_error) for task in failed] == [(bad.id, "KeyError: 'as asked for'")]
+    assert engine._futures.failures.texts == {}, "and run() has said so"
+    told = {record.task_id: record.levelno for record in caplog.records if record.name == "taskcore.api.ends"}
+    assert told[bad.id] == logging.WARNING and {told[task] for task in {family.id, *children}} == {logging.INFO}
 
 
 # -- deaths ---------------------------------------------------------------------------------------------------------
@@ -257,8 +277,17 @@ def test_a_script_without_the_guard_is_told_of_it_in_one_sentence(made, tmp_path
         assert len(engine.tasks) == 2, "nobody else submitted"
 
 
+def test_a_script_that_processes_cannot_import_is_not_said_to_lack_the_guard(made, tmp_path):
+    text = SCRIPT.replace("processes=2", "processes=1").replace("@", 'assert __name__ == "__main__", "mine"\n\n@', 1)
+    with started(text, tmp_path, made) as process:
+        out, errors = process.communicate(timeout=PATIENCE)
+    assert (out, process.returncode) == ("", 1)
+    assert errors.count("AssertionError: mine") == 2, "each of them said so"
+    assert "EngineClosed: no worker process is left: one ended 2 times in a row, at last by exit code 1" in errors
+
+
 def test_a_script_that_ends_at_once_has_its_tasks_run_by_its_processes_first(made, tmp_path):
-    text = SCRIPT.partition("@engine.task\ndef waits")[0] + (
+    text = SCRIPT.partition("@engine.task\ndef waits")[0].replace("processes=2", "processes=1") + (
         "@engine.task\ndef process():\n    return os.getpid()\n\n"
         'if __name__ == "__main__":\n    print(process.submit().id, os.getpid())\n'
     )
