@@ -25,6 +25,7 @@ from taskcore.api.context import Context
 from taskcore.api.importing import NO_GUARD, UNGUARDED, worker_name
 from taskcore.api.worker_process import REPLACED, Given, Where, serve
 from taskcore.core.clock import monotonic, pause
+from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
 from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
@@ -315,7 +316,8 @@ class Processes:
                 place.ready = True
             case "ended":
                 place.deaths = 0
-                self._tell_of(*more)
+                well, others = more
+                self._tell_of({**others, **{task: Outcome(task, 0, label=label) for task, label in well.items()}})
             case "told":
                 place.told = more[0]
             case "moved":

@@ -149,12 +149,15 @@ class _Worker:
 
     def tell(self) -> None:
         """Tell the parent of what ended here, and by that, that this process is well."""
-        told = {}
+        well, others = {}, {}  # most are well, and of those there is little to say
         for _ in range(len(self._ends)):
             for task, end in self._ends.popleft().items():
-                told[task] = None if end is None else end._replace(result=None, traceback=None, raised=None, sleep=None)
-        if told:
-            self._say("ended", told)
+                if end is not None and end.verb == "succeed":
+                    well[task] = end.label
+                else:
+                    others[task] = end and end._replace(result=None, traceback=None, raised=None, sleep=None)
+        if well or others:
+            self._say("ended", well, others)
 
     def _listen(self) -> Any:
         """→ what the parent says, if it says anything within some time. Ends are told meanwhile."""
