@@ -87,7 +87,8 @@ class Processes:
         self._given = given
         self._broke, self._tell_of, self._moved = broke, ended, moved
         main: Any = sys.modules["__main__"]
-        self._script: str | None = None if getattr(main, "__spec__", None) else getattr(main, "__file__", None)
+        nowhere = getattr(main, "__spec__", None) or getattr(sys, "frozen", False)  # a frozen one runs itself anew
+        self._script: str | None = None if nowhere else getattr(main, "__file__", None)
         self._places = [Place(number) for number in range(1, count + 1)]
         self._news: collections.deque[Definition | tuple[Any, ...]] = collections.deque()
         self._question = 0

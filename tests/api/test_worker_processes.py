@@ -298,6 +298,43 @@ def test_a_script_that_ends_at_once_has_its_tasks_run_by_its_processes_first(mad
         assert engine.tasks.first().result != int(out.split()[1])
 
 
+FROZEN = """#!{python}
+import multiprocessing.spawn, os, sys
+
+if "-c" in sys.argv:
+    sys.exit(exec(sys.argv[sys.argv.index("-c") + 1]))
+sys.frozen = True
+multiprocessing.spawn.set_executable(__file__)
+
+import taskcore
+
+engine = taskcore.Engine("{path}", processes=1, workers=1)
+
+@engine.task
+def inner(n):
+    return os.getpid()
+
+@engine.task
+def outer():
+    return *taskcore.current().wait(inner.submit(1)), os.getpid(), os.getppid()
+
+if __name__ == "__main__":
+    multiprocessing.spawn.freeze_support()
+    print(os.getpid(), *outer.submit().result({patience}))
+"""
+
+
+def test_a_frozen_program_runs_itself_anew_for_its_processes(made, tmp_path):
+    """As PyInstaller's do, which bring no script that could be imported."""
+    program = tmp_path / "program"
+    program.write_text(FROZEN.format(python=sys.executable, path=made, patience=PATIENCE))
+    program.chmod(0o700)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([program], capture_output=True, text=True, timeout=PATIENCE, env=environment)
+    first, second, third, fourth = done.stdout.split() or [done.stderr]
+    assert first == fourth != second == third, "nor has its process any of its own"
+
+
 def test_what_is_typed_at_a_prompt_runs_there(made):
     code = (
         "import os, sys, taskcore\n"
