@@ -81,8 +81,6 @@ class Changes:
             raise
         self._news.wake()
         context.scheduler.wake()
-        if context.processes is not None:
-            context.processes.tell_of_changes(True)
         return end
 
     def _start(self) -> None:
@@ -143,10 +141,10 @@ class Changes:
                 if not self._ended:
                     self._news.wake()
                 return None
+            if self._context.processes is not None:
+                self._context.processes.tell_of_changes(bool(self.listeners))
             if not self.listeners and self._parent is None:
                 file.read(changes.forget)
-                if self._context.processes is not None:
-                    self._context.processes.tell_of_changes(False)
                 self._elsewhere.clear()
                 return None
             unknown, self._unknown = self._unknown, False

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.api import importing, shutdown
 from taskcore.core.clock import monotonic
+from taskcore.core.ends import Outcome
 from taskcore.core.logger import show
 from taskcore.core.options import Definition, Options
 
@@ -28,6 +29,8 @@ REPLACED: Final = 78
 """The exit code of a process that ended itself because a body does not return: another takes its place."""
 GAP: Final = 0.05
 """Seconds from one word about ends to the next."""
+SHOWN: Final = 200
+"""Characters of a failure's text that are told."""
 LAST: Final = 1.0
 """Seconds that bodies have to come back where the process ends without being told to."""
 TICK: Final = 0.5
@@ -85,7 +88,7 @@ def serve(pipe: Any, given: Given) -> None:
     code = worker.obey()
     worker.lifetime.leave()
     worker.lifetime.close(LAST if code is not None else None)
-    if code is None:  # else nobody may be left to hear it
+    if code != 0:  # else nobody is left to hear it
         worker.tell()
     if code is not None:
         with contextlib.suppress(Exception):
@@ -155,7 +158,9 @@ class _Worker:
                 if end is not None and end.verb == "succeed":
                     well[task] = end.label
                 else:
-                    others[task] = end and end._replace(result=None, traceback=None, raised=None, sleep=None)
+                    others[task] = end and Outcome(
+                        task, 0, None, end.label, end.verb, end.error_type, end.error and end.error[:SHOWN]
+                    )
         if well or others:
             self._say("ended", well, others)
 
