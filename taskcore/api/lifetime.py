@@ -12,19 +12,19 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from taskcore.api import shutdown
+from taskcore.api import condition, shutdown
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
-from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.core.health import DEGRADED, OK, STOPPED, Health
+from taskcore.core.errors import EngineClosed
+from taskcore.core.health import OK, Health
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
 from taskcore.core.text import printable
 from taskcore.store import capacity, operations, queries
-from taskcore.store.busy import KNOWN_BUG, said
-from taskcore.store.connection import FORKED, READ_ONLY
+from taskcore.store.busy import said
+from taskcore.store.connection import FORKED
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ PATIENCE: Final = 0.1
 CALLBACKS: Final = 1.0
 """Seconds in which callbacks of users may end that `run` and `close` find in their thread: one may wait for the very
 thread that called."""
-LOCKED: float = 1.0
-"""Seconds of waiting for another program after which the engine is no longer called well."""
+BEGIN: Final = 1.0
+"""Seconds in which bodies may begin that a shutdown would cancel."""
 
 
 class Lifetime:
@@ -210,37 +210,10 @@ class Lifetime:
     @property
     def health(self) -> Health:
         """How the engine is now, and since when it has been so."""
-        found = self._state()
+        found = condition.of(self._context, self._closing, self._unstarted)
         if found != (self._health.state, self._health.reason):
             self._health = Health(*found, self._context.now())
         return self._health
-
-    def _state(self) -> tuple[str, str]:
-        context = self._context
-        if context.closed or self._closing:
-            return STOPPED, "closed"
-        try:
-            if context.loop.error is None:
-                context.file.check_identity()
-        except BadFile as error:
-            return STOPPED, error.reason
-        since = context.file.patience.since
-        if since is not None and monotonic() - since > LOCKED:
-            return DEGRADED, f"another program has kept the file locked for {monotonic() - since:.0f} s"
-        if context.loop.trouble is not None:
-            state, _, reason = context.loop.trouble.partition(": ")
-            return state, reason
-        if context.loop.stuck is not None and not context.loop.here:
-            return DEGRADED, "the loop does not come to the end of a turn: what it calls of yours does not return"
-        if self._unstarted is not None:
-            return DEGRADED, self._unstarted
-        if context.scheduler.custody.crew.trouble is not None:
-            return DEGRADED, context.scheduler.custody.crew.trouble
-        if context.file.read_only:
-            return DEGRADED, READ_ONLY
-        if context.lanes is not None and context.lanes.trouble is not None:
-            return DEGRADED, context.lanes.trouble
-        return OK, "" if context.file.in_memory else KNOWN_BUG
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
@@ -270,7 +243,7 @@ class Lifetime:
         context = self._context
         scheduler, loop = context.scheduler, context.loop
         if scheduler.claiming and loop.helps:
-            loop.wait(lambda: loop.stopped or scheduler.begun, monotonic() + LOCKED, hurry=False)
+            loop.wait(lambda: loop.stopped or scheduler.begun, monotonic() + BEGIN, hurry=False)
 
     def close(self, timeout: float | None) -> None:
         """Claim nothing more, ask bodies to stop, wait for them at most `timeout` s; give back what did not end.
