@@ -137,7 +137,6 @@ WRITTEN_INTO_SQL = {
     "store.pages": {"text"},  # as in store.queries
     "store.pictures": {"text"},  # made by `queries.where`
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
-    "store.stretches": {"text"},  # made by queries.where
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns
     "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life
     "store.views": {"table", "name"},  # columns that are listed there

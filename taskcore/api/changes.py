@@ -125,7 +125,7 @@ class Changes:
                 if not moved and all_known and not unknown:
                     return None
                 unknown = unknown or not all_known
-                return Change(frozenset(moved), unknown, self._context.counts(queries.where(())))
+                return Change(frozenset(moved), unknown, self._context.counts(queries.ALL))
             except BaseException:
                 self._unknown = True
                 raise

@@ -244,7 +244,7 @@ class Engine(Executor):
             self.close()
 
     def __repr__(self) -> str:
-        found = self._context.peek(counts.counts, queries.where(()))
+        found = self._context.peek(counts.counts, queries.ALL)
         if found is None:
             return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
         listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in found.items())

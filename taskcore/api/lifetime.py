@@ -129,7 +129,7 @@ class Lifetime:
             if line.on:
                 self._futures.failures.show()
             self._futures.failures.texts = {}
-        return context.counts(queries.where(()))
+        return context.counts(queries.ALL)
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""

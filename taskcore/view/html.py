@@ -60,10 +60,9 @@ def engine(engine: Engine) -> str:
     its = glance.whole(engine, FEW)
     counts, names = its.counts, its.names
     total = sum(counts.values())
-    left = sum(each.left for each in names)
-    last = max(names, key=lambda each: each.left / each.rate if each.rate else 0.0, default=glance.Name(""))
-    speed = _rate(sum(each.rate for each in names))
-    head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, _left(last.left, last.rate)]
+    left, last = glance.left_of(counts), max((each.seconds_left or 0.0 for each in names), default=0.0)
+    speed, until = _rate(sum(each.rate for each in names)), f"{duration(last)} left" if last else ""
+    head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, until]
     health = "" if its.health == "ok" else f"<p>{sign('failed')}{text(its.health, 400)}</p>"
     shown = names[:NAMES]
     more = f"and {len(names) - NAMES:,} more" if len(names) > NAMES else ""
@@ -81,20 +80,16 @@ _NAMES: Final[tuple[Any, ...]] = ("name", ("", "w"), *((said, "n") for said in _
 
 
 def _name(each: glance.Name) -> tuple[Any, ...]:
-    failed, running = each.of(lifecycle.FAILED), each.of(lifecycle.RUNNING)
+    failed, running = each.phases[lifecycle.FAILED], each.phases[lifecycle.RUNNING]
     return (
         text(each.name, 60), (bar(each.counts), "w"), (f"{each.total - each.left:,} of {each.total:,}", "n"),
         (f"{sign('failed')}{failed:,}" if failed else "", "n"), (f"{running:,}" if running else "", "n"),
-        (_rate(each.rate, ""), "n"), (_left(each.left, each.rate).removesuffix(" left"), "n"),
+        (_rate(each.rate, ""), "n"), (duration(each.seconds_left) if each.seconds_left else "", "n"),
     )  # fmt: skip
 
 
 def _rate(rate: float, unit: str = " a second") -> str:
     return "" if not rate else f"{rate:,.0f}{unit}" if rate >= 9.5 else f"{rate:.2g}{unit}"
-
-
-def _left(left: int, rate: float) -> str:
-    return f"{duration(left / rate)} left" if left and rate else ""
 
 
 def _running(row: Brief, now: float) -> tuple[Any, ...]:
@@ -169,20 +164,11 @@ def pipeline(pipeline: Pipeline) -> str:
     ]
     sums: list[Any] = ["", *(bar(counts[step].counts) if counts[step].counts else "" for step in steps), ""]
     body = table(("subject", *(text(step, 40) for step in steps), ("job", "n")), [sums, *rows], kind="grid")
-    keys = {key: n for step in steps for key, n in counts[step].counts.items()}
     return frame(
         f"<h4>{text(pipeline.name, 80)}</h4><p>{number(total, 'subject')}, {number(len(steps), 'step')}</p>",
-        legend(_summed([counts[step].counts for step in steps])) if keys else "", note,
+        legend(glance.summed(counts.values())) if any(each.counts for each in counts.values()) else "", note,
         f'<div class="scroll">{body}</div>' if steps else "",
     )  # fmt: skip
-
-
-def _summed(several: list[glance.Counts]) -> glance.Counts:
-    total = glance.Counts()
-    for counts in several:
-        for key, n in counts.items():
-            total[key] = total.get(key, 0) + n
-    return total
 
 
 def _cell(found: tuple[int, str, str] | None) -> str:

@@ -47,7 +47,7 @@ def test_whatever_filter_the_kept_counts_answer_they_answer_it_as_the_rows_do(en
         assert engine.tasks.where(phase="succeeded").counts() == {"good": 8}
         assert engine.tasks.where(status=["good", "ready"]).counts() == {"good": 8, "ready": 23}
         assert len(engine.tasks.where(phase="failed")) == 4
-        assert engine._context.counts_by_name(hidden=True) == {
+        assert engine._context.counts_by_name(queries.ALL) == {
             name: read_all(raw, text) for name, text in kinds.items()
         }
     assert blocks(raw)
