@@ -25,7 +25,7 @@ from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.model import Change, Finding, Task
 from taskcore.core.options import text as checked_text
-from taskcore.core.text import printable
+from taskcore.core.text import listed
 from taskcore.core.views import Graph, Page, Timeline, view
 from taskcore.store import capacity, counts, queries
 
@@ -247,8 +247,7 @@ class Engine(Executor):
         found = self._context.peek(counts.counts, queries.ALL)
         if found is None:
             return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
-        listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in found.items())
-        return f"<Engine {self.path!r}: {listed or 'no tasks'}>"
+        return f"<Engine {self.path!r}: {listed(found) if found else 'no tasks'}>"
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

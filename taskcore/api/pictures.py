@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from taskcore.api.context import Context
 from taskcore.api.selection import Selection
 from taskcore.core.model import Task
+from taskcore.core.text import number
 from taskcore.store import pictures, queries
 from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
 
@@ -58,7 +59,7 @@ class Subject(NamedTuple):
     @property
     def words(self) -> str:
         """"500 tasks", or "the newest 50,000 of 1,000,000 tasks"."""
-        n = f"{self.total:,} task{'' if self.total == 1 else 's'}"
+        n = number(self.total)
         return n if len(self.nodes) == self.total else f"the newest {len(self.nodes):,} of {n}"
 
 

@@ -12,6 +12,7 @@ from taskcore.core.ends import shown
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
+from taskcore.core.text import number
 from taskcore.core.views import view
 from taskcore.store import operations, queries
 from taskcore.store.busy import Trouble
@@ -130,7 +131,7 @@ class Selection:
             n = len(self)
         except (TaskcoreError, Trouble):  # closed, say
             return f"<Selection {said or 'of all tasks'}>"
-        return f"<Selection {said + ': ' if said else ''}{n} {'task' if n == 1 else 'tasks'}>"
+        return f"<Selection {said + ': ' if said else ''}{number(n)}>"
 
     def _repr_html_(self) -> str:
         html: str = view("html").selection(self)

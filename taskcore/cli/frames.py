@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from taskcore.api.glance import Counts, Name, phases_of, summed
 from taskcore.cli.lines import Line, cut, plain, short
 from taskcore.core import lifecycle
-from taskcore.core.text import cells, duration, fitted, printable
+from taskcore.core.text import cells, duration, fitted, moment, number, printable
 from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
@@ -156,9 +155,9 @@ def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
     total, ended = phases.total(), sum(phases[phase] for phase in lifecycle.ENDED)
     looked = "" if view.name is None else f" · {printable(view.name, 40)}"
     looked += f" · /{printable(view.filter, 40)}" if view.filter and not view.typing else ""
-    engines = f"{glance.engines} engine{'s' * (glance.engines != 1)}" if glance.engines else "no engine runs it"
+    engines = number(glance.engines, "engine") if glance.engines else "no engine runs it"
     held = " · on hold" if glance.held else ""
-    clock = datetime.fromtimestamp(glance.now, UTC).astimezone().strftime("%H:%M:%S")
+    clock = moment(glance.now, local=True)[-8:]
     left: Line = [("bold", printable(glance.file, 60)), ("paused", held), ("", looked), ("dim", f" · {engines}")]
     lines = [cut(left, max(0, width - 9)) + [("dim", f" {clock}"[-width:])]]
     rates = [name.rate for name in glance.names if name.rate]
@@ -245,8 +244,6 @@ def _called(task: Brief) -> str:
 
 def _task(task: Brief, width: int, ids: int, names: int, now: float, signs: bool) -> Line:
     progress, since = task.progress, task.submitted_at
-    if task.job is not None and task.finished_at is None:
-        progress = (task.children - task.open) / (task.children + (task.open == 0))
     if task.phase == lifecycle.RUNNING and task.started_at is not None:
         since = task.started_at
     elif task.finished_at is not None:

@@ -9,7 +9,7 @@ from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
 from taskcore.cli.choosing import FOUND_SOMETHING, Commands, period
 from taskcore.cli.showing import Lenient, as_json, fields_of
-from taskcore.core.text import printable
+from taskcore.core.text import number, printable
 
 
 def add(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def prune(engine: Engine, given: argparse.Namespace) -> int:
     n = engine.prune(older_than=given.older_than)
     if given.json:
         return as_json({"deleted": n})
-    print(f"{n} {'task' if n == 1 else 'tasks'} deleted")
+    print(f"{number(n)} deleted")
     return 0
 
 

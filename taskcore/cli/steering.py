@@ -8,8 +8,8 @@ from typing import Any, Final
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
 from taskcore.cli.choosing import Commands, period, whole
-from taskcore.cli.showing import WIDE, as_json, lined, moment
-from taskcore.core.text import duration, quoted
+from taskcore.cli.showing import WIDE, as_json, lined
+from taskcore.core.text import duration, moment, quoted
 
 _FIELDS: Final = ("name", "every", "cron", "tz", "enabled", "next_at", "last_at")
 
@@ -80,8 +80,9 @@ def _tell(found: list[Schedule], given: argparse.Namespace) -> int:
     rows = []
     for one in found:
         when = one.cron or f"every {duration(one.every or 0)}"
-        due = f"next {moment(one.next_at)}" if one.enabled and one.next_at is not None else "disabled"
-        rows.append([one.name, when, one.tz or "", due, "" if one.last_at is None else f"last {moment(one.last_at)}"])
+        due = f"next {moment(one.next_at, local=True)}" if one.enabled and one.next_at is not None else "disabled"
+        last = "" if one.last_at is None else f"last {moment(one.last_at, local=True)}"
+        rows.append([one.name, when, one.tz or "", due, last])
     return lined(rows)
 
 

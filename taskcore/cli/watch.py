@@ -22,6 +22,7 @@ from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import TaskcoreError
+from taskcore.core.text import number
 from taskcore.store import overview
 from taskcore.store.busy import Trouble
 from taskcore.store.overview import Brief
@@ -320,6 +321,6 @@ class Watcher:
             n: int = getattr(chosen, verb)()
             asked = len(chosen.where(phase=lifecycle.RUNNING)) if verb == "cancel" else 0
             done = {"pause": "paused", "resume": "resumed", "cancel": "cancelled", "rerun": "run again"}[verb]
-            return f"{n:,} {'task' if n == 1 else 'tasks'} {done}" + (f", {asked} asked to stop" if asked else "")
+            return f"{number(n)} {done}" + (f", {asked} asked to stop" if asked else "")
         except (TaskcoreError, Trouble, ValueError, OSError) as error:
             return f"not done: {error}"

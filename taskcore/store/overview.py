@@ -62,6 +62,7 @@ class Brief(NamedTuple):
     started_at: float | None
     finished_at: float | None
     progress: float | None
+    """0…1; of a job that has not ended, how many of its children have."""
     step: str | None
     worker: str | None
     message: str | None
@@ -72,6 +73,11 @@ class Brief(NamedTuple):
     """Likewise: where in them other tasks' results belong."""
     result: str | None = None
     """Likewise."""
+
+    @property
+    def doing(self) -> str:
+        """Its step and what its body says."""
+        return ": ".join(said for said in (self.step, self.message) if said)
 
 
 CUT: Final = 400
@@ -86,7 +92,12 @@ _BRIEF: Final = f"""
 
 def briefs(connection: sqlite3.Connection, task_ids: Collection[int]) -> list[Brief]:
     """These tasks, in this order; those that are not there are left out."""
-    return [Brief(*row) for row in connection.execute(_BRIEF, (json.dumps(list(task_ids)),)).fetchall()]
+    found = [Brief(*row) for row in connection.execute(_BRIEF, (json.dumps(list(task_ids)),)).fetchall()]
+    return [
+        row if row.job is None or row.finished_at is not None
+        else row._replace(progress=queries.share(row.children, row.open))
+        for row in found
+    ]  # fmt: skip
 
 
 def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> list[Brief]:

@@ -161,8 +161,7 @@ def task_of(row: Row, codec: Codec) -> Task:
     result = _readable(its["result"], decoded, codec, its["result"], its["job"])
     phase, job, progress, waiting_for = its["phase"], its["job"], its["progress"], its["waiting_for"]
     if job is not None and its["finished_at"] is None:
-        children, unfinished = its["children"], its["open"]
-        progress = (children - unfinished) / (children + (unfinished == 0))  # it has not ended itself
+        progress = share(its["children"], its["open"])
     if phase == lifecycle.WAITING and its["blockers"]:
         edges = its["blockers"] > its["gated"] + its["behind"]
         waiting_for = "dependencies" if edges else "job" if its["gated"] else "serial"
@@ -176,6 +175,11 @@ def task_of(row: Row, codec: Codec) -> Task:
         worker=its["worker"], args=args, kwargs=kwargs, progress=progress,
         result=result, tags=tags, hidden=bool(its["hidden"]), waiting_for=waiting_for,
     )  # fmt: skip
+
+
+def share(children: int, unfinished: int) -> float:
+    """The progress of a job that has not ended."""
+    return (children - unfinished) / (children + (unfinished == 0))  # it has to end itself
 
 
 def _readable(text: str, read: Callable[..., Any], *args: Any) -> Any:

@@ -244,11 +244,7 @@ ANSWERS: Final[dict[str, Callable[[Ask], dict[str, Any]]]] = {
 
 def _listed(ask: Ask, ids: Collection[int]) -> list[dict[str, Any]]:
     """These tasks as a list shows them, in this order."""
-    rows = [brief._asdict() for brief in ask.engine._context.look(glance.briefs, ids)]
-    for row in rows:
-        if row["job"] is not None and row["finished_at"] is None:  # as `Task.progress` counts it
-            row["progress"] = (row["children"] - row["open"]) / (row["children"] + (row["open"] == 0))
-    return rows
+    return [brief._asdict() for brief in ask.engine._context.look(glance.briefs, ids)]
 
 
 def shown(value: Any, longest: int | None) -> str | None:

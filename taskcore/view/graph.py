@@ -8,11 +8,12 @@ import re
 from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
-from taskcore.core.text import printable
+from taskcore.core.text import listed, printable
 from taskcore.view import layers, saving
 from taskcore.view.boxes import Box, Line, boxed
 from taskcore.view.colours import COLOURS
-from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of, words
+from taskcore.view.escaped import words
+from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of
 
 WIDE: Final = 208.0
 HIGH: Final = 46.0
@@ -65,8 +66,7 @@ class Graph:
         shown, down = legend(left, top + height + 34, self.phases, max(width, 560))
         pieces.append(shown)
         kinds, down = self._line_kinds(left, down + 14)
-        counts = ", ".join(f"{n:,} {phase}" for phase, n in self.phases.items()) or "none"
-        label = f"Graph of {self.caption}: {counts}"
+        label = f"Graph of {self.caption}: {listed(self.phases)}"
         return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
 
     def _line_kinds(self, x: float, y: float) -> tuple[str, float]:

@@ -9,12 +9,13 @@ from itertools import accumulate
 from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
-from taskcore.core.text import duration, printable
+from taskcore.core.text import duration, listed, moment, number, printable
 from taskcore.view import saving
 from taskcore.view.colours import COLOURS, SIGNS
+from taskcore.view.escaped import words
 from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
-from taskcore.view.scale import Scale, moment
-from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of, words
+from taskcore.view.scale import Scale
+from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of
 
 ROWS: Final = 60
 """Up to so many tasks have a row each; of more, the runs share lanes."""
@@ -65,14 +66,13 @@ class Timeline:
         else:
             y = self._worker_strips(pieces, self._held_strips(pieces, y))
         lasted = duration(self._at.last - self._at.first)
-        caption = f"{self.caption}, {len(self._all):,} run{'' if len(self._all) == 1 else 's'}"
+        caption = f"{self.caption}, {number(len(self._all), 'run')}"
         head = [text(20, 28, words(caption), "ink", 14, 'font-weight="600"')]
         if self._nodes:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
         marks, down = self._marks(20, down + 14)
-        counts = ", ".join(f"{n:,} {phase}" for phase, n in self.phases.items()) or "none"
-        label = f"Timeline of {caption}: {counts}{self._told_path()}"
+        label = f"Timeline of {caption}: {listed(self.phases)}{self._told_path()}"
         return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -289,10 +289,10 @@ def timeline(engine: Any, tasks: Any = None) -> Timeline:
 def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float) -> str:
     """What is between the two, with steps."""
     size, pieces = WIDTH / BINS, []
-    for number, (low, high) in enumerate(zip(lower, upper, strict=True)):
+    for place, (low, high) in enumerate(zip(lower, upper, strict=True)):
         if high - low > 1e-9:
             bottom, top = y - low * unit, y - max(high * unit, low * unit + 0.7)  # what is there can be seen
-            pieces.append(f"M{LEFT + number * size:.1f} {bottom:.1f}V{top:.1f}h{size + 0.05:.2f}V{bottom:.1f}z")
+            pieces.append(f"M{LEFT + place * size:.1f} {bottom:.1f}V{top:.1f}h{size + 0.05:.2f}V{bottom:.1f}z")
     return "".join(pieces)
 
 
