@@ -246,6 +246,13 @@ class Context:
             raise EngineClosed(self.path, "the engine takes no more tasks")
 
 
+def context_of(thing: Any) -> Context:
+    """What an engine is made of: for the rooms above, which show what it gives out. `thing`: the engine, a selection, a
+    handle."""
+    its: Context = thing._context
+    return its
+
+
 def _same_place(one: Any, other: Any) -> bool:
     """Whether two functions are one that was run again, with a notebook's cell or a module."""
     if getattr(one, "__qualname__", one) != getattr(other, "__qualname__", other):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore.api.context import Context
+from taskcore.api.context import Context, context_of
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
@@ -132,14 +132,13 @@ class Whole:
 
 def whole(engine: Engine, most: int) -> Whole:
     """Of rows at most so many; hidden tasks are left out."""
-    context = engine._context
+    context = context_of(engine)
     now, found = context.now(), names_of(context)
-    running = queries.where([("phase", (lifecycle.RUNNING,)), ("hidden", (0,))])
     return Whole(
         context.path, str(engine.health), now,
         sorted(found, key=lambda each: (-each.left, -each.total, each.name)), summed(found),
-        _told(context.codec, context.look(overview.newest, running, most)),
-        _told(context.codec, context.look(overview.last_ended, lifecycle.FAILED, most)),
+        _told(context.codec, context.look(overview.newest, queries.RUNNING, most)),
+        _told(context.codec, context.look(overview.last_failed, most)),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from taskcore.api.context import Context
+from taskcore.api.context import Context, context_of
 from taskcore.api.selection import Selection
 from taskcore.core.model import Task
 from taskcore.core.text import number
@@ -69,7 +69,7 @@ def subject(engine: Any, tasks: Any = None) -> Subject:
 
     `TaskNotFound`; `TypeError` for anything else, `ValueError` for what belongs to another file.
     """
-    context: Context = engine._context
+    context = context_of(engine)
     root = None
     if isinstance(tasks, Selection):
         if tasks._context.path != context.path or (context.file.in_memory and tasks._context is not context):

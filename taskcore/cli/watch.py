@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.api.glance import engines, names_of, newest, summed
 from taskcore.api.selection import Selection
@@ -228,7 +229,7 @@ class Watcher:
             return Glance(**{**vars(before), "trouble": f"this is old: {error}"})
 
     def glance(self, view: View) -> Glance:
-        context = self._chosen._context
+        context = context_of(self._engine)
         found = sorted(names_of(context, self._chosen._where, rated=not self._filtered), key=lambda each: each.name)
         names, statuses, ids = self._wanted(view, [name.name for name in found])
         shown = found if names is None else [name for name in found if name.name in names]

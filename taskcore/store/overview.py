@@ -107,16 +107,15 @@ def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> 
 
 # The index has no time of an end, so what has ended is taken by its ids: of however many, only the newest are read.
 _LAST: Final = """
-    SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = ? AND phase NOT IN ('ready', 'succeeded')
+    SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = 'failed' AND phase NOT IN ('ready', 'succeeded')
                       ORDER BY greenfield DESC, id DESC LIMIT 500) AS one
     CROSS JOIN taskcore_task AS t ON t.id = one.id
     WHERE t.hidden = 0 ORDER BY t.finished_at DESC, t.id DESC LIMIT ?"""
 
 
-def last_ended(connection: sqlite3.Connection, phase: str, most: int) -> list[Brief]:
-    """Of the newest few hundred that failed (or were cancelled, or skipped) those that did so last, the last first, but
-    for hidden ones."""
-    return briefs(connection, [task for (task,) in connection.execute(_LAST, (phase, most)).fetchall()])
+def last_failed(connection: sqlite3.Connection, most: int) -> list[Brief]:
+    """Of the newest few hundred that failed those that did so last, the last first, but for hidden ones."""
+    return briefs(connection, [task for (task,) in connection.execute(_LAST, (most,)).fetchall()])
 
 
 def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[str, str, Brief]]:

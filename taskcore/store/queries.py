@@ -90,6 +90,7 @@ def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
 ALL: Final = where(())
 SEEN: Final = where([("hidden", (0,))])
 """What nobody hid."""
+RUNNING: Final = where([("phase", (lifecycle.RUNNING,)), ("hidden", (0,))])
 
 
 def ids(connection: Any, chosen: Where) -> list[int]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
 from taskcore.api.selection import Selection
@@ -46,8 +47,9 @@ def _cancel(engine: Engine, told: Told) -> dict[str, Any]:
 
 def _rerun(engine: Engine, told: Told) -> dict[str, Any]:
     moved = _where(engine, told, "rerun").rerun(downstream=bool(told.get("downstream")))
-    if moved and engine._context.workers and not engine._context.refusing:
-        engine._context.start()
+    context = context_of(engine)
+    if moved and context.workers and not context.refusing:
+        context.start()
     return {"moved": moved}
 
 
