@@ -37,6 +37,8 @@ def of(context: Context, closing: bool, unstarted: str | None) -> tuple[str, str
         return DEGRADED, context.scheduler.custody.crew.trouble
     if context.file.read_only:
         return DEGRADED, READ_ONLY
+    if context.processes is not None and context.processes.trouble is not None:
+        return DEGRADED, context.processes.trouble
     if context.lanes is not None and context.lanes.trouble is not None:
         return DEGRADED, context.lanes.trouble
     return OK, "" if context.file.in_memory else KNOWN_BUG

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 CUT: Final = "…"
@@ -91,6 +90,8 @@ def duration(seconds: float) -> str:
 
 def moment(at: float, *, local: bool = False) -> str:
     """The date and time, UTC, or in this machine's time zone."""
+    from datetime import UTC, datetime  # slow to import, for those who look
+
     try:
         its = datetime.fromtimestamp(at, UTC)
         return f"{its.astimezone():%Y-%m-%d %H:%M:%S}" if local else f"{its:%Y-%m-%d %H:%M:%S} UTC"
