@@ -1,11 +1,15 @@
-"""How an engine is now: what of it is not as it should be, the worst first."""
+"""How an engine is now: what is not as it should be, what it runs, and whether there is more to run."""
 
 from __future__ import annotations
 
 from taskcore.api.context import Context
+from taskcore.api.selection import Selection
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import BadFile
 from taskcore.core.health import DEGRADED, OK, STOPPED
+from taskcore.core.id_ranges import Spans
+from taskcore.core.text import printable
+from taskcore.store import capacity, queries
 from taskcore.store.busy import KNOWN_BUG
 from taskcore.store.connection import READ_ONLY
 
@@ -14,8 +18,8 @@ LOCKED: float = 1.0
 
 
 def of(context: Context, closing: bool, unstarted: str | None) -> tuple[str, str]:
-    """Its state, and the reason. `closing`: whether its end has begun; `unstarted`: why nothing runs, though it
-    should."""
+    """Its state, and the reason: the worst there is. `closing`: whether its end has begun; `unstarted`: why nothing runs,
+    though it should."""
     if context.closed or closing:
         return STOPPED, "closed"
     try:
@@ -42,3 +46,35 @@ def of(context: Context, closing: bool, unstarted: str | None) -> tuple[str, str
     if context.lanes is not None and context.lanes.trouble is not None:
         return DEGRADED, context.lanes.trouble
     return OK, "" if context.file.in_memory else KNOWN_BUG
+
+
+def running(context: Context) -> list[str]:
+    """The bodies that run, for people."""
+    found = [(work.claimed.id, work.kind.name) for work in context.scheduler.custody.bodies()]
+    if context.processes is not None and not context.closed:
+        tasks = Selection(context).where(phase="running", worker=context.processes.names)
+        found += [(task.id, task.name) for task in tasks.some(100)]
+    return [f"#{task} {printable(name, 30)}" for task, name in found]
+
+
+def is_due(context: Context, spans: Spans | None = None) -> bool:
+    """Whether anything in the file, or among these ids, runs here, may run now, or is tried again within a
+    minute."""
+    scheduler, now, known = context.scheduler, context.now(), context.file.known
+    if not scheduler.quiet:
+        return True
+    kinds = scheduler.repertoire.all_kinds()
+    open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
+    if known.rates:
+        resting = context.read(capacity.resting, now + queries.SOON, now)
+        open_ = [kind for kind in open_ if kind.name not in resting]
+    here = queries.Here(
+        [kind.id for kind in kinds],
+        [kind.id for kind in open_ if not kind.options.get("avoid_failed_worker")],
+        [kind.id for kind in open_ if kind.options.get("avoid_failed_worker")],
+        context.name,
+    )
+    due = context.read(queries.any_due, here, now)
+    if due and spans is not None:
+        due = any(context.read(queries.due_between, first, last, here, now) for first, last in spans)
+    return due or not scheduler.quiet
