@@ -18,8 +18,8 @@ LOCKED: float = 1.0
 
 
 def of(context: Context, closing: bool, unstarted: str | None) -> tuple[str, str]:
-    """Its state, and the reason: the worst there is. `closing`: whether its end has begun; `unstarted`: why nothing runs,
-    though it should."""
+    """Its state, and the reason: the worst there is. `closing`: whether its end has begun; `unstarted`: why nothing
+    runs, though it should."""
     if context.closed or closing:
         return STOPPED, "closed"
     try:
