@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.store import queries
-from taskcore.store.columns import ARGS, selected
+from taskcore.store.columns import ARGS, OF_IDS, selected
 
 # -- how fast they end -------------------------------------------------------------------------------------------------
 
@@ -84,10 +84,7 @@ CUT: Final = 400
 _OWN: Final = Brief._fields[:-3]
 _BRIEF: Final = f"""
     SELECT {selected(_OWN, cut=True)}, substr({ARGS}, 1, {CUT}), substr(t.links, 1, {CUT}),
-        substr(t.result, 1, {CUT})
-    FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
+        substr(t.result, 1, {CUT}) {OF_IDS}"""
 
 
 def briefs(connection: sqlite3.Connection, task_ids: Collection[int]) -> list[Brief]:

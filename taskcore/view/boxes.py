@@ -80,7 +80,7 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     place = {node.id: number for number, node in enumerate(nodes)}
     edges = of.edges()
     above, verdicts = _above(of, edges, place)
-    group = alike.groups([node.name for node in nodes], [node.job for node in nodes], above, ALONE, MOST)
+    group = alike.groups([node.name for node in nodes], [node.job is not None for node in nodes], above, ALONE, MOST)
     number = {key: its for its, key in enumerate(dict.fromkeys(group))}
     group = [number[key] for key in group]
     members: list[list[Node]] = [[] for _ in number]
@@ -178,7 +178,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
     told += [printable(said, 200) for said in (message, error) if said]
     if node.attempts > 1:
         told.append(f"{node.attempts} attempts")
-    return Box(node.name, 1, {node.phase: 1}, node.job, line, "; ".join(told), False)
+    return Box(node.name, 1, {node.phase: 1}, node.job is not None, line, "; ".join(told), False)
 
 
 def _group(nodes: list[Node], chain: bool) -> Box:
