@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from taskcore.api.context import Context, context_of
 from taskcore.api.selection import Selection
 from taskcore.core.model import Task
-from taskcore.core.text import number
+from taskcore.core.text import number, printable
 from taskcore.store import pictures, queries
 from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
 
@@ -57,10 +58,21 @@ class Subject(NamedTuple):
         return [(failure, outcomes.get(failure.newest, (None,))[-1]) for failure in found]
 
     @property
+    def phases(self) -> dict[str, int]:
+        """Phase → how many of the nodes."""
+        return dict(Counter(node.phase for node in self.nodes))
+
+    @property
+    def title(self) -> str | None:
+        """"night 12 #7", where it is of one."""
+        return None if self.root is None else f"{printable(self.root.name, 80)} #{self.root.id}"
+
+    @property
     def words(self) -> str:
-        """"500 tasks", or "the newest 50,000 of 1,000,000 tasks"."""
+        """"500 tasks", "night 12 #7: 500 tasks", or "the newest 50,000 of 1,000,000 tasks"."""
         n = number(self.total)
-        return n if len(self.nodes) == self.total else f"the newest {len(self.nodes):,} of {n}"
+        n = n if len(self.nodes) == self.total else f"the newest {len(self.nodes):,} of {n}"
+        return n if self.root is None else f"{self.title}: {n}"
 
 
 def subject(engine: Any, tasks: Any = None) -> Subject:

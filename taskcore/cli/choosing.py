@@ -136,8 +136,8 @@ def is_filtered(given: argparse.Namespace) -> bool:
     return any(getattr(given, name) for name in _FILTERS)
 
 
-def nothing() -> int:
-    """Say that nothing matched. → the exit code."""
+def nothing(*tasks: int) -> int:
+    """Say that nothing matched, or none of these. → the exit code."""
     sys.stdout.flush()
-    sys.stderr.write("no task matches\n")
+    sys.stderr.write(f"no task matches {', '.join(f'#{task}' for task in tasks)}".rstrip() + "\n")
     return NOTHING

@@ -112,6 +112,4 @@ def _moved(engine: Engine, given: argparse.Namespace, verb: Callable[[Selection]
     if not given.json:
         asked = f", {running} asked to stop" if running else ""
         print(f"{number(n)} {what}{asked}")
-    if missing:
-        sys.stderr.write(f"no task matches {', '.join(f'#{task}' for task in missing)}\n")
-    return NOTHING if missing else 0
+    return nothing(*missing) if missing else 0

@@ -5,6 +5,7 @@ What comes out of a file is shown by `printable` or as ASCII: no name, message o
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -49,6 +50,14 @@ def as_json(*values: Any) -> int:
     """Each on a line of its own, as ASCII, in which JSON leaves one character that is not printable."""
     for value in values:
         print(json.dumps(_json_of(value)).replace("\x7f", "\\u007f"))
+    return 0
+
+
+def answer(given: argparse.Namespace, told: dict[str, Any], text: str) -> int:
+    """What came of a command: as JSON where that is wanted, or as a line."""
+    if given.json:
+        return as_json(told)
+    print(text)
     return 0
 
 

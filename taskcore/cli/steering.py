@@ -8,7 +8,7 @@ from typing import Any, Final
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
 from taskcore.cli.choosing import Commands, period, whole
-from taskcore.cli.showing import WIDE, as_json, lined
+from taskcore.cli.showing import WIDE, answer, as_json, lined
 from taskcore.core.text import duration, moment, quoted
 
 _FIELDS: Final = ("name", "every", "cron", "tz", "enabled", "next_at", "last_at")
@@ -60,10 +60,7 @@ def set_every(engine: Engine, given: argparse.Namespace) -> int:
 
 def trigger(engine: Engine, given: argparse.Namespace) -> int:
     task = _schedule(engine, given).trigger().id
-    if given.json:
-        return as_json({"submitted": task})
-    print(f"#{task} submitted")
-    return 0
+    return answer(given, {"submitted": task}, f"#{task} submitted")
 
 
 def _schedule(engine: Engine, given: argparse.Namespace) -> Schedule:
@@ -119,8 +116,5 @@ def unset_limit(engine: Engine, given: argparse.Namespace) -> int:
 
 def _changed(engine: Engine, given: argparse.Namespace, before: int | None) -> int:
     now = engine.limits.get(given.name)
-    if given.json:
-        return as_json({"name": given.name, "limit": now, "before": before})
-    said = ["none" if n is None else n for n in (before, now)]
-    print(f"{quoted(given.name, WIDE)}: {said[0]} → {said[1]}")
-    return 0
+    said = " → ".join("none" if n is None else str(n) for n in (before, now))
+    return answer(given, {"name": given.name, "limit": now, "before": before}, f"{quoted(given.name, WIDE)}: {said}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import re
 from typing import Any, Final
@@ -25,8 +24,8 @@ class Graph:
 
     def __init__(self, of: Subject) -> None:
         self.boxes, self.lines, complete = boxed(of)
-        self.phases = dict(collections.Counter(node.phase for node in of.nodes))
-        self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
+        self.phases = of.phases
+        self.caption = of.words
         if len(self.boxes) < len(of.nodes):
             self.caption += f", in {len(self.boxes)} groups"
         if not complete:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from taskcore.api.pictures import Failure, Subject, Tally, subject
 from taskcore.core import lifecycle
-from taskcore.core.text import duration, listed, moment, number, printable
+from taskcore.core.text import duration, listed, moment, number
 from taskcore.core.version import VERSION
 from taskcore.view.colours import COLOURS, css
 from taskcore.view.escaped import lines, words
@@ -55,7 +55,7 @@ def page(of: Subject) -> str:
     for tally in tallies:
         phases[tally.phase] += tally.n
     name = os.path.basename(of.context.path)
-    title = name if of.root is None else f"{printable(of.root.name, 80)} #{of.root.id}"
+    title = of.title or name
     total = phases.total()
     ended = sum(phases[phase] for phase in lifecycle.ENDED)
     said = f"{number(total)}, {ended:,} ended"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -48,8 +47,8 @@ class Timeline:
         self._all = [run for runs in self._runs for run in runs]
         moments = [(node.submitted_at, node.submitted_at) for node in nodes]
         self._at = Scale([*moments, *((run.start, run.end) for run in self._all)], LEFT, WIDTH)
-        self.phases = dict(collections.Counter(node.phase for node in nodes))
-        self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
+        self.phases = of.phases
+        self.caption = of.words
 
     def to_svg(self) -> str:
         """One `<svg>` element, to be put in a page or a file."""
