@@ -75,7 +75,7 @@ def test_a_worker_runs_what_its_module_registers_and_says_how_each_task_ended(ma
         assert process.wait(PATIENCE) == 0
         lines = [line.partition(" ")[2] for line in said(terminal)]
     assert lines[0] == f"working on {made}: weigh"
-    assert lines[1].startswith("task #1 weigh: succeeded in ")
+    assert lines[1].startswith("task #1 is succeeded: weigh, in ")
     assert lines[2:] == ["task #2 is failed: weigh: ValueError: there is no such sample \\x1b[31m"]
     assert wrongs(made) == []
 

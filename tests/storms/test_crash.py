@@ -431,7 +431,6 @@ def fate(path):
 def dies_at_every_statement(where, share, shares, every):
     """Forks a process for each point, finishes the work it leaves, and says what is not as it should be. Of what lies
     between two commits, only `every` so many-th statement; and unless that is each, a third of all these."""
-    taskcore.store.shape.expected()  # by a connection of its own, once a process
     share, shares, every = int(share), int(shares), int(every)
 
     def play(path, fuse, report=lambda place: None):
