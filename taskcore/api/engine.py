@@ -21,7 +21,7 @@ from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.options import text as checked_text
-from taskcore.core.text import listed
+from taskcore.core.text import counted
 from taskcore.core.views import Graph, Page, Timeline, view
 from taskcore.store import capacity, counts, queries
 
@@ -256,7 +256,7 @@ class Engine(Executor):
         found = self._context.peek(counts.counts, queries.ALL)
         if found is None:
             return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
-        return f"<Engine {self.path!r}: {listed(found) if found else 'no tasks'}>"
+        return f"<Engine {self.path!r}: {counted(found) if found else 'no tasks'}>"
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ def number(n: int, what: str = "task") -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def listed(counts: Mapping[str, int]) -> str:
+def counted(counts: Mapping[str, int]) -> str:
     """"12 ready, 1 failed"."""
     return ", ".join(f"{n:,} {printable(what, 40)}" for what, n in counts.items()) or "none"
 

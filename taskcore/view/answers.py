@@ -12,9 +12,8 @@ from typing import Any, Final, NamedTuple
 from taskcore.api import glance
 from taskcore.api.context import Context, context_of
 from taskcore.api.engine import Engine
-from taskcore.api.selection import Selection
+from taskcore.api.selection import Selection, matching
 from taskcore.core import lifecycle
-from taskcore.core.errors import UnknownStatus
 from taskcore.core.text import printable
 from taskcore.core.version import VERSION
 from taskcore.store import capacity, pages, queries
@@ -50,11 +49,6 @@ class Ask(NamedTuple):
 
 # -- what is asked for ---------------------------------------------------------------------------------------------
 
-_TEXTS: Final = ("name", "phase", "status", "key", "tag", "worker")
-_TASKS: Final = ("parent", "upstream_of", "downstream_of")
-FILTERS: Final = (*_TEXTS, *_TASKS, "id", "hidden", "submitted_before")
-
-
 def number(text: Any) -> int:
     """A task's number, or another whole one. `ValueError`."""
     said = str(text).removeprefix("#")
@@ -73,24 +67,23 @@ def chosen(engine: Engine, said: Said) -> Selection:
     tasks = engine.tasks
     if not (one(said, "hidden") or said.get("id")):
         tasks = tasks.where(hidden=False)
-    known = [*lifecycle.PHASES, *(context_of(engine).look(pages.labels) if said.get("status") else ())]
-    for name, values in said.items():
-        if not values or name not in FILTERS:
-            continue
-        if name == "status" and (unknown := [label for label in values if label not in known]):
-            raise UnknownStatus(unknown[0], known)
-        if name == "id":
-            tasks = tasks.where(ids=[number(value) for value in values])
-        elif name in _TASKS:
-            tasks = tasks.where(**{name: number(values[0])})
-        elif name == "submitted_before":
-            if not math.isfinite(moment := float(values[0])):
-                raise ValueError(f"{values[0]} is no time")
-            tasks = tasks.where(submitted_before=moment)
-        elif name in _TEXTS:
-            tasks = tasks.where(**{name: list(values)})
-    return tasks
+    read = {name: [_READ[name](value) for value in its] for name, its in said.items() if its and name in _READ}
+    return matching(tasks, read, context_of(engine).look(pages.labels) if said.get("status") else ())
 
+
+def _moment(text: str) -> float:
+    if not math.isfinite(at := float(text)):
+        raise ValueError(f"{text} is no time")
+    return at
+
+
+_READ: Final[dict[str, Callable[[str], Any]]] = {
+    **dict.fromkeys(("name", "phase", "status", "key", "tag", "worker"), str),
+    **dict.fromkeys(("id", "parent", "upstream_of", "downstream_of"), number),
+    "submitted_before": _moment,
+}
+"""Filter → what makes a value of its text."""
+FILTERS: Final = (*_READ, "hidden")
 
 # -- the pages -----------------------------------------------------------------------------------------------------
 

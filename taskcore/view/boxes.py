@@ -6,7 +6,7 @@ import collections
 from typing import Any, Final, NamedTuple
 
 from taskcore.api.pictures import EDGES, Edge, Node, Subject
-from taskcore.core.text import duration, listed, number, printable
+from taskcore.core.text import counted, duration, number, printable
 from taskcore.view import alike
 from taskcore.view.colours import COLOURS, SIGNS
 
@@ -190,6 +190,6 @@ def _group(nodes: list[Node], chain: bool) -> Box:
         name = f"{len(names):,} {'jobs' if job else 'names'}: {', '.join(sorted(names)[:20])}"
     in_order = [(phase, phases[phase]) for phase in COLOURS if phases[phase]]
     line = "  ".join(f"{SIGNS[phase]} {n:,}" for phase, n in in_order)
-    told = f"{printable(name)}: {number(len(nodes))}, {listed(dict(in_order))}"
+    told = f"{printable(name)}: {number(len(nodes))}, {counted(dict(in_order))}"
     told += "; one after the other" if chain else ""
     return Box(name, len(nodes), dict(phases), job, line, told, chain)

@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
-from taskcore.core.text import listed, printable
+from taskcore.core.text import counted, printable
 from taskcore.view import layers, saving
 from taskcore.view.boxes import Box, Line, boxed
 from taskcore.view.colours import COLOURS
@@ -65,7 +65,7 @@ class Graph:
         shown, down = legend(left, top + height + 34, self.phases, max(width, 560))
         pieces.append(shown)
         kinds, down = self._line_kinds(left, down + 14)
-        label = f"Graph of {self.caption}: {listed(self.phases)}"
+        label = f"Graph of {self.caption}: {counted(self.phases)}"
         return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
 
     def _line_kinds(self, x: float, y: float) -> tuple[str, float]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from taskcore.api.pictures import Failure, Subject, Tally, subject
 from taskcore.core import lifecycle
-from taskcore.core.text import duration, listed, moment, number
+from taskcore.core.text import counted, duration, moment, number
 from taskcore.core.version import VERSION
 from taskcore.view.colours import COLOURS, css
 from taskcore.view.escaped import lines, words
@@ -81,7 +81,7 @@ def page(of: Subject) -> str:
 def _counts(phases: Counter[str]) -> str:
     if not phases:
         return "<p>There are no tasks.</p>"
-    bar = document(1300, 20, listed(phases), [stacked(0, 2, 1300, 16, phases)], style=False)
+    bar = document(1300, 20, counted(phases), [stacked(0, 2, 1300, 16, phases)], style=False)
     each = [
         f"<li>{document(16, 16, phase, [sign(8, 8, phase)], style=False)} {phases[phase]:,} {phase}</li>"
         for phase in COLOURS
@@ -100,7 +100,7 @@ def _names(tallies: list[Tally]) -> str:
         counts = {phase: by_phase[phase].n for phase in COLOURS if phase in by_phase}
         succeeded = by_phase.get(lifecycle.SUCCEEDED)
         took = duration(succeeded.seconds / succeeded.n) if succeeded is not None and name is not None else ""
-        told = listed(counts)
+        told = counted(counts)
         bar = document(220, 12, told, [stacked(0, 1, 220, 10, counts)], style=False)
         rows.append(
             f'<tr><td class="name">{"<em>jobs</em>" if name is None else words(name)}</td>'

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
-from taskcore.core.text import duration, listed, moment, number, printable
+from taskcore.core.text import counted, duration, moment, number, printable
 from taskcore.view import saving
 from taskcore.view.colours import COLOURS, SIGNS
 from taskcore.view.escaped import words
@@ -71,7 +71,7 @@ class Timeline:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
         marks, down = self._marks(20, down + 14)
-        label = f"Timeline of {caption}: {listed(self.phases)}{self._told_path()}"
+        label = f"Timeline of {caption}: {counted(self.phases)}{self._told_path()}"
         return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
 
     def save(self, path: str | os.PathLike[str]) -> None:
