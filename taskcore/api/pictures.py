@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from taskcore.api.context import Context, context_of
 from taskcore.api.selection import Selection
@@ -13,6 +14,10 @@ from taskcore.store import pictures, queries
 from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
 
 __all__ = ["EDGES", "Edge", "Failure", "Node", "Past", "Subject", "Tally", "subject"]
+
+
+TEXTS: Final = 1000
+"""Different errors that are put together."""
 
 
 class Subject(NamedTuple):
@@ -52,8 +57,14 @@ class Subject(NamedTuple):
         return self.context.look(pictures.tallies, self.chosen._where)
 
     def failures(self, most: int) -> list[tuple[Failure, str | None]]:
-        """Each with the traceback of the newest."""
-        found = self.context.look(pictures.failures, self.chosen._where, most)
+        """The ways in which tasks failed, the most frequent first, each with the traceback of the newest."""
+        ways: dict[tuple[str, str], Failure] = {}
+        for each in self.context.look(pictures.failures, self.chosen._where, TEXTS):
+            its = ways.setdefault(way := way_of(each.name, each.error), each)
+            if its is not each:
+                newer = max(its, each, key=lambda one: one.newest)
+                ways[way] = newer._replace(n=its.n + each.n)
+        found = sorted(ways.values(), key=lambda each: (-each.n, -each.newest))[:most]
         outcomes = self.context.outcomes([failure.newest for failure in found])
         return [(failure, outcomes.get(failure.newest, (None,))[-1]) for failure in found]
 
@@ -73,6 +84,11 @@ class Subject(NamedTuple):
         n = number(self.total)
         n = n if len(self.nodes) == self.total else f"the newest {len(self.nodes):,} of {n}"
         return n if self.root is None else f"{self.title}: {n}"
+
+
+def way_of(name: str, error: str | None) -> tuple[str, str]:
+    """What is the same of tasks that failed in one way: errors that differ in nothing but numbers are alike."""
+    return name, re.sub(r"\d+", "0", (error or "").split("\n", 1)[0])
 
 
 def subject(engine: Any, tasks: Any = None) -> Subject:

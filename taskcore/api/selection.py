@@ -184,7 +184,7 @@ def matching(tasks: Selection, said: Mapping[str, Sequence[Any]], labels: Iterab
             raise UnknownStatus(unknown[0], known)
         alone = name != "id" and name in _TASKS | _TIMES
         if alone and len(values) > 1:
-            raise ValueError(f"{name.replace('_', ' ')} can be said once")
+            raise ValueError(f"{name} can be given once")
         tasks = tasks.where(**{"ids" if name == "id" else name: values[0] if alone else list(values)})
     return tasks
 

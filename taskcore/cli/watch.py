@@ -225,7 +225,7 @@ class Watcher:
         """What there is now, or, where the file cannot be read at the moment, what there was."""
         try:
             return self.glance(view)
-        except Trouble as error:
+        except (Trouble, TaskcoreError) as error:
             return Glance(**{**vars(before), "trouble": f"this is old: {error}"})
 
     def glance(self, view: View) -> Glance:

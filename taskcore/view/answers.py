@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pprint
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from taskcore.api import glance
 from taskcore.api.context import Context, context_of
 from taskcore.api.engine import Engine
+from taskcore.api.pictures import way_of
 from taskcore.api.selection import Selection, matching
 from taskcore.core import lifecycle
 from taskcore.core.text import printable
@@ -103,11 +103,13 @@ def overview(ask: Ask) -> dict[str, Any]:
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     failures = context.look(lists.last_failed, FAILURES)
     for failure in failures:
-        text = (failure.last_error or "").split("\n", 1)[0][:300]
         group = groups.setdefault(
-            (failure.name, re.sub(r"\d+", "0", text)),
-            {"name": failure.name, "error": text, "last": failure.finished_at, "ids": []},
-        )
+            way_of(failure.name, failure.last_error),
+            {
+                "name": failure.name, "error": (failure.last_error or "").split("\n", 1)[0][:300],
+                "last": failure.finished_at, "ids": [],
+            },
+        )  # fmt: skip
         group["ids"].append(failure.id)
     return {
         "now": context.now(),
