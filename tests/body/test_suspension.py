@@ -740,7 +740,7 @@ def test_the_default_backoff_is_not_spent_on_suspensions(inline, clock):
 def test_a_signal_to_a_body_that_sleeps_for_it_is_the_result_of_that_call_at_once(inline, raw):
     @inline.task
     def body():
-        return [taskcore.current().wait_for("go"), taskcore.current().wait_for("go"), taskcore.current().wait_for("other")]
+        return [taskcore.current().wait_for(name) for name in ("go", "go", "other")]
 
     future = body.submit()
     inline.run(progress=False)
