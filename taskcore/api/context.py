@@ -143,16 +143,16 @@ class Context:
         """Status → number, of the tasks that match."""
         return self._counted(counts.counts, where)
 
-    def by_phase(self, counted: Mapping[str, int]) -> dict[tuple[str, str], int]:
-        """(phase, status) → number, of status → number."""
-        return {(self.statuses.get(status, status), status): n for status, n in counted.items()}
+    def by_phase(self, where: queries.Where) -> dict[tuple[str, str], int]:
+        """(phase, status) → number, of the tasks that match."""
+        return self._counted(counts.by_phase, where)
 
     def count(self, where: queries.Where) -> int:
         """How many tasks match."""
         return self._counted(counts.count, where)
 
-    def counts_by_name(self, where: queries.Where = queries.SEEN) -> dict[str, dict[str, int]]:
-        """Name → status → number, of the tasks that match."""
+    def by_name(self, where: queries.Where = queries.SEEN) -> dict[str, dict[tuple[str, str], int]]:
+        """Name → (phase, status) → number, of the tasks that match."""
         return self._counted(counts.by_name, where)
 
     def _counted(self, read: Callable[[Any, queries.Where], R], where: queries.Where) -> R:

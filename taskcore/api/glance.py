@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from taskcore.api.pipeline import Pipeline
     from taskcore.api.selection import Selection
 
+FEW: Final = 5_000
+"""So many rows an index finds and sorts in no time."""
+
 Counts = dict[tuple[str, str], int]
 """(phase, status) → number."""
 
@@ -86,13 +89,9 @@ def names_of(context: Context, where: queries.Where = queries.SEEN, *, rated: bo
     rates = context.look(overview.rates, context.now()) if rated else {}
     held = context.look(capacity.held)
     return [
-        Name(name, context.by_phase(its), rates.get(name, 0.0), name in held)
-        for name, its in context.counts_by_name(where).items()
+        Name(name, its, rates.get(name, 0.0), name in held)
+        for name, its in context.by_name(where).items()
     ]
-
-
-FEW: Final = 5_000
-"""So many rows an index finds and sorts in no time."""
 
 
 def newest(chosen: Selection, total: int, most: int, patience: float = 0.3) -> list[Brief]:
@@ -146,9 +145,9 @@ def whole(engine: Engine, most: int) -> Whole:
 def some(selection: Selection, most: int) -> tuple[Counts, list[Brief], float]:
     """How many of each status, the newest of them, and when."""
     context = selection._context
-    counts = context.counts(selection._where)
+    counts = context.by_phase(selection._where)
     rows = context.look(overview.newest, selection._where, most)
-    return context.by_phase(counts), _told(context.codec, rows), context.now()
+    return counts, _told(context.codec, rows), context.now()
 
 
 @dataclass(frozen=True)
@@ -174,14 +173,13 @@ def one(future: TaskFuture, most: int) -> One:
     context, row = future._context, future.snapshot()
     known, kept = context.look(overview.steps, row.id, most)
     upstreams = context.look(overview.upstreams, row.id, most)
-    children = context.counts(queries.where([("parent", (row.id,))]))
     return One(
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
         row.first_started_at, future.history()[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
         known, context.look(read_rows.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
-        context.by_phase(children),
+        context.by_phase(queries.where([("parent", (row.id,))])),
     )  # fmt: skip
 
 
@@ -190,8 +188,8 @@ def subjects(pipeline: Pipeline, most: int) -> tuple[int, list[str], list[Any], 
     step."""
     context, steps = pipeline._context, list(pipeline._tasks)
     number, rows = context.look(overview.subjects, pipeline.name, steps, most)
-    counted = context.counts_by_name(queries.ALL)
-    known = {step: Name(step, context.by_phase(counted.get(f"{pipeline.name}.{step}", {}))) for step in steps}
+    counted = context.by_name(queries.ALL)
+    known = {step: Name(step, counted.get(f"{pipeline.name}.{step}", {})) for step in steps}
     return number, steps, rows, known
 
 

@@ -68,7 +68,7 @@ class Meter:
 
     def _pulse(self) -> overview.Pulse:
         if self._task is None:
-            counts = self._context.by_phase(self._context.counts(queries.ALL))
+            counts = self._context.by_phase(queries.ALL)
             left = sum(n for (phase, _), n in counts.items() if phase not in lifecycle.ENDED)
             failed = sum(n for (phase, _), n in counts.items() if phase == lifecycle.FAILED)
             born, running = self._context.look(overview.active)

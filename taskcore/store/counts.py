@@ -80,15 +80,28 @@ def count(connection: sqlite3.Connection, chosen: Where) -> int:
     return int(_read(connection, chosen, f"SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}")[0][0])
 
 
-def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[str, int]]:
-    """Name → status → number."""
-    text, found = chosen.sql, dict[str, dict[str, int]]()
-    for name, status, n in _read(
+def by_phase(connection: sqlite3.Connection, chosen: Where) -> dict[tuple[str, str], int]:
+    """(phase, status) → number."""
+    text = chosen.sql
+    return {
+        (phase, status): n
+        for phase, status, n in _read(
+            connection, chosen,
+            f"""SELECT t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text}
+                GROUP BY 1, 2 ORDER BY min(t.id)""",
+        )
+    }  # fmt: skip
+
+
+def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[tuple[str, str], int]]:
+    """Name → (phase, status) → number."""
+    text, found = chosen.sql, dict[str, dict[tuple[str, str], int]]()
+    for name, phase, status, n in _read(
         connection, chosen,
-        f"""SELECT k.name, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
-            CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE {text} GROUP BY 1, 2 ORDER BY min(t.id)""",
+        f"""SELECT k.name, t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
+            CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE {text} GROUP BY 1, 2, 3 ORDER BY min(t.id)""",
     ):  # fmt: skip
-        found.setdefault(name, {})[status] = n
+        found.setdefault(name, {})[phase, status] = n
     return found
 
 
