@@ -129,6 +129,13 @@ def test_what_waits_is_counted_anew_when_a_success_or_a_job_lets_it_go(engine, r
     assert engine.tasks.counts() == read_all(raw) and engine.tasks.counts()["ready"] == 23
 
 
+def test_what_gets_a_dependency_late_is_counted_anew(engine, raw):
+    tasks = [engine.submit("f", n) for n in range(9)]
+    assert engine.tasks.counts() == {"ready": 9}
+    tasks[1].depends_on(tasks[6])
+    assert engine.tasks.counts() == read_all(raw) == {"ready": 8, "waiting": 1}
+
+
 def test_another_process_sees_that_counts_are_kept_and_drops_what_it_changes(made, raw):
     with Engine(made, workers=0) as engine, Engine(made, workers=0) as other:
         for n in range(12):
