@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from taskcore.api.context import Context
 from taskcore.api.selection import Selection
+from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.store import pictures, queries
 from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
@@ -84,4 +85,5 @@ def subject(engine: Any, tasks: Any = None) -> Subject:
     total = len(ids) if len(ids) < MOST else len(chosen)
     if root is not None and root.id not in ids:  # it is the oldest, and what all of them hang on
         ids[-1] = root.id
-    return Subject(context, chosen, context.look(pictures.nodes, ids), total, root)
+    nodes = [node for node in context.look(pictures.nodes, ids) if node.phase in lifecycle.PHASES]  # else damaged
+    return Subject(context, chosen, nodes, total, root)

@@ -15,7 +15,7 @@ from taskcore.api.terminal import Screen
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import TaskcoreError
-from taskcore.core.text import duration, printable
+from taskcore.core.text import cells, duration, printable
 from taskcore.core.views import view
 from taskcore.store import overview, queries
 from taskcore.store.busy import Trouble
@@ -107,26 +107,18 @@ class Meter:
 # -- as a line ------------------------------------------------------------------------------------------------------
 
 
-def width(text: str) -> int:
-    """Columns that a terminal takes for it."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)
-
-
 def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, int], str]) -> tuple[str, int]:
     """(the text, its columns), of at most so many. `blocks`: what a full and an empty piece of the bar look like;
     `paint(text, code)` makes it bold, red … where that can be."""
-    several, part = not progress.doing, progress.part
+    several = not progress.doing
+    part = progress.part if progress.total else None
     rate = progress.rate
     running = ", ".join(f"{printable(name, 24)}{f' ×{n}' if n > 1 else ''}" for name, n in progress.running.items())
     ends = progress.seconds_left if progress.done < progress.total else None
     # In this order they get room; a bar takes what of the room is left, and stands behind the first two.
     wanted = [
         (0, progress.title, 1),
-        (1, f"{progress.done:,}/{progress.total:,}" if several else "", 0),
+        (1, "" if not several else f"{progress.done:,}/{progress.total:,}" if progress.total else "nothing to do", 0),
         (3, "" if part is None else f"{int(100 * part)} %", 0),
         (6, f"{progress.failed:,} failed" if progress.failed and several else "", 31),
         (5, "" if ends is None or not several else f"{duration(ends)} left", 0),
@@ -136,11 +128,11 @@ def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, in
     parts: list[tuple[int, str, int]] = []
     room = columns
     for place, text, code in wanted:
-        if text and width(text) > room and place in (0, 7) and room > 8:
+        if text and cells(text) > room and place in (0, 7) and room > 8:
             text = _cut(text, room)
-        if text and width(text) <= room:
+        if text and cells(text) <= room:
             parts.append((place, text, code))
-            room -= width(text) + 2
+            room -= cells(text) + 2
     if part is not None and room >= 6:
         size = min(WIDEST, room)
         full = int(size * part)
@@ -151,14 +143,14 @@ def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, in
     for place, piece, code in parts:
         gap = "" if before in (-1, place) else "  "
         text += gap + (paint(piece, code) if code and piece else piece)
-        length += len(gap) + width(piece)
+        length += len(gap) + cells(piece)
         before = place
     return text, length
 
 
 def _cut(text: str, room: int) -> str:
     text = text[:room]
-    while width(text) > room - 1:
+    while cells(text) > room - 1:
         text = text[:-1]
     return text + "…"
 

@@ -213,7 +213,7 @@ def progress(progress: Progress, how: str) -> str:
     """The bar that `run()` and `watch()` draw again and again; `how` it ended, in the end, if not well."""
     shown = str(progress).split("  ")
     pieces = [text(piece) for piece in shown if not set(piece) <= {"#", "."}] + ([f"<b>{text(how)}</b>"] if how else [])
-    done = progress.part
+    done = progress.part if progress.total else None
     failed = min(progress.failed, progress.done)
     whole = "" if done is None else part(done, f"{int(100 * done)} %")
     if progress.total > 1 and not progress.doing:

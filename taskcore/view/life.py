@@ -105,9 +105,12 @@ def of_a_task(its: glance.One) -> str:
     )  # fmt: skip
 
 
+_EDGES: Final = {"unmet": "is to be", "met": "was to be", "doomed": "was to be", "dropped": "no longer has to be"}
+
+
 def _upstreams(its: glance.One) -> str:
     rows = [
-        ((f"#{up.id}", "n"), text(up.args), status(up.phase, up.status), f"{text(verdict)}: {text(wants, 40)}")
+        ((f"#{up.id}", "n"), text(up.args), status(up.phase, up.status), text(f"{_EDGES.get(verdict, verdict)} {wants}", 60))
         for wants, verdict, up in its.upstreams
         if its.task.finished_at is None or verdict != "met"
     ]

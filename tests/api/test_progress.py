@@ -10,7 +10,8 @@ import pytest
 import taskcore
 from taskcore import Engine, EngineClosed
 from taskcore.api import progress, terminal
-from taskcore.api.progress import Line, Progress, line, width
+from taskcore.api.progress import Line, Progress, line
+from taskcore.core.text import cells
 
 
 class Terminal(io.StringIO):
@@ -84,7 +85,7 @@ def test_a_line_fits_every_width_and_says_how_wide_it_is(shown):
     for columns in range(1, 200):
         text, length = line(shown, columns, "━─", lambda text, code: f"<{code}>{text}</>")
         plain = re.sub(r"</?\d*>", "", text)
-        assert width(plain) == length <= columns, (columns, plain)
+        assert cells(plain) == length <= columns, (columns, plain)
         assert plain.isprintable()
 
 

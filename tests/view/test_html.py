@@ -111,7 +111,7 @@ def test_a_handle_shows_its_life_attempts_steps_log_and_what_it_waits_for(inline
     for text in ("suspended until it gets the signal", "25 %", "look: looking up", "'stars'"):
         assert text in sleepy.text, text
     waiting = inline.submit("heat", after=named(inline, "sleepy"))
-    assert "sleepy()" in page(waiting).text and "unmet: succeeded" in page(waiting).text
+    assert "sleepy()" in page(waiting).text and "is to be succeeded" in page(waiting).text
 
 
 def test_a_job_shows_its_childrens_bar(night):
