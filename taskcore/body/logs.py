@@ -19,6 +19,8 @@ from taskcore.store.steps import LINES
 
 LONGEST_LINE: Final = 4000
 """Characters of one line that are kept."""
+_OVER: Final = "\r\x1b[K"
+"""To where a terminal's line begins, and nothing is left of it."""
 
 _listening = False
 _heard: Any = None  # the stream that bodies print to
@@ -88,7 +90,7 @@ def hear() -> None:
         if found is None:
             return write(text)
         work = found[1]
-        *lines, work.unfinished_line = (work.unfinished_line + text).split("\n")
+        *lines, work.unfinished_line = (work.unfinished_line + text.removeprefix(_OVER)).split("\n")
         work.unfinished_line = work.unfinished_line[:LONGEST_LINE]
         for line in lines[-LINES:]:
             add(*found, "PRINT", line)
@@ -115,7 +117,7 @@ def _write_over_a_line(stream: Any) -> None:
         def over(text: str, /) -> Any:
             nonlocal begins
             before, begins = begins, text.endswith("\n") if text else begins
-            return write(f"\r\x1b[K{text}" if before and text else text)
+            return write(_OVER + text if before and text else text)
 
         stream.write, stream.over_a_line = over, True
 

@@ -110,9 +110,9 @@ _EDGES: Final = {"unmet": "is to be", "met": "was to be", "doomed": "was to be",
 
 def _upstreams(its: glance.One) -> str:
     rows = [
-        ((f"#{up.id}", "n"), text(up.args), status(up.phase, up.status), text(f"{_EDGES.get(verdict, verdict)} {wants}", 60))
+        ((f"#{up.id}", "n"), text(up.args), status(up.phase, up.status), text(f"{_EDGES[verdict]} {wants}", 60))
         for wants, verdict, up in its.upstreams
-        if its.task.finished_at is None or verdict != "met"
+        if verdict in _EDGES and (its.task.finished_at is None or verdict != "met")
     ]
     return table((), rows) if rows else ""
 
