@@ -3,6 +3,7 @@
     python examples/census.py                       # the whole library, into census.db
     python examples/census.py --kill-after 1000     # dies by SIGKILL half way ...
     python examples/census.py                       # ... and goes on with the files that are left
+    python examples/census.py --fresh --processes 4 # on four cores
 
 One task a file, one a package, one for the report. Files that are no Python (the library has some, to test itself
 with) are failed tasks, and stop nothing.
@@ -34,15 +35,16 @@ arguments = argparse.ArgumentParser(description="Count what is in Python's stand
 arguments.add_argument("--db", type=Path, default=Path("census.db"), help="the file the tasks are kept in")
 arguments.add_argument("--root", type=Path, default=Path(sysconfig.get_paths()["stdlib"]), help="another tree to read")
 arguments.add_argument("--limit-files", type=int, metavar="N", help="only the first N files")
-arguments.add_argument("--workers", type=int, metavar="N", help="how many threads")
+arguments.add_argument("--workers", type=int, metavar="N", help="how many threads, in each process")
+arguments.add_argument("--processes", type=int, metavar="N", help="how many worker processes; otherwise threads of one")
 arguments.add_argument("--kill-after", type=int, metavar="N", help="die by SIGKILL when N files were parsed")
 arguments.add_argument("--fresh", action="store_true", help="forget what was done before")
 options = arguments.parse_args()
-if options.fresh:
+if options.fresh and __name__ == "__main__":
     for suffix in ("", "-wal", "-shm"):
         Path(f"{options.db}{suffix}").unlink(missing_ok=True)
 
-engine = taskcore.Engine(options.db, workers=options.workers)
+engine = taskcore.Engine(options.db, workers=options.workers, processes=options.processes)
 begun = itertools.count()
 
 
@@ -74,10 +76,7 @@ def report(packages: dict[str, dict[str, int]]) -> str:
     """The report as text, also written beside the database."""
     largest = sorted(packages, key=lambda package: packages[package]["lines"], reverse=True)
     everything = {column: sum(counts[column] for counts in packages.values()) for column in COLUMNS}
-    parsed = list(engine.tasks.where(name=parse.name, phase="succeeded"))
     failed = {str(task.key): str(task.last_error) for task in engine.tasks.where(name=parse.name, phase="failed")}
-    cut_off = sum(task.lapses > 0 for task in parsed)  # a lapse: the process died under it
-    twice = sum(task.attempts - task.lapses > 1 for task in parsed)
     lines = [
         f"packages: {len(packages):,}, the largest of them:",
         f"  {'package':<18}" + "".join(f"  {column:>9}" for column in COLUMNS),
@@ -85,8 +84,6 @@ def report(packages: dict[str, dict[str, int]]) -> str:
         row("all packages", everything),
         f"files that cannot be parsed: {len(failed):,}",
         *(f"  {path:<40}  {shorten(why, 72)}" for path, why in (failed or {"none": "all are Python"}).items()),
-        f"parsed now: {len(parsed) - parsed_before:,}, before: {parsed_before:,}, twice: {twice:,}",
-        f"cut off by a kill and begun again: {cut_off:,}",
     ]
     text = "\n".join(lines)
     options.db.with_suffix(".report.txt").write_text(text + "\n", encoding="utf-8")
@@ -115,22 +112,27 @@ def ended() -> int:
 
 
 warnings.simplefilter("ignore")  # parsing warns of doubtful code in those files
-paths = modules(options.root)[: options.limit_files]
 
-with engine:
-    started, ended_before = time.perf_counter(), ended()
-    parsed_before = len(engine.tasks.where(name=parse.name, phase="succeeded"))
-    print(f"files: {len(paths):,}, parsed before: {parsed_before:,}")
-    with engine.transaction():  # all or nothing; what is there already stays as it is, because it has the same key
-        totals = {}
-        for package, members in itertools.groupby(paths, package_of):
-            files = [parse.options(key=path).submit(str(options.root), path) for path in members]
-            totals[package] = total.submit(package, files)
-        written = report.submit(totals)
-    engine.run()  # draws its progress, in a terminal
-    print(written.result())
-    tasks, seconds = ended() - ended_before, time.perf_counter() - started
-    print(f"tasks: {tasks:,} in {seconds:.1f} s, {tasks / seconds:,.0f} a second")
+if __name__ == "__main__":  # worker processes import this file, and only take its functions
+    paths = modules(options.root)[: options.limit_files]
+    with engine:
+        started, ended_before = time.perf_counter(), ended()
+        parsed_before = len(engine.tasks.where(name=parse.name, phase="succeeded"))
+        print(f"files: {len(paths):,}, parsed before: {parsed_before:,}")
+        with engine.transaction():  # all or nothing; what is there already stays, because it has the same key
+            totals = {}
+            for package, members in itertools.groupby(paths, package_of):
+                files = [parse.options(key=path).submit(str(options.root), path) for path in members]
+                totals[package] = total.submit(package, files)
+            written = report.submit(totals)
+        engine.run()  # draws its progress, in a terminal
+        print(written.result())
+        parsed = list(engine.tasks.where(name=parse.name, phase="succeeded"))
+        twice = sum(task.attempts - task.lapses > 1 for task in parsed)  # a lapse: the process died under it
+        print(f"parsed now: {len(parsed) - parsed_before:,}, before: {parsed_before:,}, twice: {twice:,}")
+        print(f"cut off by a kill and begun again: {sum(task.lapses > 0 for task in parsed):,}")
+        tasks, seconds = ended() - ended_before, time.perf_counter() - started
+        print(f"tasks: {tasks:,} in {seconds:.1f} s, {tasks / seconds:,.0f} a second")
 
 # Output:
 # files: 1,790, parsed before: 0

@@ -1,6 +1,8 @@
 """taskcore: durable tasks in one SQLite file, run by a thread pool. See `Engine`."""
 
 import sqlite3 as _sqlite3
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 if _sqlite3.sqlite_version_info < (3, 38, 0):  # STRICT came with 3.37, the `->>` operator with 3.38
     raise ImportError(f"taskcore needs SQLite 3.38.0 or newer; this Python was built with {_sqlite3.sqlite_version}")
@@ -31,8 +33,10 @@ from taskcore.core.errors import (
     TaskSkipped,
     UnknownStatus,
 )
-from taskcore.core.model import Attempt, Change, Dependency, Finding, Handle, LogLine, Step, Task, Unreadable
 from taskcore.core.version import VERSION
+
+if _TYPE_CHECKING:
+    from taskcore.core.model import Attempt, Change, Dependency, Finding, Handle, LogLine, Step, Task, Unreadable
 
 __version__ = VERSION
 
@@ -43,3 +47,16 @@ __all__ = [
     "TaskFunction", "TaskFuture", "TaskNotFound", "TaskSkipped", "TaskcoreError", "UnknownStatus", "Unreadable",
     "as_completed", "constant", "current", "exponential", "linear",
 ]  # fmt: skip
+
+_VALUES = frozenset(
+    ("Attempt", "Change", "Dependency", "Finding", "Handle", "LogLine", "Step", "Task", "Unreadable")
+)
+
+
+def __getattr__(name: str) -> _Any:
+    """The classes of what people look at take a tenth of all the time of the import: they are made when asked for."""
+    if name in _VALUES:
+        from taskcore.core import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module 'taskcore' has no attribute {name!r}")

@@ -65,7 +65,8 @@ def test_each_block_of_the_readme_works_by_itself_in_an_empty_folder_and_twice(b
 def test_the_blocks_of_the_readme_work_in_order_in_one_folder_and_in_one_program(tmp_path):
     for block in PYTHON:
         check(block, tmp_path)
-    check("\n".join(PYTHON), tmp_path)
+    program = [block for block in PYTHON if "__main__" not in block]  # what worker processes import does nothing
+    check("\n".join(program), tmp_path)
 
 
 def test_every_option_is_in_the_readme_and_every_one_there_exists():

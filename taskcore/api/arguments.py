@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import sys
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.api.future import TaskFuture
 from taskcore.codec.json import JSON, Codec
-from taskcore.core.model import Task
 from taskcore.core.options import OF_THE_NAME, OPTIONS, Options
 from taskcore.core.options import text as checked_text
 from taskcore.store.columns import said
 from taskcore.store.queries import NO_ARGUMENTS
 from taskcore.store.submit import Order
 
+if TYPE_CHECKING:
+    from inspect import Signature
+
 IdOf = Callable[[Any], int]
 Link = tuple[int, list[int]]
 """A task's id, and the place of its result in [args, kwargs]: positions, of a dict's items too."""
 
 _CONTAINERS: Final = (list, tuple, dict)
+_STARRED: Final = 0x04
+"""`inspect.CO_VARARGS`: a function has `*args`. The module is slow to import."""
 _SCALARS: Final = frozenset((int, str, float, bool, type(None)))
 
 
@@ -36,19 +39,21 @@ def arity(fn: Callable[..., Any] | None) -> tuple[float, float]:
     code = fn.__code__
     if code.co_kwonlyargcount > len(fn.__kwdefaults__ or ()):
         return 1, 0
-    most = math.inf if code.co_flags & inspect.CO_VARARGS else code.co_argcount
+    most = math.inf if code.co_flags & _STARRED else code.co_argcount
     return code.co_argcount - len(fn.__defaults__ or ()), most
 
 
-def signature_of(fn: Callable[..., Any] | None) -> inspect.Signature | None:
+def signature_of(fn: Callable[..., Any] | None) -> Signature | None:
     """What a function takes itself, whatever it wraps; `None` where it does not tell."""
+    import inspect
+
     try:
         return None if fn is None else inspect.signature(fn, follow_wrapped=False)
     except (TypeError, ValueError):
         return None
 
 
-def must_fit(name: str, signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def must_fit(name: str, signature: Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """`TypeError` if a function of this signature cannot be called with these arguments."""
     if signature is None:
         return
@@ -117,6 +122,8 @@ def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf
 
 def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, error: Exception) -> TypeError:
     """Find the argument that the codec refused."""
+    import inspect
+
     args, kwargs = whole
     try:
         names = list(inspect.signature(fn).parameters) if fn is not None else []
@@ -178,6 +185,8 @@ def canonical(codec: Codec, arguments: str) -> str:
 
 
 def _several(value: Any) -> list[Any]:
+    from taskcore.core.model import Task  # slow to import, and seldom needed
+
     if isinstance(value, (TaskFuture, Task, int)):
         return [value]
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
@@ -205,6 +214,7 @@ def name_of(fn: Callable[..., Any]) -> str:
         for part in qualname.split("."):
             found = getattr(found, part, None)
         if found is fn:
+            module = "__main__" if module == "__mp_main__" else module  # the script, in a process it spawned
             return checked_text("the name of a function", f"{module}.{qualname}")
     raise TypeError(
         f"{fn!r} is not found by module and name after a restart: give it a name with @engine.task(name=…)"

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from taskcore.api import settings, shutdown
+from taskcore.api import importing, settings, shutdown
 from taskcore.api.bodies import Bodies
 from taskcore.api.context import Context
 from taskcore.api.function import give
@@ -19,10 +19,11 @@ from taskcore.api.lifetime import Lifetime
 from taskcore.api.submission import Submissions
 from taskcore.body import logs
 from taskcore.body.work import Stage
-from taskcore.codec.json import Codec
+from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock, duration_of
 from taskcore.core.options import text as checked_text
 from taskcore.runtime.callbacks import Callbacks
+from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.pools import Threads
 from taskcore.runtime.presence import Presence
@@ -30,6 +31,7 @@ from taskcore.runtime.repertoire import Repertoire
 from taskcore.runtime.scheduler import Scheduler
 from taskcore.store import process_locks
 from taskcore.store.connection import File
+from taskcore.store.identity import log_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,11 @@ class Parts:
 
 
 def assemble(
-    path: str | os.PathLike[str], workers: int | None, executor: Executor | Callable[[], Executor] | None,
-    lease: float, durability: str, statuses: Mapping[str, str] | None, limits: Mapping[str, int] | None,
-    keep: float | str | None, codec: Codec, clock: Clock | None, name: str | None, allow_network_filesystem: bool,
+    path: str | os.PathLike[str], workers: int | None = None, processes: int | None = None,
+    executor: Executor | Callable[[], Executor] | None = None, *, lease: float, durability: str,
+    statuses: Mapping[str, str] | None = None, limits: Mapping[str, int] | None = None,
+    keep: float | str | None = None, codec: Codec = JSON, clock: Clock | None = None, name: str | None = None,
+    allow_network_filesystem: bool,
 ) -> Parts:  # fmt: skip
     """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
     those of `Engine`."""
@@ -56,9 +60,10 @@ def assemble(
         raise ValueError(f'durability is "normal" or "full", not {durability!r}')
     lease = settings.lease_of(lease)
     name = settings.own_name() if name is None else checked_text("name", name)
+    path = settings.path_of(path)
+    count = settings.processes_of(processes, executor, path, clock, size)
     clock = settings.clock_of(clock)
     codec = settings.codec_of(codec)
-    path = settings.path_of(path)
     given = settings.limits_of(limits)
     kept = settings.keep_of(keep)
     file = File(
@@ -77,7 +82,31 @@ def assemble(
     _connect(parts, workers, executor, lanes)
     shutdown.watch(parts.lifetime, executor)
     give(context, given, {})
+    if importing.asleep(path, count is not None):
+        context.asleep, context.workers = True, 0
+        importing.made.append((parts, count is not None))
+    elif count is not None:
+        employ(context, parts.lifetime, count, durability, allow_network_filesystem)
     return parts
+
+
+def employ(
+    context: Context, lifetime: Lifetime, count: int, durability: str = "normal", network: bool = False,
+    module: str | None = None, log: int | None = None,
+) -> None:  # fmt: skip
+    """Have this engine, which has not begun, run its bodies in so many worker processes. `module`: to be imported there
+    before those of its definitions. `log`: the level of what they say on stderr."""
+    from taskcore.api.processes import Processes  # both for those who have processes
+    from taskcore.api.worker_process import Given
+
+    how: dict[str, Any] = {"durability": durability, "lease": context.lease}
+    if context.codec is not JSON:
+        how["codec"] = context.codec
+    given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
+    given = given._replace(modules=() if module is None else (module,))
+    context.processes = Processes(context, count, given, lifetime.broke)
+    for definition in list(context.definitions.values()):
+        context.processes.define(definition)
 
 
 def _connect(
@@ -93,6 +122,7 @@ def _connect(
     background = getattr(executor, "background", True)
     context.scheduler = scheduler = Scheduler(
         file, clock, stage, Repertoire(file, context.definitions), Presence(context.name, context.lease, lanes),
+        Lookout(log_of(context.path) if background and not file.in_memory else None),
         on_ended=futures.ended, on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
     )  # fmt: skip
     if parts.keep is not None:

@@ -7,17 +7,18 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.api.context import Context
 from taskcore.core.clock import monotonic, pause
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
-from taskcore.core.model import Change
 from taskcore.runtime.wakeups import Inbox, Latch
 from taskcore.store import changes, queries
 from taskcore.store.busy import Trouble
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Change
 
 GAP: Final = 0.05
 """Seconds between two changes that are told."""
@@ -27,7 +28,7 @@ CALLS: Final = 1.0
 """Seconds that whoever ends the listening waits for a call that goes on: it may wait for the very thread that ends
 it."""
 
-Callback = Callable[[Change], object]
+Callback = Callable[["Change"], object]
 Via = Callable[..., object]
 
 
@@ -125,6 +126,8 @@ class Changes:
                 if not moved and all_known and not unknown:
                     return None
                 unknown = unknown or not all_known
+                from taskcore.core.model import Change
+
                 return Change(frozenset(moved), unknown, self._context.counts(queries.where(())))
             except BaseException:
                 self._unknown = True
@@ -213,6 +216,8 @@ class Listener:
 
 
 def _together(one: Change, other: Change) -> Change:
+    from dataclasses import replace
+
     ids = one.ids | other.ids
     if len(ids) > changes.MOST:
         ids, other = other.ids, replace(other, more=True)

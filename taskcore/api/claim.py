@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskcore.api.context import Context
 from taskcore.api.settings import lease_of
@@ -12,11 +11,13 @@ from taskcore.body.work import Work
 from taskcore.core.ends import Done, Outcome
 from taskcore.core.ends import seconds as length_of
 from taskcore.core.errors import LeaseLost
-from taskcore.core.model import Task
 from taskcore.core.options import Options, elsewhere, text
 from taskcore.store import claims, due, queries, reports, workers
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Task
 
 
 class Claim:
@@ -152,8 +153,10 @@ def _holding(tx: Transaction, task_id: int, token: int) -> tuple[queries.Row, cl
 
 
 def _made(context: Context, row: queries.Row, claimed: claims.Claimed) -> Claim:
+    from taskcore.store import rows
+
     kind = context.file.known.kinds[claimed.kind]
     newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
     work = Work(claimed, kind, context.scheduler.repertoire.definition(claimed.id, newest))
     args, kwargs = context.stage.arguments(claimed)
-    return Claim(context, replace(context.row(row), args=args, kwargs=kwargs), work)
+    return Claim(context, rows.called_with(row, context.codec, args, kwargs), work)

@@ -7,15 +7,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
+from taskcore.api import importing
 from taskcore.body.work import Stage, current_task
 from taskcore.codec.json import Codec
 from taskcore.core.clock import Clock
 from taskcore.core.errors import BadFile, EngineClosed, TaskNotFound
 from taskcore.core.id_ranges import Spans
 from taskcore.core.logger import tell
-from taskcore.core.model import Task
 from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
@@ -24,6 +24,9 @@ from taskcore.store import counts, operations, queries
 from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +67,8 @@ class Context:
     submitter: Callable[[], Any]
     """What the engine and all that can submit to it hold, and by that keep it open; `None` once nobody does. Handles
     hold it too until their task's end is known here."""
+    processes: Any = None
+    """The worker processes of this engine: `processes.Processes`."""
     must_run: Callable[[], None]
     """Likewise, if it could not be done before; `EngineClosed` where it still cannot."""
 
@@ -92,6 +97,8 @@ class Context:
         """Whether it has ended; whether it takes no more tasks."""
         self.pages: list[Any] = []
         """What is served of this engine, and ends with it: `close()` of each is called once, and waits for nobody."""
+        self.asleep = False
+        """Whether it was made while a worker process imported the module that makes it: it runs nothing."""
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
 
@@ -180,9 +187,11 @@ class Context:
             if task._lost:
                 raise TaskNotFound(task.id)
             return task.id
-        if isinstance(task, Task):
-            return task.id
         if isinstance(task, bool) or not isinstance(task, int):
+            from taskcore.core.model import Task  # slow to import, and seldom needed
+
+            if isinstance(task, Task):
+                return task.id
             raise TypeError(f"a task is given by handle or id, not {task!r}")
         if abs(task) > GREATEST:  # no file has it, and SQLite could not even be asked
             raise TaskNotFound(task)
@@ -197,8 +206,10 @@ class Context:
 
     def row(self, row: queries.Row) -> Task:
         """A row as a value. `BadFile` where a damaged file has in it what can be none."""
+        from taskcore.store import rows
+
         try:
-            return queries.task_of(row, self.codec)
+            return rows.task_of(row, self.codec)
         except (TypeError, ValueError) as error:
             raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
 
@@ -228,6 +239,8 @@ class Context:
             if context is self or (context is not None and name in context.definitions and context._goes_with(self)):
                 before = context.definitions.get(name, before)
                 context.definitions[name] = definition
+                if context.processes is not None:
+                    context.processes.define(definition)
                 if not context.closed and context.scheduler.claiming:
                     context.scheduler.look_again()
         if before is not None and before.fn is not fn and not _same_place(before.fn, fn):
@@ -245,8 +258,15 @@ class Context:
         """The id of the task whose body calls, if it is one of this engine's."""
         return current_task(self.file)
 
+    def awake(self, workers: int) -> None:
+        """It is what this process runs, or not one of those that do not matter here: it has so many threads."""
+        self.asleep, self.workers = False, workers
+        self.scheduler.custody.crew.size = workers
+
     def may_submit(self) -> None:
         """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+        if self.asleep:
+            importing.guard()
         if self.refusing and (self.closed or self.running_body() is None):
             raise EngineClosed(self.path, "the engine takes no more tasks")
 

@@ -10,7 +10,7 @@ from taskcore.api.context import Context
 from taskcore.core import lifecycle
 from taskcore.core.ends import Outcome
 from taskcore.core.logger import ENDS, tell
-from taskcore.core.text import printable
+from taskcore.core.text import duration, printable
 from taskcore.store import changes
 
 _log: Final = logging.getLogger(ENDS)
@@ -30,7 +30,8 @@ def log(
     none, or it was begun again meanwhile."""
     seconds = None if started is None or finished is None else finished - started
     extra = {"task_id": task, "task_name": name, "phase": phase, "status": status, "attempt": attempt}
-    tell(level, "task #%d is %s: %s", task, status, said, extra={**extra, "seconds": seconds})
+    after = "" if seconds is None or level > logging.INFO else f", in {duration(seconds)}"
+    tell(level, "task #%d is %s: %s%s", task, status, said, after, extra={**extra, "seconds": seconds})
 
 
 def log_others(context: Context, ends: Mapping[int, Outcome | None]) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from taskcore.api import schedules, settings
+from taskcore.api import settings
 from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
 from taskcore.api.function import TaskFunction, define
@@ -17,13 +17,11 @@ from taskcore.api.future import TaskFuture
 from taskcore.api.job import JobScope
 from taskcore.api.limits import Limits
 from taskcore.api.pipeline import Pipeline
-from taskcore.api.schedules import Schedules
 from taskcore.api.selection import Selection
 from taskcore.api.transaction import TransactionScope
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock
 from taskcore.core.health import Health
-from taskcore.core.model import Change, Finding, Task
 from taskcore.core.options import text as checked_text
 from taskcore.core.text import printable
 from taskcore.core.views import Graph, Page, Timeline, view
@@ -31,6 +29,8 @@ from taskcore.store import capacity, counts, queries
 
 if TYPE_CHECKING:
     from taskcore.api.progress import Progress
+    from taskcore.api.schedules import Schedules
+    from taskcore.core.model import Change, Finding, Task
 
 
 class Engine(Executor):
@@ -44,6 +44,7 @@ class Engine(Executor):
         path: str | os.PathLike[str],
         *,
         workers: int | None = None,
+        processes: int | None = None,
         executor: Executor | Callable[[], Executor] | None = None,
         lease: float = 30.0,
         durability: str = "normal",
@@ -58,6 +59,8 @@ class Engine(Executor):
         """Open the file, making it or our tables in it where there are none.
 
         `path`: a file, or ":memory:". `workers`: threads, or tasks in flight on `executor`; 0 never runs anything.
+        `processes`: bodies run in so many worker processes with `workers` threads each, which import the script anew:
+        what it does stands under `if __name__ == "__main__":`, and only what they do not find there runs here.
         `executor`: where bodies run instead of threads of its own, or a function that makes such an executor when the
         first is needed, and another when one broke.
         `lease`: seconds a claim holds without renewal. `durability`: "normal" survives any crash of the process, "full"
@@ -69,8 +72,8 @@ class Engine(Executor):
         used; `ValueError` or `TypeError` for a bad parameter.
         """
         parts = assemble(
-            path, workers, executor, lease, durability, statuses, limits, keep, codec, clock, name,
-            allow_network_filesystem,
+            path, workers, processes, executor, lease=lease, durability=durability, statuses=statuses, limits=limits,
+            keep=keep, codec=codec, clock=clock, name=name, allow_network_filesystem=allow_network_filesystem,
         )  # fmt: skip
         self._context = context = parts.context
         self._futures, self._submissions, self._lifetime = parts.futures, parts.submissions, parts.lifetime
@@ -79,9 +82,13 @@ class Engine(Executor):
             context.file, context.clock, context.scheduler, context.loop,
         )  # fmt: skip
         self.path = context.path
-        self.name = context.name
         self.limits = Limits(context)
         """How much of each capacity there is, and of how many tasks of a name may run: `limits["name:fit"]`."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the workers of the file."""
+        return self._context.name
 
     # -- defining ---------------------------------------------------------------------------------------------------
 
@@ -134,11 +141,15 @@ class Engine(Executor):
         return self._scheduled(when, name, enabled, catch_up, overlap, options)
 
     def _scheduled(self, *said: Any) -> Callable[[Callable[..., Any]], TaskFunction]:
+        from taskcore.api import schedules
+
         return lambda fn: schedules.define(self._context, self._submissions, fn, *said)
 
     @property
     def schedules(self) -> Schedules:
         """Name → schedule, of all in the file."""
+        from taskcore.api.schedules import Schedules
+
         return Schedules(self._context, self._submissions)
 
     # -- submitting -------------------------------------------------------------------------------------------------

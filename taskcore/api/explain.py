@@ -117,12 +117,15 @@ def _ready(facts: Facts, here: Here, now: float) -> str:
         against.append(f"nobody here has registered {name}{others}")
     elif here.runs and here.registered and not here.started:
         against.append(f"this engine is not started{others}")
+    elif here.runs and here.registered and here.starting:
+        against.append(f"no worker process of this engine is there yet{others}")
     elif not here.runs and not here.elsewhere and not here.others:
         against.append("no engine works on this file now")
     elif here.runs and facts.avoids:
         against.append(f"it failed on this worker, which it is to avoid{others}")
+    only = "" if here.only is None else f"; only this process runs it: {say.text(here.only)}"
     if against:
-        return f"ready, but {', and '.join(against)}{say.past(facts)}"
+        return f"ready, but {', and '.join(against)}{only}{say.past(facts)}"
     text = f"ready: {say.number(facts.before, 'task')} stand{'s' * (facts.before == 1)} before it"
     if not facts.before:
         text = "ready: it is next"
@@ -132,7 +135,7 @@ def _ready(facts: Facts, here: Here, now: float) -> str:
         text += ", when a thread is free"
     if here.alone:
         text += ", and runs alone"
-    return text + say.past(facts)
+    return text + only + say.past(facts)
 
 
 def _lacks(facts: Facts, now: float) -> list[str]:

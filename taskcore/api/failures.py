@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from taskcore.api import ends as ends_log
 from taskcore.api.context import Context
@@ -15,9 +14,11 @@ from taskcore.core import lifecycle
 from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
-from taskcore.core.model import Task
 from taskcore.core.text import printable
 from taskcore.store.busy import Trouble
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Task
 
 KEPT: Final = 1000
 """Different texts that are counted; all beyond them are one."""
@@ -55,6 +56,8 @@ class Failures:
         try:
             for task in everything.where(ids=failed) if failed else ():
                 if task.phase != lifecycle.FAILED:  # it was rerun meanwhile
+                    from dataclasses import replace
+
                     end = failed[task.id]
                     text = end.error if end.error_type is None else f"{end.error_type}: {end.error}"
                     task = replace(task, phase=lifecycle.FAILED, status=end.label or lifecycle.FAILED, last_error=text)

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.api.context import Context, Handle
 from taskcore.api.selection import Selection
@@ -16,11 +16,13 @@ from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import EngineClosed, InvalidTransition
-from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task, in_a_line
 from taskcore.core.options import Options
 from taskcore.core.options import text as checked_text
 from taskcore.core.views import view
 from taskcore.store import operations, queries, steps
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Attempt, Dependency, LogLine, Step, Task
 
 _PENDING: Final = "PENDING"
 _FINISHED: Final = "FINISHED"
@@ -168,6 +170,8 @@ class TaskFuture(Future[Any], Handle):
         return f"<TaskFuture #{self.id}{' ' + said if said else ''}>"
 
     def _line(self, connection: Any) -> str:
+        from taskcore.core.model import in_a_line
+
         return in_a_line(self._context.row(queries.rows(connection, [self.id])[0]))
 
     def _repr_html_(self) -> str:
@@ -217,16 +221,22 @@ class TaskFuture(Future[Any], Handle):
 
     def history(self) -> list[Attempt]:
         """Its attempts, oldest first."""
+        from taskcore.store import rows
+
         self.snapshot()
-        return self._context.look(queries.history, self.id)
+        return self._context.look(rows.history, self.id)
 
     def dependencies(self) -> list[Dependency]:
         """Its edges, by upstream."""
+        from taskcore.store import rows
+
         self.snapshot()
-        return self._context.look(queries.dependencies, self.id)
+        return self._context.look(rows.dependencies, self.id)
 
     def steps(self) -> list[Step]:
         """The steps of its body, by `step` and `transact`, that need not be done again, in order."""
+        from taskcore.core.model import Step
+
         self.snapshot()
         decode = self._context.codec.decode
         return [
@@ -236,8 +246,10 @@ class TaskFuture(Future[Any], Handle):
 
     def log(self) -> list[LogLine]:
         """What its body logged and its commands printed: the newest 200 lines, oldest first."""
+        from taskcore.store import rows
+
         self.snapshot()
-        return self._context.look(steps.log, self.id)
+        return self._context.look(rows.log, self.id)
 
     def signal(self, name: str, payload: Any = None) -> bool:
         """Tell it something that its body waits for with `wait_for`, or will. → False if it has ended.

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -33,6 +33,8 @@ class Register:
         self._context = context
         self.failures = Failures(context)
         self.changes = Changes(context)
+        self.listener: Callable[[Mapping[int, Outcome | None]], None] | None = None
+        """Hears of all ends that this engine commits."""
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -235,6 +237,8 @@ class Register:
         self._look_at(others)
         if others or all_are_heard():
             self.failures.among(ends)
+        if self.listener is not None and ends:
+            self.listener(ends)
 
     def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""

@@ -12,7 +12,8 @@ from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Handle, LogLine
 from taskcore.core.text import printable
-from taskcore.store import overview, queries, steps
+from taskcore.store import overview, queries
+from taskcore.store import rows as read_rows
 from taskcore.store import schedules as stored
 from taskcore.store.overview import CUT, Brief
 
@@ -120,7 +121,7 @@ def one(future: TaskFuture, most: int) -> One:
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
         row.first_started_at, future.history()[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
-        known, context.look(steps.log, row.id)[-most:],
+        known, context.look(read_rows.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
         context.by_phase(children),
     )  # fmt: skip

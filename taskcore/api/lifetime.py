@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from taskcore.api import shutdown
+from taskcore.api import importing, shutdown
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
+from taskcore.api.selection import Selection
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import BadFile, EngineClosed
@@ -59,6 +60,8 @@ class Lifetime:
     def start(self) -> None:
         """Claim what is in the file, in the background. `EngineClosed`."""
         context = self._context
+        if context.asleep:
+            importing.guard()
         if context.closed or self._closing:
             why = FORKED if self.process != os.getpid() else "the engine is closed"
             raise EngineClosed(context.path, why)
@@ -66,6 +69,8 @@ class Lifetime:
             try:
                 context.loop.start()
                 context.scheduler.start()
+                if context.processes is not None:
+                    context.processes.start()
             except RuntimeError as error:
                 self._unstarted = f"no thread can be started: {error}"
                 raise
@@ -158,16 +163,24 @@ class Lifetime:
     def interrupted(self) -> None:
         """Close after a Ctrl-C; on a terminal, say first what that waits for. After another one it does not wait."""
         try:
-            running = [work for work in list(self._context.scheduler.held.values()) if work.since and not work.took]
-            if running and getattr(sys.stderr, "isatty", bool)():
-                names = ", ".join(f"#{work.claimed.id} {printable(work.kind.name, 30)}" for work in running[:3])
-                more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+            running = self._running() if getattr(sys.stderr, "isatty", bool)() else ()
+            if running:
+                names, more = ", ".join(running[:3]), f" and {len(running) - 3} more" if len(running) > 3 else ""
                 sys.stderr.write(f"stopping: waiting for {names}{more} to come back; Ctrl-C again does not wait\n")
                 sys.stderr.flush()
             self.close(None)
         except KeyboardInterrupt:
             self.close(0.0)
             raise
+
+    def _running(self) -> list[str]:
+        """The bodies that run, for people."""
+        context = self._context
+        found = [(work.claimed.id, work.kind.name) for work in context.scheduler.custody.bodies()]
+        if context.processes is not None and not context.closed:
+            tasks = Selection(context).where(phase="running", worker=context.processes.names)
+            found += [(task.id, task.name) for task in tasks.some(100)]
+        return [f"#{task} {printable(name, 30)}" for task, name in found]
 
     def _callbacks_go_on(self) -> bool:
         """Let callbacks be called, for they may submit. → whether there is more to do then, or may be."""
@@ -179,6 +192,8 @@ class Lifetime:
 
     def _may_wait(self, verb: str) -> None:
         """`RuntimeError` where that would be for ever."""
+        if self._context.asleep:
+            importing.guard()
         if self._context.file.current is not None:
             raise RuntimeError(f"{verb}() inside transaction() would wait for ever")
         if self._context.running_body() is not None:
@@ -191,7 +206,7 @@ class Lifetime:
         scheduler, now, known = context.scheduler, context.now(), context.file.known
         if not scheduler.quiet:
             return True
-        kinds = scheduler.repertoire.kinds()
+        kinds = scheduler.repertoire.all_kinds()
         open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
         if known.rates:
             resting = context.read(capacity.resting, now + queries.SOON, now)
@@ -238,6 +253,8 @@ class Lifetime:
             return DEGRADED, context.scheduler.custody.crew.trouble
         if context.file.read_only:
             return DEGRADED, READ_ONLY
+        if context.processes is not None and context.processes.trouble is not None:
+            return DEGRADED, context.processes.trouble
         if context.lanes is not None and context.lanes.trouble is not None:
             return DEGRADED, context.lanes.trouble
         return OK, "" if context.file.in_memory else KNOWN_BUG
@@ -284,6 +301,8 @@ class Lifetime:
         if self.process != os.getpid():
             context.closed = True
             return
+        if context.asleep:
+            importing.guard()
         if context.file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
         self.leave()
@@ -345,12 +364,20 @@ class Lifetime:
         context = self._context
         context.refusing = self._closing = True
         context.close_pages()
+        processes = context.processes
         try:
             try:
+                if processes is not None:
+                    processes.stop()
                 if not context.loop.finish(deadline, own, to_the_end):
                     tell(logging.WARNING, "%s: closed before all was given back", context.path)
+                if processes is not None:
+                    processes.join(None if deadline is None else max(0.0, deadline - monotonic()))
+                    context.write(context.scheduler.presence.bury, context.now())  # what was killed
             except KeyboardInterrupt:
                 context.loop.finish(monotonic(), own, False)  # bodies are not waited for any longer
+                if processes is not None:
+                    processes.join(0.0)
                 raise
             except Exception as error:  # the file is not there or locked: there is nothing left to close in good order
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
@@ -398,4 +425,6 @@ class Lifetime:
         self._context.closed = True
         self._context.close_pages()  # a child must not go on listening
         self._context.loop.forked()
+        if self._context.processes is not None:
+            self._context.processes.forked()
         self._futures.forked()

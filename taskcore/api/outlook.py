@@ -27,6 +27,10 @@ class Here(NamedTuple):
     """Other engines that run tasks of this file now."""
     alone: bool = False
     """Whether the task would run alone, having lapsed too often."""
+    starting: bool = False
+    """Whether its worker processes run it, and none of them is there yet."""
+    only: str | None = None
+    """Why it has worker processes, and they do not run it."""
     dead: bool = False
     """Whether the process that has the task is gone."""
 
@@ -34,12 +38,13 @@ class Here(NamedTuple):
 def of(context: Context, task_id: int) -> tuple[Facts, Here, float]:
     """What there is to know of a task, in the file and here, and when. `TaskNotFound`."""
     scheduler, known, now = context.scheduler, context.file.known, context.now()
-    kinds = scheduler.repertoire.kinds() or [kind for kind in list(known.kinds.values()) if kind.job is None]
+    kinds = scheduler.repertoire.all_kinds() or [kind for kind in list(known.kinds.values()) if kind.job is None]
     open_ = [kind.id for kind in kinds if not known.closed(kind)]
     facts = context.read(diagnosis.facts, task_id, now, context.name, open_)
     if facts is None:
         raise TaskNotFound(task_id)
-    lanes, own = context.lanes, facts.own
+    lanes, own, processes = context.lanes, facts.own, context.processes
+    here_only = None if processes is None else processes.here.get(own.name)
     alive = [lane for _, lane in facts.engines if lanes is not None and not lanes.is_dead(lane)]
     here = Here(
         runs=context.workers > 0,
@@ -49,6 +54,8 @@ def of(context: Context, task_id: int) -> tuple[Facts, Here, float]:
         full=len(scheduler.held) >= context.workers,
         others=len(alive) - (scheduler.presence.worker is not None and scheduler.presence.lane in alive),
         alone=own.lapses >= ALONE_AFTER,
+        starting=processes is not None and here_only is None and not processes.ready,
+        only=here_only,
         dead=own.phase == lifecycle.RUNNING and own.lane is not None and lanes is not None and lanes.is_dead(own.lane),
     )
     return facts, here, now

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from taskcore.api.context import Context
 from taskcore.body.outcome import storable
 from taskcore.core import lifecycle
 from taskcore.core.ends import shown
 from taskcore.core.errors import TaskcoreError
-from taskcore.core.model import Task
 from taskcore.core.options import priority as checked_priority
 from taskcore.core.views import view
 from taskcore.store import operations, queries
 from taskcore.store.busy import Trouble
+
+if TYPE_CHECKING:
+    from taskcore.core.model import Task
 
 PAGE: Final = 500
 """Rows a read while iterating."""

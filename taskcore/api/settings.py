@@ -72,6 +72,25 @@ def workers_of(workers: int | None, executor: Executor | Callable[[], Executor] 
     return workers
 
 
+def processes_of(processes: Any, executor: object, path: str, clock: Any, workers: int) -> int | None:
+    """How many worker processes; `None`: bodies run in this one."""
+    if processes is None:
+        return None
+    if isinstance(processes, bool) or not isinstance(processes, int):
+        raise TypeError(f"processes is a whole number, not {processes!r}")
+    if processes < 1:
+        raise ValueError(f"processes is 1 or more, not {processes!r}")
+    if executor is not None:
+        raise ValueError("processes and executor exclude each other: bodies run in one or on the other")
+    if path == ":memory:":
+        raise ValueError('processes need a file that they can all open: ":memory:" is in this process alone')
+    if clock is not None:
+        raise ValueError("processes go by the machine's clock, and a clock of your own is in this process alone")
+    if workers == 0:
+        raise ValueError("with workers=0 nothing runs: of workers, each of the processes has so many")
+    return processes
+
+
 def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
     """Own labels → phase."""
     if statuses is not None and not isinstance(statuses, Mapping):

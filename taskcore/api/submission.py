@@ -90,7 +90,7 @@ class Submissions:
         """Store one call; it is in the file when this returns, or with the transaction that is open. Starts the
         engine."""
         context = self._context
-        if context.refusing:
+        if context.refusing or context.asleep:
             context.may_submit()
         future = self._submit(function, args, kwargs)
         context.spans.add(future.id)

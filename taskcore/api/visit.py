@@ -110,7 +110,8 @@ def _run(home: Home, unreachable: str | None, call: Call) -> Answer:
         return find(call.module, call.qualname)(*args, **kwargs)
 
     # What is tried again the engine says, by the functions and classes of its own newest definition.
-    work = Work(call.claimed, call.kind, Definition(call.kind.name, body, Options(retry_on=())))
+    options = Options().replaced({"retry_on": ()})
+    work = Work(call.claimed, call.kind, Definition(call.kind.name, body, options))
     stay = Stay(home, unreachable, work)
     if call.saved is not None:
         before = stay.codec.decode(call.saved)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.body import logs
@@ -15,13 +14,14 @@ from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
 from taskcore.core.errors import LeaseLost, NotInTask, UnknownStatus
-from taskcore.core.model import Task
 from taskcore.core.options import text as checked_text
 from taskcore.store import claims, queries, steps, suspension
 from taskcore.store.steps import Step
 
 if TYPE_CHECKING:
     import subprocess
+
+    from taskcore.core.model import Task
 
 WORTH_A_COMMIT: Final = 0.002
 """Seconds of work from which on `track` puts into the file at once how far it came."""
@@ -47,10 +47,12 @@ class Run:
     @property
     def task(self) -> Task:
         """The task as claimed, with the values of its arguments; read anew at every call."""
+        from taskcore.store import rows
+
         claimed = self._work.claimed
         row = self._stage.file.read(queries.rows, [claimed.id])[0]
         args, kwargs = self._stage.arguments(claimed)
-        return replace(queries.task_of(row, self._stage.codec), args=args, kwargs=kwargs)
+        return rows.called_with(row, self._stage.codec, args, kwargs)
 
     @property
     def needed(self) -> dict[str, Any]:

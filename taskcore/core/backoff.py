@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from random import Random
+from typing import TYPE_CHECKING, Any
 
-RANDOM = Random()
-"""Where jitter comes from; a test may seed it."""
+if TYPE_CHECKING:
+    from random import Random
 
-if hasattr(os, "register_at_fork"):
-    # Children of one process would otherwise draw the same numbers and come back all at once.
-    os.register_at_fork(after_in_child=RANDOM.seed)
+
+@functools.cache
+def generator() -> Random:
+    """Where jitter comes from: its own, so that it takes nothing of a user's numbers. A test may seed it."""
+    import random  # slow to import, for those who wait
+
+    made = random.Random()
+    if hasattr(os, "register_at_fork"):
+        # Children of one process would otherwise draw the same numbers and come back all at once.
+        os.register_at_fork(after_in_child=made.seed)
+    return made
+
+
+def _drawn() -> float:
+    return generator().random()
+
 
 _ENOUGH = 10**15  # failures; an exact float, and beyond what any task lives to see
 
@@ -31,7 +44,7 @@ def exponential(
     With `jitter` each delay is drawn evenly between half of that and all of it, so that what failed together does not
     come back together. `random`: instead of this module's generator, gives numbers from 0 up to but not including 1.
     """
-    return Exponential(base, factor, cap, jitter, RANDOM.random if random is None else random)
+    return Exponential(base, factor, cap, jitter, _drawn if random is None else random)
 
 
 def linear(step: float, *, cap: float = 86400) -> Linear:
@@ -44,23 +57,50 @@ def constant(seconds: float) -> Constant:
     return Constant(seconds)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Exponential:
+class _Backoff:
+    """What its function was called with: equal where that is, and not to be changed."""
+
+    __slots__ = ()
+
+    def __init__(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self!r} cannot be changed: make another one")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        names: tuple[str, ...] = self.__slots__
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _Backoff.__init__(self, **state)
+
+
+class Exponential(_Backoff):
     """What `exponential(…)` returns."""
 
+    __slots__ = ("base", "cap", "factor", "jitter", "random")
     base: float
     factor: float
     cap: float
     jitter: bool
-    random: Callable[[], float] = field(compare=False)
+    random: Callable[[], float]
 
-    def __post_init__(self) -> None:
+    def __init__(self, base: float, factor: float, cap: float, jitter: bool, random: Callable[[], float]) -> None:
+        super().__init__(base=base, factor=factor, cap=cap, jitter=jitter, random=random)
         for name in ("base", "factor", "cap"):
             _check_number(name, getattr(self, name))
-        if type(self.jitter) is not bool:
-            raise TypeError(f"jitter must be True or False, not {self.jitter!r}")
-        if not callable(self.random):
-            raise TypeError(f"random must be a function without parameters, not {self.random!r}")
+        if type(jitter) is not bool:
+            raise TypeError(f"jitter must be True or False, not {jitter!r}")
+        if not callable(random):
+            raise TypeError(f"random must be a function without parameters, not {random!r}")
 
     def __call__(self, failures: int) -> float:
         """Seconds until the next attempt, after so many failures (from 1)."""
@@ -75,16 +115,17 @@ class Exponential:
         return f"exponential({self.base!r}, factor={self.factor!r}, cap={self.cap!r}, jitter={self.jitter!r})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Linear:
+class Linear(_Backoff):
     """What `linear(…)` returns."""
 
+    __slots__ = ("cap", "step")
     step: float
     cap: float
 
-    def __post_init__(self) -> None:
-        _check_number("step", self.step)
-        _check_number("cap", self.cap)
+    def __init__(self, step: float, cap: float) -> None:
+        super().__init__(step=step, cap=cap)
+        _check_number("step", step)
+        _check_number("cap", cap)
 
     def __call__(self, failures: int) -> float:
         """Seconds until the next attempt, after so many failures (from 1)."""
@@ -94,14 +135,15 @@ class Linear:
         return f"linear({self.step!r}, cap={self.cap!r})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Constant:
+class Constant(_Backoff):
     """What `constant(…)` returns."""
 
+    __slots__ = ("seconds",)
     seconds: float
 
-    def __post_init__(self) -> None:
-        _check_number("seconds", self.seconds)
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
+        _check_number("seconds", seconds)
 
     def __call__(self, failures: int) -> float:
         """Seconds until the next attempt, after so many failures (from 1)."""

@@ -12,6 +12,12 @@ ENDS: Final = "taskcore.api.ends"
 whose thread it is said."""
 
 
+def show(level: int) -> None:
+    """For a worker that somebody looks at: write to stderr what is told from this level on, a line for each end."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("taskcore").setLevel(level)
+
+
 def tell(level: int, message: str, *args: Any, exc_info: Any = None, extra: Mapping[str, Any] | None = None) -> None:
     """Log one record for the calling module. Raises nothing but a Ctrl-C: a handler of the user's that does must not
     end the thread that calls."""

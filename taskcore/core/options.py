@@ -10,7 +10,7 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from taskcore.core import lifecycle
@@ -21,9 +21,8 @@ OTHERWISE: Final = ("skip", "wait", "drop")
 DEFAULT_BACKOFF: Final[Callable[[int], float]] = exponential(1, factor=2, cap=3600, jitter=True)
 
 
-@dataclass(eq=False, repr=False)
 class Options:
-    """One task's options. The defaults are the contract's."""
+    """One task's options. The defaults, the contract's, are the class's own, so that a copy has only what differs."""
 
     max_attempts: int | None = 1
     backoff: Callable[[int], float] = DEFAULT_BACKOFF
@@ -42,7 +41,7 @@ class Options:
     key_scope: str | None = None
     serial: str | None = None
     serial_failure: str = "clear"
-    uses: Mapping[str, int] = field(default_factory=dict)
+    uses: Mapping[str, int] = MappingProxyType({})
     failed_status: str = lifecycle.FAILED
     avoid_failed_worker: bool = False
     parent: Any = None
@@ -92,13 +91,15 @@ class Options:
         return json.dumps(shared, sort_keys=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Definition:
     """A name, what it calls, and its options: the newest definition of a name wins."""
 
-    name: str
-    fn: Callable[..., Any]
-    options: Options
+    __slots__ = ("fn", "name", "options")
+
+    def __init__(self, name: str, fn: Callable[..., Any], options: Options) -> None:
+        self.name = name
+        self.fn = fn
+        self.options = options
 
 
 def elsewhere(name: str, options: Options) -> Definition:

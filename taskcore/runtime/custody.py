@@ -124,7 +124,6 @@ class Custody:
         """How many bodies have begun and not come back."""
         return sum(bool(work.since) for work in list(self.held.values()))
 
-    @property
-    def occupied(self) -> bool:
-        """Whether a body runs."""
-        return any(work.since and not work.took for work in list(self.held.values()))
+    def bodies(self) -> list[Work]:
+        """Those whose bodies run."""
+        return [work for work in list(self.held.values()) if work.since and not work.took]

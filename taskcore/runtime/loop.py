@@ -139,6 +139,7 @@ class Loop:
     def forked(self) -> None:
         """In a child: the thread is the parent's."""
         self._thread = None
+        self._scheduler.lookout.forked()
 
     @property
     def stuck(self) -> str | None:

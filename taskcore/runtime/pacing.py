@@ -19,6 +19,8 @@ LONE: Final = 0.005
 """Seconds without a submit after which the next one is served at once, at the price of a batch."""
 A_TURN: Final = 1024
 """Tasks claimed in one turn. Beyond some hundred a commit gets no cheaper per task, only longer."""
+SHARED: Final = 256
+"""The same where others claim, too: who happens to come first must not take most of what there is."""
 MOST: Final = 3072
 """Tasks held at a time: enough for bodies to go on with while a turn is in the file."""
 
@@ -28,6 +30,8 @@ class Pace:
 
     def __init__(self) -> None:
         self._average: dict[str, float] = {}
+        self.shared = False
+        """Whether another process committed a moment ago."""
 
     def learn(self, name: str, took: float) -> None:
         before = self._average.get(name)
@@ -44,7 +48,7 @@ class Pace:
         if average is None or average >= HORIZON:
             return idle
         most = min(MOST, int(threads * max(1.0, AHEAD / max(average, 1e-6))) + threads)
-        return max(idle, min(A_TURN, most - held))
+        return max(idle, min(SHARED if self.shared else A_TURN, most - held))
 
 
 class Traffic:

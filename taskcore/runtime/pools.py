@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from taskcore.body.runner import perform
 from taskcore.body.work import Stage, Work
+from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome
 from taskcore.runtime.wakeups import Latch
 from taskcore.store.process_locks import Marks
@@ -64,7 +66,7 @@ class Threads:
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
-        self._deaf: set[int] = set()  # ids of works whose bodies were given up and have not returned
+        self._deaf: dict[int, float] = {}  # works whose bodies were given up and have not returned → when (monotonic)
 
     def runs_here(self) -> bool:
         return True
@@ -112,10 +114,15 @@ class Threads:
 
     def write_off(self, work: Work) -> None:
         """A body that does not return: its thread no longer counts, and another takes its place."""
-        self._deaf.add(work.claimed.id)
+        self._deaf[work.claimed.id] = monotonic()
         self._threads.pop()
         if self._queue.qsize():
             self.hand(())  # never raises: reports are being gathered
+
+    @property
+    def deaf_since(self) -> float:
+        """When the first of the bodies was given up that have not returned (monotonic); infinite if there is none."""
+        return min(list(self._deaf.values()), default=math.inf)
 
     def stop(self) -> bool:
         """Let every thread end after its body. → whether none is inside one that was written off."""
@@ -142,7 +149,7 @@ class Threads:
                 self._marks.begin(work.claimed.id)
             end = perform(stage, work)
             if not work.win():
-                self._deaf.discard(work.claimed.id)
+                self._deaf.pop(work.claimed.id, None)
                 return  # written off meanwhile, and replaced
             report(work, end)
             del work, end

@@ -18,18 +18,44 @@ class Repertoire:
         self._file = file
         self.definitions = definitions
         """By name; whoever defines one writes here."""
+        self._elsewhere: set[str] = set()  # names that others run
         self._kinds: list[Kind] = []
+        self._here: list[Kind] = []
         self._known: dict[int, Kind] = {}
-        self._seen = 0, 0
+        self._changes = 0
+        self._seen = 0, 0, 0
 
     def kinds(self) -> list[Kind]:
         """Those of the file that can run here."""
+        self._look()
+        return self._here
+
+    def all_kinds(self) -> list[Kind]:
+        """These, and those that this engine's worker processes run."""
+        self._look()
+        return self._kinds
+
+    def _look(self) -> None:
         known = self._file.known.kinds
-        seen = len(known), len(self.definitions)
+        seen = len(known), len(self.definitions), self._changes  # before it is looked: what changes then is seen later
         if known is not self._known or seen != self._seen:  # a file may have a kind for each of its jobs
             self._kinds = [k for k in list(known.values()) if k.job is None and k.name in self.definitions]
+            self._here = [k for k in self._kinds if k.name not in self._elsewhere] if self._elsewhere else self._kinds
             self._known, self._seen = known, seen
-        return self._kinds
+
+    def runs(self, name: str) -> bool:
+        """Whether this process runs tasks of this name."""
+        return name in self.definitions and name not in self._elsewhere
+
+    def leave(self, name: str) -> None:
+        """Others run it from now on: this engine's worker processes, or in one of these, the parent."""
+        self._elsewhere.add(name)
+        self._changes += 1
+
+    def take_over(self, name: str) -> None:
+        """It is run here after all."""
+        self._elsewhere.discard(name)
+        self._changes += 1
 
     @property
     def behaviours(self) -> dict[int, Any]:

@@ -6,6 +6,7 @@ caller of `run()` when bodies run in the caller's thread, or a test with a clock
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from taskcore.core.clock import Clock, monotonic
 from taskcore.core.ends import Outcome
 from taskcore.runtime import notes
 from taskcore.runtime.custody import Custody
+from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.notes import Display
 from taskcore.runtime.pacing import Traffic
 from taskcore.runtime.presence import Presence
@@ -27,31 +29,24 @@ from taskcore.store.capacity import Wanted
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
-from taskcore.store.schedules import Plan
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from taskcore.runtime.pruner import Pruning
+    from taskcore.store.schedules import Plan
 
-POLL_BUSY: Final = 0.05
-POLL_IDLE: Final = 0.5
-"""Seconds between looks for other processes' commits, and for processes that died."""
+IDENTITY: Final = 0.5
+"""Seconds between looks at whether the file is still the one at its path."""
+
 
 class Scheduler:
     """One engine's turns. Only one thread at a time turns; what other threads may call says so."""
 
     def __init__(
-        self,
-        file: File,
-        clock: Clock,
-        stage: Stage,
-        repertoire: Repertoire,
-        presence: Presence,
-        *,
-        on_ended: Callable[[Mapping[int, Outcome | None]], None],
-        on_foreign_commit: Callable[[], None],
+        self, file: File, clock: Clock, stage: Stage, repertoire: Repertoire, presence: Presence, lookout: Lookout, *,
+        on_ended: Callable[[Mapping[int, Outcome | None]], None], on_foreign_commit: Callable[[], None],
         anybody_listens: Callable[[], bool],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.file = file
         self.clock = clock
         self.stage = stage
@@ -78,11 +73,12 @@ class Scheduler:
         self._on_foreign_commit = on_foreign_commit
         self.traffic = Traffic(anybody_listens)
         self.display = Display(file, clock, self.wake)
+        self.lookout = lookout
+        lookout.wake = self.wake
         self._arrived: list[tuple[Work, Outcome]] = []
         self._ready = True  # something may be claimable
         self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
         self._now = 0.0
-        self._look_at = 0.0
         self._identity_at = 0.0
         self._until: float | None = None  # when a rate lets more begin
         self._short = False  # something only lacked a capacity when it was last looked
@@ -118,7 +114,7 @@ class Scheduler:
         """
         idle = self.traffic.lone() and self.claiming and not (self.held or self._ready or self.custody.alone)
         worker = self.presence.worker
-        if not idle or worker is None or not self.custody.crew.ahead or name not in self.repertoire.definitions:
+        if not idle or worker is None or not self.custody.crew.ahead or not self.repertoire.runs(name):
             return None
         if self.file.known.rationed:
             return None  # what it may cost is counted where tasks are claimed
@@ -167,7 +163,8 @@ class Scheduler:
 
     def look_again(self) -> None:
         """There may be something to claim, or to hear of, that nothing else tells of."""
-        self._ready, self._look_at, self.quiet = True, 0.0, False
+        self._ready, self.quiet = True, False
+        self.lookout.at_once()
         self.wake()
 
     def plan(self, name: str, plan: Plan) -> None:
@@ -187,7 +184,7 @@ class Scheduler:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
         self._arrived.extend(reports)
         now, real = self.clock.now(), monotonic()
-        if real >= self._look_at:
+        if self.lookout.is_due(real):
             self._look(real)
         works = self._collect()
         self.custody.take_back(real)
@@ -197,7 +194,7 @@ class Scheduler:
         asked, self._ready = self._ready, False  # before it is looked: what comes from now on is heard
         room, cramped = self._room(len(works))
         renew = bool(self.held) and self.presence.renews_in(now) <= 0
-        turn = Turn(works, self.custody.returning, room, cramped, False, now, renew)
+        turn = Turn(works, self.custody.returning, room, cramped, now, renew)
         turn.hungry = asked and bool(turn.room or self.held)  # else nobody here knows any name that is queued
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
             turn.astray, turn.hungry, self._next_due = True, True, 0.0
@@ -222,7 +219,7 @@ class Scheduler:
         for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
             for _ in range(len(latches)):  # who comes meanwhile asks first
                 latches.pop().open()
-        wait = self._wait()
+        wait = self._wait(idle)
         if self.pruning is None or not self.claiming:
             return wait
         return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
@@ -236,7 +233,7 @@ class Scheduler:
 
     def _look(self, real: float) -> None:
         """Whether other processes committed or died, and whether the file is still the one at its path."""
-        self.shared = self.file.changed()
+        self.shared = self.custody.pace.shared = self.file.changed()
         if self.shared:
             self._ready, self._next_due = True, 0.0
             self.presence.somebody_came()
@@ -248,8 +245,8 @@ class Scheduler:
         if real >= self._identity_at:
             self.file.check_identity()
             self.presence.hold()
-            self._identity_at = real + POLL_IDLE
-        self._look_at = real + (POLL_BUSY if self.held or self.traffic.waiting else POLL_IDLE)
+            self._identity_at = real + IDENTITY
+        self.lookout.seen(self.shared, real, monotonic() - real, self._busy)
 
     def _heed(self) -> None:
         """Pass on what others ask of tasks that run here."""
@@ -351,15 +348,17 @@ class Scheduler:
         for end in turn.others:
             self.errors.pop(end.id, None)
 
-    def _wait(self) -> float:
+    @property
+    def _busy(self) -> bool:
+        """Whether bodies are claimed here, or somebody waits for a result."""
+        return bool(self.held or self.traffic.waiting)
+
+    def _wait(self, idle: bool) -> float:
         if self._arrived or len(self.inbox):
             return 0.0
         if self._ready and self._room(0)[0]:
             return 0.0
-        now, elapsed, real = self.clock.now(), self.stage.duration(), monotonic()
-        if self.held or self.traffic.waiting:  # it may have been set when there was nothing
-            self._look_at = min(self._look_at, real + POLL_BUSY)
-        times = [self._look_at - real]
+        now, elapsed, real, times = self.clock.now(), self.stage.duration(), monotonic(), [math.inf]
         if self.display:
             times.append(self.display.due - real)
         if self._next_due is not None:
@@ -367,7 +366,7 @@ class Scheduler:
         if self.held:
             times.append(self.presence.renews_in(now))
             times.extend(self.custody.limits(elapsed))
-        return max(0.0, min(times))
+        return self.lookout.wait(min(times), real, busy=self._busy, idle=idle)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -380,7 +379,7 @@ class Scheduler:
 
     def bow_out(self) -> None:
         """The last transaction: settle what has come, give back everything else that this engine holds, sign off."""
-        turn = Turn(self._collect(), self.custody.returning, [], False, False, self.clock.now(), False)
+        turn = Turn(self._collect(), self.custody.returning, [], False, self.clock.now(), False)
         self._next_due = None
         if turn.works or turn.back:
             self._commit(turn)
@@ -395,6 +394,7 @@ class Scheduler:
 
     def leave(self) -> None:
         """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""
-        occupied = self.custody.occupied
+        occupied = self.custody.bodies()
+        self.lookout.close()
         if self.custody.crew.stop() and not occupied:
             self.presence.leave()

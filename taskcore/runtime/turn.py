@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from taskcore.body.work import Work
 from taskcore.core.ends import Outcome
-from taskcore.store import due, schedules
+from taskcore.store import due
 from taskcore.store.claims import Taken
-from taskcore.store.schedules import Plan
 from taskcore.store.steps import Notes
 from taskcore.store.transaction import Transaction
 
+if TYPE_CHECKING:
+    from taskcore.store.schedules import Plan
 
-@dataclass(eq=False, repr=False, slots=True)
+
 class Turn:
     """What one turn brings to its transaction, and takes from it."""
 
-    works: list[tuple[Work, Outcome]]
-    back: list[Work]
-    room: list[tuple[int, int, str | None]]
-    cramped: bool
-    """Whether there are kinds that would be claimed if there were room."""
-    hungry: bool
-    """Whether something may be claimable, as far as is known before."""
-    now: float
-    renew: bool
-    successes: list[Outcome] = field(default_factory=list)
-    others: list[Outcome] = field(default_factory=list)
-    notes: list[Notes] = field(default_factory=list)
-    """What running bodies have to show, those that end first."""
-    ended: dict[int, Outcome | None] = field(default_factory=dict)
-    """All tasks that ended in its transaction, and how their bodies did."""
-    taken: Taken | None = None
-    """What it claimed; `None` if nothing was to be claimed."""
-    more: bool = False
-    """Whether there may be more to be claimed at once."""
-    freed: bool = False
-    astray: bool = False
-    """Whether all that this engine holds, and does not report now, is given back: nothing of it runs."""
-    next_due: float | None = None
-    """When time moves a row, as far as was known; once swept, as it is."""
+    def __init__(
+        self, works: list[tuple[Work, Outcome]], back: list[Work], room: list[tuple[int, int, str | None]],
+        cramped: bool, now: float, renew: bool,
+    ) -> None:  # fmt: skip
+        self.works = works
+        self.back = back
+        self.room = room
+        self.cramped = cramped
+        """Whether there are kinds that would be claimed if there were room."""
+        self.hungry = False
+        """Whether something may be claimable, as far as is known before."""
+        self.now = now
+        self.renew = renew
+        self.successes: list[Outcome] = []
+        self.others: list[Outcome] = []
+        self.notes: list[Notes] = []
+        """What running bodies have to show, those that end first."""
+        self.ended: dict[int, Outcome | None] = {}
+        """All tasks that ended in its transaction, and how their bodies did."""
+        self.taken: Taken | None = None
+        """What it claimed; `None` if nothing was to be claimed."""
+        self.more = False
+        """Whether there may be more to be claimed at once."""
+        self.freed = False
+        self.astray = False
+        """Whether all that this engine holds, and does not report now, is given back: nothing of it runs."""
+        self.next_due: float | None = None
+        """When time moves a row, as far as was known; once swept, as it is."""
 
     def let_time_move(self, tx: Transaction, plans: Mapping[str, Plan]) -> None:
         """Move every row whose time has come, and fire what is due of these schedules."""
         self.next_due = due.sweep(tx, self.now)
         if plans:
+            from taskcore.store import schedules  # both for those who have any
+
             fires, self.more = schedules.fire(tx, plans, self.now)  # of a kind that is new, perhaps
             self.next_due = fires if self.next_due is None else min(self.next_due, fires or self.next_due)

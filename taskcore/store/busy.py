@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import sqlite3
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeGuard, TypeVar
@@ -120,6 +119,8 @@ class Patience:
                 if waited > WORTH_TELLING and not told:
                     told = True
                     tell(logging.WARNING, "%s: another program has kept it locked for %.0f s", self.path, waited)
+                import random  # for those who have to wait
+
                 clock.pause(random.uniform(0.0002, 0.002))
                 try:
                     return work(*args, **kwargs)

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from taskcore.core.errors import BadFile
 
 
-@dataclass(frozen=True, slots=True)
 class Kind:
-    """A name with the options that its tasks share."""
+    """A name with the options that its tasks share. Never changed."""
 
-    id: int
-    name: str
-    max_attempts: int | None
-    max_lapses: int
-    options: dict[str, Any]
-    text: str
-    """The options as they are stored."""
+    __slots__ = ("id", "max_attempts", "max_lapses", "name", "options", "text")
+
+    def __init__(
+        self, id: int, name: str, max_attempts: int | None, max_lapses: int, options: dict[str, Any], text: str
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.max_attempts = max_attempts
+        self.max_lapses = max_lapses
+        self.options = options
+        self.text = text
+        """The options as they are stored."""
 
     @property
     def job(self) -> str | None:
@@ -46,48 +49,50 @@ def kind_of_row(row: tuple[Any, ...]) -> Kind:
     return Kind(kind_id, name, attempts, lapses, options, text)
 
 
-@dataclass(eq=False, repr=False, slots=True)
 class Known:
-    path: str = ""
-    version: int | None = None
-    format: str = ""
-    last_id: int = 0
-    """The highest id ever given to a task: ids are never given twice, even after the newest task was deleted."""
-    kinds: dict[int, Kind] = field(default_factory=dict)
-    """All but those of jobs, which are looked up when they are needed."""
-    kinds_removed: str | None = None
-    kind_ids: dict[tuple[str, str], int] = field(default_factory=dict)
-    plain_ids: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Those of kinds that use no capacity: there is nothing to check at a birth."""
-    statuses: dict[str, str] = field(default_factory=dict)
-    has_edges: bool = False
-    has_unusual: bool = False
-    """Edges that a success alone does not meet."""
-    has_guards: bool = False
-    """Edges that may cease to be met."""
-    has_tags: bool = False
-    has_families: bool = False
-    """Tasks with a parent."""
-    has_jobs: bool = False
-    has_joins: bool = False
-    """Tasks that sleep until others end."""
-    has_queues: bool = False
-    """Tasks that run one at a time."""
+    """Of one file."""
 
-    has_counts: bool = False
-    """Whether `counts` keeps any."""
-    limits: dict[str, int] = field(default_factory=dict)
-    """Capacity, or "name:" and a task's name → how much of it there is."""
-    given: dict[str, int | None] = field(default_factory=dict)
-    """The same → what code said last."""
-    rates: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Name → (starts, in so many seconds)."""
-    behaviours: dict[int, Any] = field(default_factory=dict)
-    """Task → its options, where this process gave it functions among them: those are in no file."""
-    _fresh: list[int] = field(default_factory=list)
-    """Those of them that came with the transaction that is open."""
-    holds: frozenset[str] = frozenset()
-    """Names of which nothing is claimed; the empty one is the whole file."""
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self.version: int | None = None
+        self.format = ""
+        self.last_id = 0
+        """The highest id ever given to a task: ids are never given twice, even after the newest task was deleted."""
+        self.kinds: dict[int, Kind] = {}
+        """All but those of jobs, which are looked up when they are needed."""
+        self.kinds_removed: str | None = None
+        self.kind_ids: dict[tuple[str, str], int] = {}
+        self.plain_ids: dict[tuple[str, str], int] = {}
+        """Those of kinds that use no capacity: there is nothing to check at a birth."""
+        self.statuses: dict[str, str] = {}
+        self.has_edges = False
+        self.has_unusual = False
+        """Edges that a success alone does not meet."""
+        self.has_guards = False
+        """Edges that may cease to be met."""
+        self.has_tags = False
+        self.has_families = False
+        """Tasks with a parent."""
+        self.has_jobs = False
+        self.has_joins = False
+        """Tasks that sleep until others end."""
+        self.has_queues = False
+        """Tasks that run one at a time."""
+
+        self.has_counts = False
+        """Whether `counts` keeps any."""
+        self.limits: dict[str, int] = {}
+        """Capacity, or "name:" and a task's name → how much of it there is."""
+        self.given: dict[str, int | None] = {}
+        """The same → what code said last."""
+        self.rates: dict[str, tuple[int, float]] = {}
+        """Name → (starts, in so many seconds)."""
+        self.behaviours: dict[int, Any] = {}
+        """Task → its options, where this process gave it functions among them: those are in no file."""
+        self._fresh: list[int] = []
+        """Those of them that came with the transaction that is open."""
+        self.holds: frozenset[str] = frozenset()
+        """Names of which nothing is claimed; the empty one is the whole file."""
 
     @property
     def rationed(self) -> bool:

@@ -21,6 +21,11 @@ Found = tuple[int, int] | None
 """Device and number of a file; `None` where there is none."""
 
 
+def log_of(path: str) -> str:
+    """Where SQLite keeps the log of the database at this path: every commit, of whatever process, is written to it."""
+    return os.path.realpath(path) + "-wal"
+
+
 def find(path: str) -> Found:
     """The file that a path leads to."""
     try:
@@ -54,7 +59,7 @@ class Identity:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._log_path = os.path.realpath(path) + "-wal"
+        self._log_path = log_of(path)
         self._database = find(path)
         self._log: int | None = None  # its descriptor, from the first commit on
         self.gone: str | None = None  # why commits go nowhere, once that is known

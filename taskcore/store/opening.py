@@ -8,11 +8,11 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, filesystem, migrations, schema
 from taskcore.store.busy import UNDECODABLE, code, patiently
-from taskcore.store.shape import fault, made_here, shape
 
 
 def look(path: str, *, read_only: bool, allow_network: bool) -> None:
@@ -136,6 +136,8 @@ def prepare(connection: sqlite3.Connection, path: str, *, in_memory: bool, statu
                 connection.execute(statement)
             connection.executemany("INSERT INTO taskcore_meta (key, value) VALUES (?, ?)", schema.FIRST_ROWS)
         elif found < int(schema.FORMAT):
+            from taskcore.store.shape import fault, shape
+
             migrations.migrate(connection, path, found, in_memory=in_memory)
             wrong = fault(shape(connection))
             if wrong:
@@ -170,8 +172,10 @@ def _accept(connection: sqlite3.Connection, path: str) -> int | None:
 
 
 def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
-    if made_here(connection):
+    if _made_here(connection):
         return migrations.number(connection, path)
+    from taskcore.store.shape import fault, shape  # slow to import, and seldom needed
+
     found = shape(connection)
     if not found.tables and not found.hanging:
         return None
@@ -182,6 +186,19 @@ def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
     if wrong:
         raise BadFile(path, wrong)
     return its
+
+
+_TEXTS: Final = """
+    SELECT sql FROM sqlite_master WHERE sql IS NOT NULL
+    AND (name LIKE 'taskcore\\_%' ESCAPE '\\' OR tbl_name LIKE 'taskcore\\_%' ESCAPE '\\')"""
+_MADE_HERE: Final = frozenset(schema.STATEMENTS)
+
+
+def _made_here(connection: sqlite3.Connection) -> bool:
+    """Whether all in the file that is ours was made with the very texts of this version, and so has its shape: one look
+    instead of a hundred."""
+    texts = [text for (text,) in connection.execute(_TEXTS).fetchall()]
+    return len(texts) == len(_MADE_HERE) and _MADE_HERE.issuperset(texts)
 
 
 def _add_statuses(connection: sqlite3.Connection, path: str, statuses: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ both cases one descriptor a side file is kept here, and never closed while one o
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import errno
 import itertools
@@ -23,7 +24,6 @@ import stat
 import struct
 import sys
 import threading
-import zlib
 from typing import Final
 
 from taskcore.core.errors import BadFile
@@ -342,7 +342,7 @@ def _boot() -> int:
     if _booted is None:
         try:
             with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-                _booted = zlib.crc32(file.read()) or 1
+                _booted = binascii.crc32(file.read()) or 1
         except OSError:
             _booted = 0
     return _booted

@@ -7,7 +7,6 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from taskcore.store.columns import OPTIONS, UNSAID
@@ -256,7 +255,8 @@ def _fire(tx: Transaction, births: Births, row: Row, plan: Plan, now: float) -> 
     for due in dues:
         if _fired(tx, row, due):
             continue
-        task_id, _ = births.add(replace(order, submitted_at=now), kind)
+        order.submitted_at = now  # of the plan, which is fired by one turn at a time
+        task_id, _ = births.add(order, kind)
         tx.execute("INSERT INTO taskcore_fire (schedule, due_at, task) VALUES (?, ?, ?)", (row.name, due, task_id))
     tx.execute(
         "UPDATE taskcore_schedule SET next_at = ?, last_at = ?, last_task = ? WHERE name = ?",

@@ -68,19 +68,6 @@ def shape(connection: sqlite3.Connection) -> Shape:
     return Shape(tables, indices, tuple(connection.execute(_HANGING).fetchall()))
 
 
-_TEXTS: Final = """
-    SELECT sql FROM sqlite_master WHERE sql IS NOT NULL
-    AND (name LIKE 'taskcore\\_%' ESCAPE '\\' OR tbl_name LIKE 'taskcore\\_%' ESCAPE '\\')"""
-_MADE_HERE: Final = frozenset(STATEMENTS)
-
-
-def made_here(connection: sqlite3.Connection) -> bool:
-    """Whether all in the file that is ours was made with the very texts of this version, and so has its shape: one look
-    instead of a hundred."""
-    texts = [text for (text,) in connection.execute(_TEXTS).fetchall()]
-    return len(texts) == len(_MADE_HERE) and _MADE_HERE.issuperset(texts)
-
-
 @functools.cache
 def expected() -> Shape:
     """What `shape` finds in a file of this version."""

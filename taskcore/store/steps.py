@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskcore.core import model
 from taskcore.core.errors import LeaseLost
 from taskcore.store.transaction import Transaction
 
@@ -253,16 +252,6 @@ def note(tx: Transaction, notes: Sequence[Notes]) -> list[int]:
         for step in each.steps:
             put(tx, each.id, step)
     return relabelled
-
-
-def log(connection: sqlite3.Connection, task: int) -> list[model.LogLine]:
-    """The lines that are kept, oldest first."""
-    return [
-        model.LogLine(*row)
-        for row in connection.execute(
-            "SELECT at, level, text FROM taskcore_log WHERE task = ? ORDER BY line", (task,)
-        ).fetchall()
-    ]
 
 
 def saved(connection: sqlite3.Connection, task: int) -> str | None:

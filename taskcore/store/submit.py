@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from taskcore.core import lifecycle
@@ -18,33 +17,36 @@ FLUSH_AT: Final = 2000
 """Rows that a user's transaction gathers before they are written."""
 
 
-@dataclass(eq=False, repr=False, slots=True)
 class Order:
     """A task as somebody wants it: everything checked that can be checked without the file."""
 
-    name: str
-    kind_options: str
-    """The options that make a kind, as canonical JSON."""
-    args: str
-    submitted_at: float
-    links: str | None = None
-    """JSON `[[task_id, path], …]`: where in the arguments results of other tasks belong."""
-    said: tuple[Any, ...] = UNSAID
-    """What the options say that are columns, in the order of `columns.OPTIONS`."""
-    greenfield: float | None = None
-    key: str | None = None
-    key_scope: str | None = None
-    """Which task of this key stands in the way of a new one: any, one that is "unfinished", or one that has not
-    "succeeded" as well, which is then run again if it has ended."""
-    after: Sequence[tuple[int, str, str]] = ()
-    """(upstream id, on, otherwise), each upstream once."""
-    before: Sequence[int] = ()
-    parent: int | None = None
-    job: str | None = None
-    """Of a job: what failures of its children do, "fail" or "ignore"."""
-    tags: Sequence[str] = ()
-    behaviour: Any = None
-    """The options, if there are functions among them that only this process has."""
+    def __init__(
+        self, name: str, kind_options: str, args: str, submitted_at: float, *, said: tuple[Any, ...] = UNSAID,
+        tags: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.kind_options = kind_options
+        """The options that make a kind, as canonical JSON."""
+        self.args = args
+        self.submitted_at = submitted_at
+        self.links: str | None = None
+        """JSON `[[task_id, path], …]`: where in the arguments results of other tasks belong."""
+        self.said = said
+        """What the options say that are columns, in the order of `columns.OPTIONS`."""
+        self.greenfield: float | None = None
+        self.key: str | None = None
+        self.key_scope: str | None = None
+        """Which task of this key stands in the way of a new one: any, one that is "unfinished", or one that has not
+        "succeeded" as well, which is then run again if it has ended."""
+        self.after: Sequence[tuple[int, str, str]] = ()
+        """(upstream id, on, otherwise), each upstream once."""
+        self.before: Sequence[int] = ()
+        self.parent: int | None = None
+        self.job: str | None = None
+        """Of a job: what failures of its children do, "fail" or "ignore"."""
+        self.tags = tags
+        self.behaviour: Any = None
+        """The options, if there are functions among them that only this process has."""
 
     @property
     def serial(self) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Final
 
 from taskcore.store import claims, reports
+from taskcore.store.claims import Claimed
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
 
@@ -69,6 +70,27 @@ def is_alive(tx: Transaction, worker: int) -> bool:
 def claims_of(tx: Transaction, worker: int) -> list[tuple[int, int]]:
     """(task, token) of all that this worker holds."""
     return [(task, token) for task, token, _ in tx.execute(_OF_WORKER, (worker,)).fetchall()]
+
+
+_OVERDUE: Final = """
+    SELECT w.name, w.id, CAST(w.lane AS INTEGER), t.id, t.token, t.kind, t.failures, t.lapses, t.attempts
+    FROM taskcore_worker AS w
+    CROSS JOIN taskcore_task AS t ON t.worker = w.id
+    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+    WHERE w.ended_at IS NULL AND w.lane IS NOT NULL AND w.name IN (SELECT value FROM json_each(?))
+    AND t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded')
+    AND t.started_at + (k.options ->> '$.timeout') < ?"""
+
+
+def overdue(
+    connection: sqlite3.Connection, names: Collection[str], before: float
+) -> dict[str, tuple[int, int, list[Claimed]]]:
+    """Of the engines with these names, (worker, lane, claims): what was claimed longer before this than its limit."""
+    found: dict[str, tuple[int, int, list[Claimed]]] = {}
+    for row in connection.execute(_OVERDUE, (json.dumps(list(names)), before)).fetchall():
+        name, worker, lane, task, token, kind, *counts = row
+        found.setdefault(name, (worker, lane, []))[2].append(Claimed(task, token, kind, None, None, *counts))
+    return found
 
 
 def asked(connection: sqlite3.Connection, tasks: Collection[int]) -> list[tuple[int, bool]]:

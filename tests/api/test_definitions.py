@@ -64,7 +64,7 @@ def test_a_cell_that_opens_the_engine_run_again_and_again_leaves_one_engine_and_
             assert futures[-1].result() == n
             gc.collect()
         gone.append(weakref.ref(engine))
-    until(lambda: threading.active_count() <= before + 3, "only the threads of the last one are left")
+    until(lambda: threading.active_count() <= before + 4, "only the threads of the last one are left")
     until(lambda: sum(reference() is not None for reference in gone) == 1, "only the last one is left")
     assert [future.result() for future in futures] == list(range(10))
     engine.close()

@@ -38,7 +38,7 @@ def test_every_end_is_told_with_what_it_was(inline, clock, told):
     gone.cancel()
     inline.run()
     assert sorted(told(), key=lambda record: record[2]) == [
-        ("INFO", "task #1 is good: ok", ok.id, "ok", 1, "succeeded", "good", 2.5),
+        ("INFO", "task #1 is good: ok, in 2.5 s", ok.id, "ok", 1, "succeeded", "good", 2.5),
         ("WARNING", "task #2 is failed: bad: ValueError: broke", bad.id, "bad", 2, "failed", "failed", 0.0),
         ("INFO", "task #3 is skipped: after", after.id, "after", 0, "skipped", "skipped", None),
         ("INFO", "task #4 is cancelled: elsewhere", gone.id, "elsewhere", 0, "cancelled", "cancelled", None),
@@ -52,7 +52,7 @@ def test_jobs_and_what_is_claimed_from_outside_are_told_too(engine, told):
     for claim in engine.claim("robot", n=2):
         claim.succeed()
     assert [(text, phase) for _, text, *_, phase, _, _ in told()] == [
-        ("task #2 is succeeded: robot", "succeeded"), ("task #3 is succeeded: robot", "succeeded"),
+        ("task #2 is succeeded: robot, in 0 s", "succeeded"), ("task #3 is succeeded: robot, in 0 s", "succeeded"),
         ("task #1 is succeeded: night", "succeeded"),
     ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_jobs_and_what_is_claimed_from_outside_are_told_too(engine, told):
 def test_a_hostile_name_forges_no_line(inline, told):
     inline.task(int, name="a\nERROR b\x1b[2J").submit()
     inline.run()
-    assert told()[0][1] == r"task #1 is succeeded: a\nERROR b\x1b[2J" and told()[0][3] == "a\nERROR b\x1b[2J"
+    assert told()[0][1] == r"task #1 is succeeded: a\nERROR b\x1b[2J, in 0 s" and told()[0][3] == "a\nERROR b\x1b[2J"
 
 
 def test_what_taskcore_says_of_tasks_is_no_part_of_the_log_of_a_body_that_ended_them(made, told):

@@ -1,4 +1,4 @@
-import dataclasses
+
 import math
 import os
 import random
@@ -70,10 +70,10 @@ def test_jitter_is_even_between_half_the_delay_and_all_of_it():
 
 def test_jitter_is_the_same_again_from_a_seed():
     delay = exponential()
-    backoff.RANDOM.seed(7)
+    backoff.generator().seed(7)
     first = [delay(failures) for failures in range(1, 20)]
     assert first != [delay(failures) for failures in range(1, 20)]
-    backoff.RANDOM.seed(7)
+    backoff.generator().seed(7)
     assert first == [delay(failures) for failures in range(1, 20)]
 
 
@@ -111,7 +111,7 @@ def test_a_backoff_is_a_value_that_does_not_change():
     assert exponential(2) == exponential(2) != exponential(3)
     assert len({linear(1), linear(1), constant(1)}) == 2
     for delay, name in [(exponential(), "base"), (linear(1), "step"), (constant(1), "seconds")]:
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(delay, name, 5)
 
 

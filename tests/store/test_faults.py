@@ -108,7 +108,6 @@ class Faulty:
 
 @pytest.fixture
 def faulty(monkeypatch):
-    taskcore.store.shape.expected()  # by a connection of its own, once a process
     return Faulty(monkeypatch)
 
 

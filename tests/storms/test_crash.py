@@ -88,10 +88,10 @@ def test_a_live_neighbour_takes_up_the_tasks_of_a_killed_process(path, child):
     """Nobody starts anew: a process that runs already notices the death by itself."""
     with Engine(path, workers=1, lease=300) as engine:
         again = threading.Event()
-        engine.task(lambda: again.set(), name="hold")
         dying = child(holds_until_told, path, 300)
         engine.task(lambda: None, name="other").submit().result(PATIENCE)  # runs, so it is a live neighbour
         dying.hears("began")
+        engine.task(lambda: again.set(), name="hold")  # not before: it would hear of the task, and take it, at once
         dying.kill()
         since = time.monotonic()
         assert again.wait(PATIENCE)
@@ -431,7 +431,6 @@ def fate(path):
 def dies_at_every_statement(where, share, shares, every):
     """Forks a process for each point, finishes the work it leaves, and says what is not as it should be. Of what lies
     between two commits, only `every` so many-th statement; and unless that is each, a third of all these."""
-    taskcore.store.shape.expected()  # by a connection of its own, once a process
     share, shares, every = int(share), int(shares), int(every)
 
     def play(path, fuse, report=lambda place: None):

@@ -614,7 +614,6 @@ class Stage:
     def __init__(self, story, where, threads=0):
         self.story, self.where, self.threads = story, str(where), threads
         self.blank, self.calm = self.at("blank.db"), self.at("calm.db")
-        taskcore.store.shape.expected()  # by a connection of its own, once a process
         assert in_a_child(lambda: Engine(self.blank, workers=0).close()) == 0
         shutil.copyfile(self.blank, self.calm)
         states = self.at("states")

@@ -198,7 +198,6 @@ def fires_once(path, start):
 
 
 def dies_at_every_statement(where):
-    taskcore.store.shape.expected()  # by a connection of its own, once a process
     taskcore.runtime.scheduler.monotonic = lambda: 0.0
     pristine = os.path.join(where, "pristine.db")
     with contextlib.closing(Engine(pristine, workers=0, clock=ManualClock(1000), limits={"gpu": 1})) as engine:

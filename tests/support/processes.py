@@ -88,7 +88,8 @@ class Child:
         lines = []
         while line := self.line(patience):
             lines.append(line)
-        assert self.process.wait(PATIENCE) == code, self.errors()
+        found = self.process.wait(PATIENCE)
+        assert found == code, f"it ended with {found}: {self.errors()}"
         if quiet:
             assert self.errors() == ""
         return lines

@@ -1,0 +1,368 @@
+"""`Engine(…, processes=4)`: worker processes that open the same file and run its bodies, and who looks after them.
+
+They are spawned as `multiprocessing` spawns: each imports the user's main module anew. A pipe joins each to us; on it
+we say which functions our definitions are, and hear which of them are not found there: those run here. All else goes
+through the file. A process that dies is started again, unless it does nothing but die.
+
+One thread does all that; what other threads may call says so.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from taskcore.api import overtime
+from taskcore.api.context import Context
+from taskcore.api.importing import NO_GUARD, UNGUARDED, worker_name
+from taskcore.api.worker_process import REPLACED, Given, Where, serve
+from taskcore.core.clock import monotonic
+from taskcore.core.errors import BadFile, EngineClosed
+from taskcore.core.logger import tell
+from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
+from taskcore.runtime.wakeups import Latch
+from taskcore.store.busy import Trouble
+
+MOST: Final = 5
+"""Deaths in a row of one process after which it is not started again: one more than a task with the default
+`max_lapses` can cause."""
+UNBORN: Final = 2
+"""The same where it does not even come to import what it is to run."""
+WELL: Final = 10.0
+"""Seconds that a process lives after which its deaths are no longer in a row; the end of a task says so earlier."""
+PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+"""Seconds from the second death in a row to the next start, twice as long for each further one; the first is none."""
+GRACE: float = 2.0
+"""Seconds that a body whose time is over, and that was asked to stop, has until its process is given up."""
+TICK: Final = 1.0
+"""Seconds between looks at what no pipe tells."""
+
+
+class Place:
+    """One of the processes: the one that lives, and how those before it ended."""
+
+    process: Any = None
+    pipe: Any = None
+    name = ""
+    """Its engine's, among the workers of the file."""
+    deaths = 0
+    """In a row."""
+    lost: str | None = None
+    """Why it is not started again."""
+    ready = False
+    """Whether it has imported what it was told of, and runs it."""
+    asked = False
+    """Whether it was asked to close."""
+    pinged: float | None = None
+    """When it was asked for a sign of life (monotonic) that has not come."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.born = self.start_at = 0.0
+
+
+class Processes:
+    """Those of one engine."""
+
+    def __init__(self, context: Context, count: int, given: Given, broke: Callable[[str], None]) -> None:
+        """`broke(why)` is called when none of them will be started again."""
+        self.count = count
+        self._context = context
+        self._given = given
+        self._broke = broke
+        main: Any = sys.modules["__main__"]
+        self._script: str | None = None if getattr(main, "__spec__", None) else getattr(main, "__file__", None)
+        self._places = [Place(number) for number in range(1, count + 1)]
+        self._news: collections.deque[Definition] = collections.deque()
+        self._starting = threading.Lock()  # over the decision to start the thread
+        self._thread: threading.Thread | None = None
+        self._bell: Any = None
+        self._stopping = self._over = False
+        self._end = Latch()  # not the thread's `join`, which forgets the thread where a Ctrl-C ends it
+        self._told: set[str] = set()  # names of which it was said that they run here
+        self.here: dict[str, str] = {}
+        """Name → why only this process can run it."""
+
+    # -- from any thread --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Have them started. `RuntimeError` where no thread is to be had."""
+        with self._starting:
+            if self._thread is None and not self._stopping:
+                from multiprocessing import Pipe  # slow to import, for those who have processes
+
+                ear, self._bell = Pipe(duplex=False)
+                thread = threading.Thread(target=self._run, args=(ear,), name="taskcore-processes", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def define(self, definition: Definition) -> None:
+        """They run this from now on, or say that they cannot."""
+        self._news.append(definition)
+        self.here.pop(definition.name, None)
+        self._context.scheduler.repertoire.leave(definition.name)
+        self._ring()
+
+    def stop(self) -> None:
+        """Let them come to their end: what runs is asked to stop."""
+        with self._starting:
+            self._stopping = True
+        self._ring()
+
+    def join(self, timeout: float | None) -> None:
+        """Wait for their end; after `timeout` s kill those that are left."""
+        if self._thread is None or self._over:
+            return
+        self._end.wait(-1 if timeout is None else timeout)
+        if not self._over:
+            for place in self._places:
+                self._kill(place)
+            self._end.wait(TICK)
+
+    def forked(self) -> None:
+        """In a child: they are the parent's, and must be able to see its end."""
+        for place in self._places:
+            if place.pipe is not None:
+                place.pipe.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the engines of those that live."""
+        return [place.name for place in self._living()]
+
+    @property
+    def ready(self) -> bool:
+        """Whether one of them runs bodies."""
+        return any(place.ready for place in self._places)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there are fewer of them than there should be."""
+        lost = [place for place in self._places if place.lost is not None]
+        return None if not lost else f"{len(lost)} of {len(self._places)} worker processes are gone: {lost[0].lost}"
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            with contextlib.suppress(OSError):
+                self._bell.send_bytes(b"!")
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self, ear: Any) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # a Ctrl-C before they can hear it is ours to answer: they inherit this
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            while not (self._stopping and self._asked_all() and not any(self._living())):
+                self._look_after(ear)
+        except BaseException as error:  # nobody would look after them any more
+            tell(logging.ERROR, "%s: the worker processes are given up", self._context.path, exc_info=error)
+            for place in self._living():
+                self._kill(place)
+            self._broke(f"the worker processes were given up: {type(error).__name__}: {error}")
+        finally:
+            self._bell, bell = None, self._bell
+            bell.close()
+            ear.close()
+            self._over = True
+            self._end.open()
+
+    def _look_after(self, ear: Any) -> None:
+        """Start those that are to be started, pass on what is new, and wait for what one of them says or does."""
+        from multiprocessing.connection import wait
+
+        for place in self._places if not self._stopping else ():
+            if place.process is None and place.lost is None and monotonic() >= place.start_at:
+                self._spawn(place)
+        while self._news:
+            definition = self._news.popleft()
+            for place in self._living():
+                if place.born:  # else it is told when it asks
+                    self._tell(place, definition)
+        things = [thing for place in self._living() for thing in (place.pipe, place.process.sentinel) if thing]
+        heard = wait([ear, *things], self._time_left())
+        while ear.poll():
+            ear.recv_bytes()
+        for place in list(self._living()):
+            self._hear(place, place.process.sentinel in heard)
+        if not self._stopping:
+            self._kill_silent()
+
+    def _asked_all(self) -> bool:
+        """Ask those to close that were not asked. → True."""
+        for place in self._living():
+            if not place.asked:
+                place.asked = True
+                self._send(place, ("close",))
+        return True
+
+    def _living(self) -> Iterator[Place]:
+        return (place for place in self._places if place.process is not None)
+
+    def _time_left(self) -> float:
+        waiting = [place for place in self._places if place.process is place.lost is None and not self._stopping]
+        return max(0.0, min([TICK, *(place.start_at - monotonic() for place in waiting)]))
+
+    def _spawn(self, place: Place) -> None:
+        import multiprocessing
+
+        place.asked = False
+        if self._script is not None and not os.path.exists(self._script):
+            self._lose(place, f"worker processes import the script, and {self._script} is no file")
+            return
+        context = multiprocessing.get_context("spawn")
+        place.pipe, theirs = context.Pipe()
+        place.name, place.born = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0
+        given = self._given._replace(name=place.name, modules=self._modules(), script=self._script, grace=GRACE)
+        given = given._replace(parent=os.getpid())
+        place.process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
+        try:
+            place.process.start()
+        except Exception as error:
+            place.process = None
+            place.pipe.close()
+            self._lose(place, f"no worker process can be started: {type(error).__name__}: {error}")
+        finally:
+            theirs.close()
+
+    def _modules(self) -> tuple[str, ...]:
+        """Where the definitions are, in the order in which they came."""
+        found = [getattr(definition.fn, "__module__", None) for definition in self._context.definitions.values()]
+        modules = (*self._given.modules, *(module for module in found if module))
+        return tuple(module for module in dict.fromkeys(modules) if module != "__main__")
+
+    def _tell(self, place: Place, definition: Definition) -> None:
+        """Tell this process of a definition. One that cannot be told of is run here."""
+        fn, name = definition.fn, definition.name
+        module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+        if not module or not qualname or isinstance(fn, types.MethodType):  # of an object that is not there
+            module, qualname = "__main__", "<nameless>"
+        if place.pipe is None:
+            return
+        try:
+            place.pipe.send(("define", Where(name, module, qualname, _behaviour(definition.options))))
+        except OSError:  # it is dead, and its sentinel says so
+            return
+        except Exception as error:
+            self._keep(name, f"its backoff or retry_on cannot be passed on ({error})")
+            self._send(place, ("drop", name))
+
+    def _send(self, place: Place, message: Any) -> None:
+        if place.pipe is not None:
+            with contextlib.suppress(OSError):
+                place.pipe.send(message)
+
+    def _hear(self, place: Place, ended: bool) -> None:
+        """Take what this process says, and see whether it has ended."""
+        try:
+            while place.pipe is not None and place.pipe.poll():
+                self._take(place, *place.pipe.recv())
+        except (EOFError, OSError):  # it ends
+            place.pipe.close()
+            place.pipe = None
+        if ended or place.process.exitcode is not None:
+            place.process.join(TICK)
+            self._bury(place, place.process.exitcode)
+
+    def _take(self, place: Place, what: str, *more: Any) -> None:
+        match what:
+            case "here":
+                place.born = monotonic()
+                for definition in list(self._context.definitions.values()):
+                    self._tell(place, definition)
+                self._send(place, ("go",))
+            case "ready":
+                place.ready = True
+            case "well":
+                place.deaths = 0
+            case "can":
+                self._let_go(more[0])
+            case "cannot":
+                self._keep(*more)
+        place.pinged = None
+
+    def _keep(self, name: str, why: str) -> None:
+        """The processes do not find what this name calls: it is run here."""
+        if name not in self._context.definitions:
+            return
+        self.here[name] = why
+        self._context.scheduler.repertoire.take_over(name)
+        self._context.scheduler.look_again()
+        if name not in self._told:
+            self._told.add(name)
+            tell(logging.WARNING, "%s: task %r runs in this process only: %s", self._context.path, name, why)
+
+    def _let_go(self, name: str) -> None:
+        if self.here.pop(name, None) is not None:
+            self._context.scheduler.repertoire.leave(name)
+
+    # -- deaths -----------------------------------------------------------------------------------------------------
+
+    def _kill(self, place: Place) -> None:
+        process = place.process
+        if process is not None:
+            with contextlib.suppress(Exception):  # it has ended meanwhile
+                process.kill()
+
+    def _kill_silent(self) -> None:
+        """Those in which a body whose time is over lets nobody else run."""
+        try:
+            for place in overtime.silent(self._context, self._places):
+                self._kill(place)
+        except (Trouble, BadFile, EngineClosed):  # whether there are any, the next look tells
+            return
+
+    def _bury(self, place: Place, code: int | None) -> None:
+        lived = monotonic() - place.born if place.born else 0.0
+        if place.pipe is not None:
+            place.pipe.close()
+        with contextlib.suppress(ValueError):
+            place.process.close()
+        place.process, place.pipe, place.ready, place.pinged = None, None, False, None
+        self._context.scheduler.look_again()  # what it had is taken back at once
+        if self._stopping:
+            return
+        if code == UNGUARDED:
+            for each in self._places:
+                each.lost = NO_GUARD
+            self._broke(NO_GUARD)
+        elif code == REPLACED:
+            place.start_at = 0.0
+        else:
+            place.deaths = 1 if lived >= WELL else place.deaths + 1
+            pause = PAUSE * 2 ** (place.deaths - 2) if place.deaths > 1 else 0.0
+            place.start_at = monotonic() + min(LONGEST_PAUSE, pause)
+            if place.deaths >= (MOST if place.born else UNBORN):
+                times = f"{place.deaths} times in a row"
+                self._lose(place, f"one ended {times}, at last by {_ended(code)}, and is not started again")
+
+    def _lose(self, place: Place, why: str) -> None:
+        place.lost = why
+        if all(each.lost is not None for each in self._places):
+            self._broke(f"no worker process is left: {why}")
+        else:
+            tell(logging.WARNING, "%s: %s", self._context.path, self.trouble)
+
+
+def _behaviour(options: Options) -> dict[str, Any]:
+    """What of them is functions and classes."""
+    own = {} if options.backoff is DEFAULT_BACKOFF else {"backoff": options.backoff}
+    return {**own, "retry_on": options.retry_on}
+
+
+def _ended(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,330 @@
+"""`Engine(path, processes=N)`: bodies in worker processes, which die, hang, find nothing, and end with their parent."""
+
+import ast
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import taskcore
+from taskcore import Engine, EngineClosed, TaskFailed
+from taskcore.api import overtime, processes
+from taskcore.testing import ManualClock
+from tests.support import elsewhere
+from tests.support.processes import PATIENCE, ROOT, children, until
+from tests.support.rows import wrongs
+
+if not hasattr(signal, "SIGKILL"):
+    pytest.skip("this system has no SIGKILL", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """With two worker processes; most tests can share them."""
+    path = tmp_path_factory.mktemp("processes") / "tasks.db"
+    with contextlib.closing(Engine(path, processes=2, workers=2)) as engine:
+        yield engine
+    assert wrongs(path) == []
+
+
+class Sample:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def weigh(self):
+        return self.weight, os.getpid()
+
+
+def alive(engine):
+    """The processes of the engine → the names of their engines."""
+    return {place.process.pid: place.name for place in engine._context.processes._places if place.process is not None}
+
+
+# -- where bodies run -----------------------------------------------------------------------------------------------
+
+
+def test_bodies_run_in_worker_processes_with_all_that_they_may_do(engine):
+    double = engine.task(elsewhere.double)
+    future = engine.task(elsewhere.family).submit(3)
+    first, *doubled, pid = future.result(PATIENCE)
+    assert (first, doubled) == (4, [0, 2, 4]) and pid in alive(engine)
+    assert [step.name for step in future.steps()] == ["first"]
+    assert [line.text for line in future.log()] == ["said by 3"]
+    task = future.snapshot()
+    assert task.message == "half way" and task.worker == alive(engine)[pid]
+    assert list(double.map(range(5), timeout=PATIENCE)) == [0, 2, 4, 6, 8]
+    assert engine.submit(elsewhere.process).result(PATIENCE) in alive(engine), "a plain function, too"
+
+
+def test_what_worker_processes_do_not_find_runs_here_and_explain_says_so(engine, caplog):
+    here = engine.task(lambda: os.getpid(), name="nameless")
+    assert here.submit().result(PATIENCE) == os.getpid()
+    engine.pause("nameless")
+    text = here.submit().explain()
+    engine.resume("nameless")
+    assert "only this process runs it: worker processes do not find" in text and "not defined at the top" in text
+    warnings = [record.getMessage() for record in caplog.records if "'nameless'" in record.getMessage()]
+    assert len(warnings) == 1 and "runs in this process only" in warnings[0]
+
+
+def test_the_newest_definition_of_a_name_wins_wherever_it_runs(engine):
+    first = engine.task(elsewhere.process, name="moves").submit()
+    assert first.result(PATIENCE) != os.getpid()
+    moved = engine.task(lambda: -os.getpid(), name="moves")
+    until(lambda: moved.submit().result(PATIENCE) == -os.getpid(), "the cell's function runs")
+    moved = engine.task(lambda: -1, name="moves")
+    assert moved.submit().result(PATIENCE) == -1, "the cell was run again"
+    engine.task(elsewhere.process, name="moves")
+    until(lambda: moved.submit().result(PATIENCE) in alive(engine), "the module's function runs again")
+
+
+def test_functions_and_classes_among_the_options_go_with_a_definition(engine):
+    fails = engine.task(elsewhere.fails, max_attempts=3, backoff=taskcore.constant(0), retry_on=KeyError)
+    futures = [fails.submit("key"), fails.submit("value")]
+    for future in futures:
+        with pytest.raises(TaskFailed):
+            future.result(PATIENCE)
+    assert [future.snapshot().attempts for future in futures] == [3, 1]
+    odd = engine.task(elsewhere.process, name="odd", backoff=lambda failures: 0).submit()
+    assert odd.result(PATIENCE) == os.getpid()
+    assert "cannot be passed on" in engine._context.processes.here["odd"]
+    bound = engine.task(Sample(3).weigh, name="bound").submit()
+    assert bound.result(PATIENCE) == (3, os.getpid()), "its object is in this process only"
+
+
+def test_run_waits_for_what_runs_in_worker_processes(engine):
+    engine.task(elsewhere.double)
+    with engine.transaction():
+        futures = [engine.submit("double", n) for n in range(100)]
+    engine.run(progress=False)
+    assert [future.done() for future in futures] == [True] * 100
+
+
+# -- deaths ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_lapses_its_own_tasks_only_and_is_started_again(engine, tmp_path):
+    before = alive(engine)
+    go, waits = tmp_path / "go", engine.task(elsewhere.waits)
+    futures = [waits.submit(str(go)) for _ in range(4)]
+    until(lambda: all(future.snapshot().phase == "running" for future in futures), "all run")
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(alive(engine)) == 2 and victim not in alive(engine), "another is started")
+    go.touch()
+    pids = [future.result(PATIENCE) for future in futures]
+    assert victim not in pids
+    lapses = [future.snapshot().lapses for future in futures]
+    first = [future.history()[0].worker for future in futures]
+    assert lapses == [int(worker == before[victim]) for worker in first] and 1 <= sum(lapses) <= 3
+    assert engine.health == "ok"
+
+
+@pytest.mark.parametrize("body", [elsewhere.deaf, elsewhere.holds_the_interpreter])
+def test_a_body_that_does_not_return_in_time_costs_its_process_and_nothing_else(made, tmp_path, monkeypatch, body):
+    monkeypatch.setattr(processes, "GRACE", 0.1)
+    monkeypatch.setattr(overtime, "GRACE", 0.1)
+    monkeypatch.setattr(processes, "TICK", 0.1)
+    go = tmp_path / "go"
+    with contextlib.closing(Engine(made, processes=1, workers=2)) as engine:
+        beside = engine.task(elsewhere.waits).submit(str(go))
+        until(lambda: beside.snapshot().phase == "running", "something runs beside it")
+        (pid,) = alive(engine)
+        late = engine.task(body, timeout=0.2).submit()
+        with pytest.raises(TaskFailed, match="ran for more than"):
+            late.result(PATIENCE)
+        until(lambda: alive(engine) and pid not in alive(engine), "the process is replaced")
+        go.touch()
+        assert beside.result(PATIENCE) in alive(engine)
+        assert (late.snapshot().lapses, beside.snapshot().lapses, beside.snapshot().failures) == (0, 0, 0)
+        assert engine.health == "ok"
+    assert wrongs(made) == []
+
+
+def test_processes_that_do_nothing_but_die_are_given_up_and_health_and_results_say_so(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "MOST", 2)
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        assert engine.submit(elsewhere.process).result(PATIENCE)
+        dies = engine.task(elsewhere.dies, max_lapses=100).submit()
+        until(lambda: engine.health.state != "ok", "one is given up")
+        with pytest.raises(EngineClosed, match="no worker process is left: one ended 2 times in a row"):
+            dies.result(PATIENCE)
+        assert engine.health.startswith("stopped: no worker process is left")
+    assert wrongs(made) == []
+
+
+def test_an_engine_is_closed_in_time_though_a_body_in_a_worker_process_hears_of_nothing(made):
+    with contextlib.closing(Engine(made, processes=1, workers=1)) as engine:
+        deaf = engine.task(elsewhere.deaf).submit()
+        until(lambda: deaf.snapshot().phase == "running", "it runs")
+        (pid,) = alive(engine)
+        began = time.monotonic()
+        engine.close(timeout=0.1)
+        assert time.monotonic() - began < 2
+        until(lambda: not os.path.exists(f"/proc/{pid}"), "its process is gone")
+    with contextlib.closing(Engine(made, workers=0)) as engine:
+        until(lambda: engine.tasks.first().phase in ("running", "ready"), "it is not lost")
+        assert engine.tasks.first().lapses == 0
+
+
+# -- scripts --------------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import os, sys, time, taskcore
+
+engine = taskcore.Engine(sys.argv[1], processes=2, workers=1)
+
+@engine.task
+def waits(n):
+    print("inside", os.getpid(), flush=True)
+    run = taskcore.current()
+    while True:
+        run.check()
+        time.sleep(0.005)
+
+@engine.task
+def deaf(n):
+    print("inside", os.getpid(), flush=True)
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    futures = [function.submit(1) for function in (waits, deaf)]
+    futures[0].result()
+"""
+
+
+def started(text, tmp_path, *args):
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, str(script), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def inside(process):
+    """The processes that it says bodies are in."""
+    lines = [process.stdout.readline() for _ in range(2)]
+    assert all(line.startswith("inside ") for line in lines), process.stderr.read()
+    return {int(line.split()[1]) for line in lines}
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_worker_processes_end_with_their_parent_and_nobody_pays_for_it(made, tmp_path, number):
+    """A Ctrl-C goes to all processes of a terminal; a second one does not wait for what does not hear."""
+    with started(SCRIPT, tmp_path, made) as process:
+        pids = inside(process)
+        assert len(pids) == 2 and process.pid not in pids
+        if number == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
+            until(lambda: any(map(gone, pids)), "the one that hears has ended")
+            os.killpg(process.pid, number)
+        errors = process.stderr.read()
+        assert process.wait(PATIENCE) == -number
+        until(lambda: all(map(gone, pids)), "they end, too", patience=5)
+        assert errors.count("Traceback") == (number == signal.SIGINT), errors
+    with contextlib.closing(Engine(made, workers=1)) as engine:
+        engine.start()
+        until(lambda: {task.phase for task in engine.tasks} == {"ready"}, "both are given back")
+        assert [task.lapses for task in engine.tasks] == [0, 0]
+    assert wrongs(made) == []
+
+
+def test_a_script_without_the_guard_is_told_of_it_in_one_sentence(made, tmp_path):
+    text = SCRIPT.replace('if __name__ == "__main__":', "if True:")
+    with started(text, tmp_path, made) as process:
+        out, errors = process.communicate(timeout=PATIENCE)
+        assert out == "" and process.returncode == 1
+        assert errors.count("Traceback") == 1
+        (said,) = (line for line in errors.splitlines() if line.startswith("taskcore.core.errors.EngineClosed: "))
+        assert "the script submits or runs tasks while a worker process imports it" in said
+        assert 'belongs under `if __name__ == "__main__":`' in said
+    with contextlib.closing(Engine(made, workers=0)) as engine:
+        assert len(engine.tasks) == 2, "nobody else submitted"
+
+
+def test_a_script_that_ends_at_once_has_its_tasks_run_by_its_processes_first(made, tmp_path):
+    text = SCRIPT.partition("@engine.task\ndef waits")[0] + (
+        "@engine.task\ndef process():\n    return os.getpid()\n\n"
+        'if __name__ == "__main__":\n    print(process.submit().id, os.getpid())\n'
+    )
+    with started(text, tmp_path, made) as process:
+        out, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (0, "")
+    with contextlib.closing(Engine(made, workers=0)) as engine:
+        assert engine.tasks.first().result != int(out.split()[1])
+
+
+def test_what_is_typed_at_a_prompt_runs_there(made):
+    code = (
+        "import os, sys, taskcore\n"
+        "engine = taskcore.Engine(sys.argv[1], processes=1)\n"
+        "typed = engine.task(lambda: os.getpid(), name='typed')\n"
+        "print(os.getpid(), typed.submit().result(30), engine.submit(len, 'abc').result(30))\n"
+        "print(engine.tasks[1].worker != engine.tasks[0].worker)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(made)], capture_output=True, text=True, timeout=PATIENCE, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    first, second, third, other = done.stdout.split()
+    assert (first == second, third, other) == (True, "3", "True")
+
+
+# -- bad values -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"processes": 0}, ValueError, "processes is 1 or more, not 0"),
+        ({"processes": -1}, ValueError, "processes is 1 or more, not -1"),
+        ({"processes": True}, TypeError, "processes is a whole number, not True"),
+        ({"processes": "4"}, TypeError, "processes is a whole number, not '4'"),
+        ({"processes": 2, "executor": "pool"}, ValueError, "processes and executor exclude each other"),
+        ({"processes": 2, "clock": ManualClock()}, ValueError, "processes go by the machine's clock"),
+        ({"processes": 2, "workers": 0}, ValueError, "with workers=0 nothing runs"),
+    ],
+)
+def test_bad_values_are_named_and_no_file_is_made(path, given, error, said):
+    if "executor" in given:
+        import concurrent.futures
+
+        given = {**given, "executor": concurrent.futures.ThreadPoolExecutor(1)}
+    with pytest.raises(error, match=said):
+        Engine(path, **given)
+    assert not path.exists()
+    with pytest.raises(ValueError, match="memory"):
+        Engine(":memory:", processes=2)
+
+
+def test_no_process_is_started_before_there_is_something_to_run_and_none_is_left_behind(made):
+    before = children()
+    with contextlib.closing(Engine(made, processes=2)) as engine:
+        engine.task(elsewhere.process)
+        assert children() == before
+        engine.submit("process").result(PATIENCE)
+        assert len(children() - before) >= 1
+        pids = {str(pid) for pid in alive(engine)}
+    assert not pids & children()
+
+
+def test_the_tests_bodies_import_nothing_slow():
+    """A worker process imports them at each start."""
+    tree = ast.parse(Path(elsewhere.__file__).read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert names <= {"os", "signal", "threading", "time", "taskcore"}

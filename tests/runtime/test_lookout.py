@@ -1,0 +1,112 @@
+"""Other processes' commits are heard of at once where the system tells of them, and seen all the same elsewhere."""
+
+import contextlib
+import os
+import sys
+import threading
+
+import pytest
+
+from taskcore import Engine
+from taskcore.runtime import lookout
+from tests.support.processes import PATIENCE, until
+
+tells = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a commit")
+
+
+def ears():
+    """How many inotify descriptors this process has."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{name}").endswith("inotify")
+    return found
+
+
+def listens(engine):
+    bell = engine._scheduler.lookout._bell
+    return bell is not None and bell.armed
+
+
+@pytest.fixture
+def two(made):
+    """An engine that works, and one that only submits: to each other they are as two processes are."""
+    with contextlib.closing(Engine(made, workers=1)) as worker, contextlib.closing(Engine(made, workers=0)) as other:
+        worker.task(lambda n: n, name="work")
+        worker.start()
+        yield worker, other
+
+
+@tells
+def test_a_sleeping_engine_hears_of_a_submit_and_who_waits_of_the_end_without_looking(two, monkeypatch):
+    for name in ("POLL_BUSY", "POLL_IDLE"):
+        monkeypatch.setattr(lookout, name, 1000.0)  # nobody would see it in time by looking now and then
+    worker, other = two
+    for n in range(3):
+        until(lambda: listens(worker), "the worker sleeps and listens")
+        assert other.submit("work", n).result(PATIENCE) == n
+
+
+@tells
+def test_a_commit_that_is_written_in_two_parts_is_seen_though_the_first_part_woke_the_engine(two, monkeypatch):
+    """As with durability="full", where the log is written first and the disk waited for then."""
+    for name in ("POLL_BUSY", "POLL_IDLE"):
+        monkeypatch.setattr(lookout, name, 1000.0)
+    worker, other = two
+    until(lambda: listens(worker), "the worker sleeps and listens")
+    looks, changed = [], worker._file.changed
+
+    def late():
+        looks.append(1)
+        return changed() if len(looks) > 4 else False
+
+    monkeypatch.setattr(worker._file, "changed", late)
+    assert other.submit("work", 7).result(PATIENCE) == 7
+
+
+def test_where_nothing_tells_of_commits_they_are_looked_for(two, monkeypatch):
+    monkeypatch.setattr(lookout.Bell, "arm", lambda bell: False)
+    worker, other = two
+    until(lambda: worker._scheduler.lookout._bell is None, "there is nothing to listen with")
+    assert other.submit("work", 1).result(PATIENCE) == 1
+
+
+@tells
+def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_none_either(made):
+    before = ears()
+    engine = Engine(made, workers=1)
+    engine.start()
+    until(lambda: listens(engine), "the engine listens")
+    assert ears() == before + 1
+    pid = os.fork()
+    if pid == 0:
+        os._exit(ears())
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == before
+    engine.close()
+    until(lambda: ears() == before, "the ear is closed")
+    until(lambda: all(t.name != "taskcore-lookout" for t in threading.enumerate()), "the listener is gone")
+
+
+def seconds_between_looks(found, took=0.0, busy=False):
+    """Of an engine in whose file somebody commits all the time."""
+    watch, now, times = lookout.Lookout(None), 0.0, []
+    watch._bell = type("Bell", (), {"armed": False, "arm": lambda bell: True})()
+    watch.wake = lambda: None
+    while len(times) < 20:
+        if watch.is_due(now):
+            watch.seen(found, now, took, busy)
+            times.append(now)
+        before = watch._rung
+        now += watch.wait(1000.0, now, busy=busy, idle=True)
+        if watch._rung and not before:  # it listens, and hears at once
+            watch._heard()
+    return times[-1] - times[-2]
+
+
+def test_who_has_nothing_to_do_is_not_woken_by_each_commit_of_a_stream():
+    assert seconds_between_looks(found=True) == pytest.approx(lookout.POLL_BUSY)
+    assert seconds_between_looks(found=True, busy=True) == pytest.approx(lookout.NAP)
+
+
+def test_a_look_that_takes_long_is_not_taken_often():
+    assert seconds_between_looks(found=True, took=0.002, busy=True) == pytest.approx(0.002 * lookout.SHARE)
