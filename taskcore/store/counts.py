@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import schema
@@ -36,11 +36,7 @@ _COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS 
         SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, count(*) FROM unkept
         CROSS JOIN taskcore_task AS one ON one.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1
         GROUP BY 2, 3, 4, 5
-    )"""
-_ORDER: Final = "ORDER BY min(t.id)"
-_BY_NAME: Final = f"""{_COUNTED}
-    SELECT k.name, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE t.hidden <= :hidden GROUP BY 1, 2 {_ORDER}"""
+    ) """
 _SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.READY, *sorted(lifecycle.ENDED)))
 _OPEN: Final = f"""{_BLOCKS}
     SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
@@ -70,26 +66,53 @@ _WRONG: Final = """
 
 
 def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
-    """Status → number, of the statuses that occur; `chosen` asks for nothing but what is `ANSWERED`."""
+    """Status → number, of the statuses that occur."""
     text = chosen.sql
-    sql = f"{_COUNTED} SELECT ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text} GROUP BY 1 {_ORDER}"
-    return dict(connection.execute(sql, {**chosen.values, "block": schema.BLOCK}).fetchall())
+    return dict(_read(
+        connection, chosen,
+        f"SELECT ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text} GROUP BY 1 ORDER BY min(t.id)",
+    ))  # fmt: skip
 
 
 def count(connection: sqlite3.Connection, chosen: Where) -> int:
     """How many match."""
     text = chosen.sql
-    sql = f"{_COUNTED} SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}"
-    found: int = connection.execute(sql, {**chosen.values, "block": schema.BLOCK}).fetchone()[0]
+    return int(_read(connection, chosen, f"SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}")[0][0])
+
+
+def by_phase(connection: sqlite3.Connection, chosen: Where) -> dict[tuple[str, str], int]:
+    """(phase, status) → number."""
+    text = chosen.sql
+    return {
+        (phase, status): n
+        for phase, status, n in _read(
+            connection, chosen,
+            f"""SELECT t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text}
+                GROUP BY 1, 2 ORDER BY min(t.id)""",
+        )
+    }  # fmt: skip
+
+
+def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[tuple[str, str], int]]:
+    """Name → (phase, status) → number."""
+    text, found = chosen.sql, dict[str, dict[tuple[str, str], int]]()
+    for name, phase, status, n in _read(
+        connection, chosen,
+        f"""SELECT k.name, t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
+            CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE {text} GROUP BY 1, 2, 3 ORDER BY min(t.id)""",
+    ):  # fmt: skip
+        found.setdefault(name, {})[phase, status] = n
     return found
 
 
-def by_name(connection: sqlite3.Connection, *, hidden: bool = False) -> dict[str, dict[str, int]]:
-    """Name → status → number; `hidden`: of hidden tasks, too."""
-    found: dict[str, dict[str, int]] = {}
-    for name, status, n in connection.execute(_BY_NAME, {"hidden": hidden, "block": schema.BLOCK}).fetchall():
-        found.setdefault(name, {})[status] = n
-    return found
+def _read(connection: sqlite3.Connection, chosen: Where, sql: str) -> list[Any]:
+    """By what is kept, where that answers; else all that match are read."""
+    values = {**chosen.values, "block": schema.BLOCK}
+    if chosen.names <= ANSWERED:
+        sql = _COUNTED + sql
+    else:
+        sql = sql.replace("counted AS t", "taskcore_task AS t").replace("sum(t.n)", "count(*)")
+    return connection.execute(sql, values).fetchall()
 
 
 def open_blocks(connection: sqlite3.Connection) -> list[int]:

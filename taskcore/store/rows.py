@@ -12,7 +12,7 @@ from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Dependency, Handle, LogLine, Task, Unreadable
 from taskcore.store.busy import said
 from taskcore.store.columns import READ, SHOWN
-from taskcore.store.queries import Row, arguments, decoded
+from taskcore.store.queries import Row, arguments, decoded, share
 
 
 def task_of(row: Row, codec: Codec) -> Task:
@@ -23,8 +23,7 @@ def task_of(row: Row, codec: Codec) -> Task:
     result = _readable(its["result"], decoded, codec, its["result"], its["job"])
     phase, job, progress, waiting_for = its["phase"], its["job"], its["progress"], its["waiting_for"]
     if job is not None and its["finished_at"] is None:
-        children, unfinished = its["children"], its["open"]
-        progress = (children - unfinished) / (children + (unfinished == 0))  # it has not ended itself
+        progress = share(its["children"], its["open"])
     if phase == lifecycle.WAITING and its["blockers"]:
         edges = its["blockers"] > its["gated"] + its["behind"]
         waiting_for = "dependencies" if edges else "job" if its["gated"] else "serial"

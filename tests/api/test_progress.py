@@ -9,7 +9,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine, EngineClosed
-from taskcore.api import progress, terminal
+from taskcore.api import lifetime, progress, terminal
 from taskcore.api.progress import Line, Progress, line
 from taskcore.core.text import cells
 
@@ -132,7 +132,7 @@ def test_a_line_that_somebody_has_begun_is_not_torn(inline, take):
 
 def interrupted(engine, monkeypatch):
     """A Ctrl-C in the middle of a run."""
-    due, asked = engine._lifetime._due, []
+    due, asked = lifetime.is_due, []
 
     def interrupt(*spans):
         asked.append(1)
@@ -141,7 +141,7 @@ def interrupted(engine, monkeypatch):
         return due(*spans)
 
     submit(engine, 3, lambda n: engine.submit("heat"))
-    monkeypatch.setattr(engine._lifetime, "_due", interrupt)
+    monkeypatch.setattr(lifetime, "is_due", interrupt)
     with pytest.raises(KeyboardInterrupt):
         engine.run()
 

@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from taskcore import Engine
+from taskcore.api import glance
 from taskcore.store import counts, queries, schema
 
 
@@ -47,10 +48,20 @@ def test_whatever_filter_the_kept_counts_answer_they_answer_it_as_the_rows_do(en
         assert engine.tasks.where(phase="succeeded").counts() == {"good": 8}
         assert engine.tasks.where(status=["good", "ready"]).counts() == {"good": 8, "ready": 23}
         assert len(engine.tasks.where(phase="failed")) == 4
-        assert engine._context.counts_by_name(hidden=True) == {
-            name: read_all(raw, text) for name, text in kinds.items()
-        }
+        for name, its in engine._context.by_name(queries.ALL).items():
+            assert {status: n for (_, status), n in its.items()} == read_all(raw, kinds[name])
+        assert engine._context.by_phase(queries.where([("name", ("a",)), ("phase", ("succeeded", "failed"))])) == {
+            ("succeeded", "good"): 4, ("failed", "failed"): 2,
+        }  # fmt: skip
     assert blocks(raw)
+
+
+def test_a_status_that_another_engine_named_meanwhile_is_counted_by_its_phase(engine, made):
+    engine.submit("f"), engine.submit("f")
+    with Engine(made, workers=0, statuses={"odd": "succeeded"}) as other:
+        other.claim()[0].succeed(1, "odd")
+    (name,) = glance.names_of(engine._context)
+    assert glance.summed([name]) == {("ready", "ready"): 1, ("succeeded", "odd"): 1} and name.left == 1
 
 
 def test_the_statuses_come_in_the_order_of_their_first_tasks(engine):
