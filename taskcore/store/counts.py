@@ -2,8 +2,8 @@
 
 Tasks are counted by blocks of ids. What a block has is kept in `taskcore_count` by whoever counted it, and dropped by
 whoever changes it: so it costs those who look, and nothing where nobody does. Only blocks are kept in which every task
-is ready or has ended, for out of these phases few verbs lead, and each of them calls `Transaction.uncount`. Blocks in
-which something waits or runs are read each time.
+waits, is ready or has ended, for out of these phases few verbs lead, and each of them calls `Transaction.uncount`.
+Blocks in which something runs, sleeps or has a time to come are read each time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS 
         CROSS JOIN taskcore_task AS one ON one.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1
         GROUP BY 2, 3, 4, 5
     ) """
-_SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.READY, *sorted(lifecycle.ENDED)))
+_SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.WAITING, lifecycle.READY, *lifecycle.ENDED))
 _OPEN: Final = f"""{_BLOCKS}
     SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
         SELECT 1 FROM taskcore_task AS t
@@ -116,7 +116,7 @@ def _read(connection: sqlite3.Connection, chosen: Where, sql: str) -> list[Any]:
 
 
 def open_blocks(connection: sqlite3.Connection) -> list[int]:
-    """The blocks that may be kept and are not: nothing in them waits or runs, and no new task comes into them."""
+    """The blocks that may be kept and are not: all in them waits, is ready or has ended, and nothing is born there."""
     return [block for (block,) in connection.execute(_OPEN, {"block": schema.BLOCK}).fetchall()]
 
 

@@ -24,7 +24,7 @@ def blocks(raw):
     return [row["block"] for row in raw("SELECT DISTINCT block FROM taskcore_count ORDER BY 1")]
 
 
-def test_what_was_counted_is_kept_but_for_blocks_in_which_something_runs_waits_or_will_be_born(engine, raw):
+def test_what_was_counted_is_kept_but_for_blocks_in_which_something_is_paused_or_will_be_born(engine, raw):
     for n in range(18):
         engine.submit("waits" if n == 9 else "ready", n)
     engine.tasks.where(name="waits").pause()
@@ -72,6 +72,12 @@ def test_the_statuses_come_in_the_order_of_their_first_tasks(engine):
         assert list(engine.tasks.counts().items()) == [("cancelled", 2), ("ready", 10)]
 
 
+def add_to_a_job(engine):
+    with engine.job("night", key="1"):
+        first = engine.submit("child")
+        engine.submit("child", first)
+
+
 def verbs(engine, pick):
     """Everything that may move a task out of a block that is kept."""
     some = engine.tasks.where(ids=pick())
@@ -83,6 +89,9 @@ def verbs(engine, pick):
         lambda: some.hide(False), some.delete,
         lambda: engine.submit("f", [engine.future(task) for task in some]),
         lambda: engine.task("s").options(serial="one").submit(),
+        lambda: add_to_a_job(engine), lambda: engine.tasks.where(name="night").pause(),
+        lambda: engine.tasks.where(name="night").resume(),
+        lambda: engine.task("later").options(after={task.id: ("failed", "wait") for task in some}).submit(),
         lambda: engine.task("k").options(key=str(len(pick())), key_scope="succeeded", tags=["t"]).submit(),
         lambda: engine.task("guard").options(after={task.id: "pending" for task in some}).submit(),
     ]  # fmt: skip
@@ -102,6 +111,22 @@ def test_kept_counts_are_right_after_every_verb(made, raw, seed):
                 assert engine.tasks.counts() == read_all(raw), (seed, step)
             assert engine._context.read(counts.wrong) == [], (seed, step)
         assert engine.check() == []
+
+
+def test_what_waits_is_counted_anew_when_a_success_or_a_job_lets_it_go(engine, raw):
+    first = engine.submit("first")
+    for _ in range(11):
+        engine.submit("f", first)
+    assert engine.tasks.counts() == {"ready": 1, "waiting": 11} and blocks(raw) == [0, 1, 2]
+    engine.claim("first")[0].succeed()
+    assert engine.tasks.counts() == read_all(raw) == {"succeeded": 1, "ready": 11}
+    gate = engine.submit("gate")
+    with engine.job("night", after=gate):
+        for _ in range(12):
+            engine.submit("child")
+    assert engine.tasks.counts() == read_all(raw) and len(blocks(raw)) == 6
+    engine.claim("gate")[0].succeed()
+    assert engine.tasks.counts() == read_all(raw) and engine.tasks.counts()["ready"] == 23
 
 
 def test_another_process_sees_that_counts_are_kept_and_drops_what_it_changes(made, raw):
