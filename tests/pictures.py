@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import taskcore
+from tests.support import browser
 
 PICTURES = Path(__file__).resolve().parents[1] / "examples" / "pictures"
 
@@ -45,6 +46,39 @@ def night(folder, fields, stars, *, unit):
     return contextlib.closing(second), job
 
 
+def notebook(folder, picture):
+    """What a notebook shows of an engine in the middle of its work; Chromium draws it."""
+    with contextlib.closing(taskcore.Engine(folder / "survey.db", workers=4)) as engine:
+
+        @engine.task
+        def fetch(plate):
+            run = taskcore.current()
+            run.message(f"plate {plate}")
+            for part in range(10):
+                run.progress(part, 10)
+                time.sleep(0.01)
+            if plate % 40 == 7:
+                raise OSError(f"plate {plate}: connection reset by peer")
+
+        @engine.task
+        def calibrate(plate):
+            time.sleep(0.02)
+
+        publish = engine.task(lambda plates: None, name="publish")
+        with engine.job("night 12"):
+            plates = [calibrate.submit(fetch.submit(plate)) for plate in range(120)]
+            publish.submit(plates)
+        while engine.tasks.counts().get("succeeded", 0) < 120:
+            time.sleep(0.01)
+        shown = engine._repr_html_()
+    # Its file is in a folder that nobody has to know.
+    (folder / "book.html").write_text(f"<meta charset=utf-8>{shown.replace(f'{folder}/', '')}", encoding="utf-8")
+    with contextlib.closing(browser.Browser()) as chromium:
+        tab = chromium.tab((folder / "book.html").as_uri(), width=760, height=100)
+        tab.until("document.querySelector('.taskcore')")
+        tab.picture(picture)
+
+
 def main():
     logging.disable(logging.WARNING)
     PICTURES.mkdir(exist_ok=True)
@@ -55,6 +89,7 @@ def main():
         held, job = night(Path(folder), 3, 4, unit=0.1)
         with held as engine:
             engine.timeline(job).save(PICTURES / "timeline.svg")
+        notebook(Path(folder), PICTURES / "notebook.png")
 
 
 if __name__ == "__main__":
