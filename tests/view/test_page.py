@@ -1,13 +1,16 @@
 """The web page in a browser: every verb is clicked, and its effect read from the file."""
 
 import contextlib
+import http.server
 import json
 import sqlite3
+import threading
 
 import pytest
 
 from taskcore import Engine, current
 from taskcore.testing import InlineExecutor
+from taskcore.view.answers import ANSWERS
 from tests.support.browser import Browser, found
 from tests.support.processes import until
 
@@ -165,6 +168,10 @@ def test_two_pages_follow_what_happens_without_being_asked(browser, page, engine
     other.until("document.body.innerText.includes('lively')")
     engine.tasks.where(name="lively").cancel("enough")
     tab.until("document.querySelector('tbody').innerText.includes('cancelled')")
+    assert page.live._listeners == 1  # a browser has few connections to one server: one of its pages tells the others
+    tab.open("about:blank")
+    engine.submit("lively", 2)
+    other.until("document.querySelector('tr[data-key=lively] td.n').textContent === '2'")
     other.close()
 
 
@@ -178,6 +185,84 @@ def test_filters_stand_in_the_address_and_the_way_back_leads_through_them(at):
     tab.run("history.back()")
     tab.until("location.search === '' && document.querySelectorAll('tbody tr').length > 3")
     tab.until("document.querySelector('[name=name]').value === ''")
+
+
+def test_a_page_that_is_asked_for_does_not_wait_for_the_one_before_nor_gives_way_to_it(at, engine, monkeypatch):
+    first, second = (engine.submit("elsewhere", number).id for number in range(2))
+    asked, may, answer = threading.Event(), threading.Event(), ANSWERS["task"]
+
+    def slow(ask):
+        if ask.said["id"] == [str(first)]:
+            asked.set()
+            assert may.wait(30)
+        return answer(ask)
+
+    tab = at(f"/task/{first}")
+    monkeypatch.setitem(ANSWERS, "task", slow)
+    engine.submit("elsewhere", 3)
+    assert asked.wait(30)  # it looks again at the first
+    at(f"/task/{second}")
+    heading = "document.querySelector('h1').textContent"
+    assert tab.run(heading) == f"#{second} elsewhere"
+    may.set()
+    before = tab.run("performance.getEntriesByType('resource').length")
+    engine.submit("elsewhere", 4)
+    tab.until(f"performance.getEntriesByType('resource').length > {before + 1}")
+    assert tab.run(heading) == f"#{second} elsewhere" and tab.run("document.title").startswith(f"#{second}")
+
+
+def test_what_is_pressed_focused_or_asked_is_left_alone_while_the_page_changes(at, engine, tab):
+    tasks = [engine.submit("busy", number) for number in range(3)]
+    rows = "document.querySelector('tbody').rows.length === %d"
+    at("/tasks?name=busy").until(rows % 3)
+    box = f"document.querySelector('[data-pick=\"{tasks[0].id}\"]')"
+    tab.run(f"{box}.focus()")
+    engine.tasks.where(id=tasks[1].id).hide()  # a row above it goes
+    tab.until(rows % 2)
+    assert tab.run(f"document.activeElement === {box}")
+    x, y = tab.run(f"(({{x, y, width}}) => [x + width / 2, y + width / 2])({box}.getBoundingClientRect())")
+    mouse = {"x": x, "y": y, "button": "left", "clickCount": 1}
+    tab.send("Input.dispatchMouseEvent", type="mousePressed", **mouse)
+    before = tab.run("performance.getEntriesByType('resource').length")
+    engine.submit("busy", 3)
+    tab.until(f"performance.getEntriesByType('resource').length > {before}")
+    tab.send("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
+    tab.until(f"{box}.checked && {rows % 3}")
+    click(tab, "Cancel…")
+    fill(tab, reason="clouds")
+    engine.submit("busy", 4)
+    tab.until(rows % 4)
+    assert dialog(tab) == "Cancel 1 task?"
+    click(tab, "Cancel 1 task")
+    until(lambda: tasks[0].snapshot().last_error == "clouds", "it is not cancelled")
+
+
+def test_a_link_of_another_site_opens_it_and_the_token_goes_to_no_other_port(browser, page):
+    heard = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(str(self.headers))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(f"<a href='{page.url}'>open</a>".encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.daemon_threads = True  # Chromium opens more connections than it says something on
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        other = browser.tab(f"http://localhost:{server.server_port}/")
+        other.until("document.querySelector('a')")
+        other.run("document.querySelector('a').click()")
+        shown(other)
+        other.open(f"http://127.0.0.1:{server.server_port}/")
+        other.until("document.querySelector('a')")
+        other.close()
+        server.shutdown()
+    assert len(heard) >= 2 and page.token not in "".join(heard)
 
 
 # -- verbs ---------------------------------------------------------------------------------------------------------

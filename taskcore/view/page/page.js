@@ -141,17 +141,20 @@ const PAGES = {
     for (const { counts } of Object.values(data.names))
       for (const [status, many] of Object.entries(counts)) whole[status] = (whole[status] ?? 0) + many;
     const held = data.holds.includes("");
-    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its, left: sum(its.counts, (s) => !isEnd(s)) }))
+    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its, left: sum(its.counts, (s) => !isEnd(s)),
+      due: sum(its.counts, (s) => !isEnd(s) && !["scheduled", "paused"].includes(phaseOf(s))) }))
       .sort((a, b) => (b.left > 0) - (a.left > 0) || sum(b.counts) - sum(a.counts));
     const all = new URLSearchParams(location.search).has("all");
     const rate = names.reduce((total, its) => total + its.rate, 0), left = sum(whole, (s) => !isEnd(s));
+    const due = names.reduce((total, its) => total + its.due, 0), known = due && rate && names.every((its) => !its.due || its.rate);
     return [
       head("Overview", may() && (held ? button("let_go", { name: "" }, "Resume the file", { class: "main" })
         : button("hold", { name: "" }, "Pause the file", { class: "" }))),
       data.health !== "ok" && h("p", { class: "why failed" }, bdi(data.health)),
       held && h("p", { class: "why paused" }, "The whole file is paused: what runs goes on to its end, and nothing begins."),
       section(tasksOf(sum(whole)), [h("span", { class: "faint" },
-        left ? [n(left) + " to do", rate ? `, ${perSecond(rate)}, about ${duration(left / rate)} left` : ""] : "nothing to do")],
+        left ? n(left) + " to do" : "nothing to do", rate ? ", " + perSecond(rate) : "",
+          known ? `, about ${duration(due / rate)} left` : "")],
         bar(whole, true), h("div", { class: "legend" },
           order(whole).map(([status, many]) => chip(status, to("/tasks", { status }), many)))),
       section("Names", null, table("Counts by name",
@@ -163,7 +166,7 @@ const PAGES = {
             holds && h("span", { class: "chip paused" }, " ", h("i", {}, session.signs.paused), "paused")],
             bar(its.counts), n(sum(its.counts)), its.left ? n(its.left) : "",
               failed ? link(to("/tasks", { name: its.name, phase: "failed" }), n(failed)) : "",
-            its.rate ? perSecond(its.rate) : "", its.left && its.rate ? duration(its.left / its.rate) : "",
+            its.rate ? perSecond(its.rate) : "", its.due && its.rate ? duration(its.due / its.rate) : "",
             may() && (its.left > 0 || holds) ? button(holds ? "let_go" : "hold", { name: its.name }, holds ? "Resume" : "Pause",
               { "aria-label": `${holds ? "Resume" : "Pause"} ${plain(its.name)}` }) : null];
         })), !all && names.length > FEW && link("/?all=1", `All ${n(names.length)} names`)),
@@ -198,13 +201,12 @@ const PAGES = {
     if (empties && further < 40) return [...(await PAGES.tasks[1](null, withBelow(asked, data.below)))];
     further = 0;
     const said = Object.fromEntries(FILTERS.map((name) => [name, asked.getAll(name)]).filter(([, values]) => values.length));
-    const where = picked.size ? { id: [...picked] } : said;
+    const where = Object.keys(said).length ? said : { phase: Object.keys(session.signs) };
     const about = picked.size ? `${n(picked.size)} picked` : Object.keys(said).length ? "all that match" : "the whole file";
     return [
       head("Tasks", may() && [h("span", { class: "faint small" }, about + ":"),
         ...["rerun", "cancel", "pause", "resume"].map((verb) =>
-        button(verb, { where: Object.keys(where).length ? where : { phase: Object.keys(session.signs) } }, capital(verb) + "…",
-          { class: "" }))]),
+        button(verb, { where, unless: "picked" }, capital(verb) + "…", { class: "" }))]),
       filters("/tasks", asked, true),
       data.tasks.length ? table("Tasks, the newest first",
         [...(may() ? [[h("input", { type: "checkbox", id: "pick-all", "data-pick": "all", "aria-label": "Pick all of this list",
@@ -273,16 +275,17 @@ const PAGES = {
         data.log.map((line) => h("div", {}, h("span", { class: "at" }, new Date(line.at * 1000).toLocaleTimeString("sv") + " "),
           line.level !== "INFO" && h("b", { class: ["ERROR", "CRITICAL", "WARNING"].includes(line.level) ? "failed" : "" },
             plain(line.level) + " "), block(line.text))))),
+      (data.upstream.length > 0 || data.downstream.length > 0 || data.children.length > 0) && section("Around it",
+        [link(to("/graph", { task: task.id }), "Graph"), link(to("/timeline", { task: task.id }), "Timeline")],
+          picture("graph", { task: task.id }, `What task ${task.id} is connected to`)),
       data.children.length > 0 && section("Children", [link(to("/tasks", { parent: task.id }), "All of them")],
-        bar({ ...data.tally, open: data.open }), table("Children, the newest first",
+        bar({ ...data.tally, open: data.open }), h("div", { class: "legend" }, order(data.tally).map(([status, many]) =>
+          chip(status, to("/tasks", { parent: task.id, status }), many))), table("Children, the newest first",
         [["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["Saying", "text", true]],
           data.children.map((its) => [its.id, taskLink(its.id), chip(its.status), named(its), [progress(its), saying(its)]]))),
       (data.upstream.length > 0 || data.downstream.length > 0) && h("div", { class: "two" },
         section("Depends on", null, data.upstream.length ? edges("What it depends on", data.upstream) : empty("Nothing.")),
         section("Needed by", null, data.downstream.length ? edges("What depends on it", data.downstream) : empty("Nothing."))),
-      (data.upstream.length > 0 || data.downstream.length > 0 || data.children.length > 0) && section("Around it",
-        [link(to("/graph", { task: task.id }), "Graph"), link(to("/timeline", { task: task.id }), "Timeline")],
-          picture("graph", { task: task.id }, `What task ${task.id} is connected to`)),
     ];
   }],
 
@@ -591,21 +594,22 @@ const DONE = { cancel: "cancelled", rerun: "run again", pause: "paused", resume:
 
 /** A verb for some tasks: the number is asked for first, and shown before anything moves. */
 async function move(verb, of) {
+  const where = of.unless && picked.size ? { id: [...picked] } : of.where; // also what was picked only just now
   const act = async (told) => {
     const answer = await post(verb, told);
     picked = new Set();
     toast(`${tasksOf(answer.moved)} ${DONE[verb]}${answer.asked ? `, ${n(answer.asked)} asked to stop` : ""}`);
     show();
   };
-  if (of.once) return act({ where: of.where });
-  const found = await get(to("/data/count", { verb, ...of.where })), all = `${capital(verb)} ${tasksOf(found.count)}`;
+  if (of.once) return act({ where });
+  const found = await get(to("/data/count", { verb, ...where })), all = `${capital(verb)} ${tasksOf(found.count)}`;
   if (!found.count) return ask(all + "?", "None of them is in a phase for that.", [], null);
-  const fields = [], { id = [] } = of.where;
+  const fields = [], { id = [] } = where;
   if (verb === "cancel") fields.push(["reason", "Why (may be left out)", h("input", { name: "reason", autocomplete: "off" })]);
   if (verb === "rerun") fields.push(["downstream", "and every ended task that depends on them",
     h("input", { type: "checkbox", name: "downstream" })]);
   ask(all + "?", (id.length && id.length <= 5 ? id.map((one) => "#" + one).join(", ") + ". " : "") + SAYS[verb], fields, all,
-    (said) => act({ where: { ...of.where, submitted_before: [found.until] }, ...said }));
+    (said) => act({ where: { ...where, submitted_before: [found.until] }, ...said }));
 }
 const SAYS = {
   cancel: "What does not run ends as cancelled; what runs is asked to stop. Children go with their parents.",
