@@ -1,4 +1,4 @@
-"""Makes the pictures of the README, from real runs: `python -m tests.pictures`."""
+"""Makes the pictures of the README, from real runs: `python -m tests.pictures`. That of the page needs Chromium."""
 
 import contextlib
 import logging
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import taskcore
+from tests.support.browser import Browser, found
 
 PICTURES = Path(__file__).resolve().parents[1] / "examples" / "pictures"
 
@@ -45,6 +46,41 @@ def night(folder, fields, stars, *, unit):
     return contextlib.closing(second), job
 
 
+def seen(path, picture):
+    """The page in the middle of a survey, as a browser shows it."""
+    r = random.Random(7)
+    with contextlib.closing(taskcore.Engine(path, workers=2, name="lab-1")) as engine:
+
+        @engine.task
+        def fetch(field):
+            if r.random() < 0.1:
+                raise OSError("connection reset by peer")
+
+        @engine.task
+        def fit(fetched):
+            run, stars = taskcore.current(), r.randrange(20, 60)
+            for star in range(1, stars + 1):
+                run.progress(star, stars)
+                run.message(f"star {star} of {stars}")
+                time.sleep(0.005)
+
+        @engine.task
+        def match(fitted):
+            if r.random() < 0.2:
+                raise LookupError("no star within 2 arcsec")
+
+        for field in range(60):
+            match.submit(fit.submit(fetch.submit(field)))
+        served, browser = engine.serve(), Browser()
+        with contextlib.closing(served), contextlib.closing(browser):
+            tab = browser.tab(served.url, width=780, height=625)
+            tab.until("(document.body.style.zoom = 0.8)")  # small, as the README's pictures are
+            tab.until("document.querySelectorAll('progress').length === 2 && document.querySelector('.live.on')"
+                      " && document.querySelectorAll('main section:last-child tbody tr').length === 2"
+                      " && document.querySelectorAll('main section:nth-of-type(2) .bar .succeeded').length === 3")  # fmt: skip
+            tab.picture(picture, whole=False)
+
+
 def main():
     logging.disable(logging.WARNING)
     PICTURES.mkdir(exist_ok=True)
@@ -55,6 +91,8 @@ def main():
         held, job = night(Path(folder), 3, 4, unit=0.1)
         with held as engine:
             engine.timeline(job).save(PICTURES / "timeline.svg")
+        if found():
+            seen(Path(folder) / "survey.db", PICTURES / "page.png")
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # the browser went away
         except Exception:
-            tell(logging.ERROR, "the page of port %s could not answer %s", self.server.page.port, self.path[:200],
+            tell(logging.ERROR, "the page of port %s could not answer %s", self.server.page.port, printable(self.path, 200),
                  exc_info=True)  # fmt: skip
             self._say(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; the log of the program says what")
 

@@ -283,6 +283,22 @@ def test_a_search_that_would_take_long_says_from_where_to_go_on(engine, monkeypa
     assert found == [([], 7), ([], 3), ([1], None)]
 
 
+def test_a_tag_that_nearly_all_have_is_looked_for_row_by_row(engine, visitor, monkeypatch):
+    for number in range(6):
+        engine.submit(engine.task(lambda n: n, name="fit", tags=["a", "b"] if number % 2 else ["b"]), number)
+    said = []
+    monkeypatch.setattr(pages, "SORTED", 2)
+    engine._context.look(lambda connection: connection.set_trace_callback(said.append))
+    assert [task["id"] for task in visitor.get("/data/tasks?tag=a&tag=b")["tasks"]] == [6, 5, 4, 3, 2, 1]
+    assert [task["id"] for task in visitor.get("/data/tasks?tag=a&phase=ready")["tasks"]] == [6, 4, 2]
+    engine._context.look(lambda connection: connection.set_trace_callback(None))
+    (plan, *_) = [
+        engine._context.look(lambda connection, sql=sql: connection.execute("EXPLAIN QUERY PLAN " + sql).fetchall())
+        for sql in said if "NOT INDEXED" in sql
+    ]  # fmt: skip
+    assert any("tag=? AND task=?" in row[3] for row in plan), plan
+
+
 def test_one_task_is_shown_with_all_that_belongs_to_it(engine, visitor):
     with engine.job("night") as job:
         first = engine.submit("first", "x" * 5000, key=HOSTILE)
@@ -457,7 +473,7 @@ def test_the_page_does_not_keep_an_engine_that_nobody_holds(made, clock):
 
 def test_a_closed_page_gives_its_port_back_and_the_engine_goes_on(engine):
     page = engine.serve()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=str(page.port)):
         engine.serve(page.port)
     page.close()
     page.close()

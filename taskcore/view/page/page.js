@@ -146,7 +146,8 @@ const PAGES = {
       .sort((a, b) => (b.left > 0) - (a.left > 0) || sum(b.counts) - sum(a.counts));
     const all = new URLSearchParams(location.search).has("all");
     const rate = names.reduce((total, its) => total + its.rate, 0), left = sum(whole, (s) => !isEnd(s));
-    const due = names.reduce((total, its) => total + its.due, 0), known = due && rate && names.every((its) => !its.due || its.rate);
+    // It lasts as long as the name that needs longest; unknown while nothing of one that has work to do has ended.
+    const lasts = Math.max(...names.map((its) => its.due && its.due / its.rate));
     return [
       head("Overview", may() && (held ? button("let_go", { name: "" }, "Resume the file", { class: "main" })
         : button("hold", { name: "" }, "Pause the file", { class: "" }))),
@@ -154,7 +155,7 @@ const PAGES = {
       held && h("p", { class: "why paused" }, "The whole file is paused: what runs goes on to its end, and nothing begins."),
       section(tasksOf(sum(whole)), [h("span", { class: "faint" },
         left ? n(left) + " to do" : "nothing to do", rate ? ", " + perSecond(rate) : "",
-          known ? `, about ${duration(due / rate)} left` : "")],
+          lasts > 0 && lasts < Infinity ? `, about ${duration(lasts)} left` : "")],
         bar(whole, true), h("div", { class: "legend" },
           order(whole).map(([status, many]) => chip(status, to("/tasks", { status }), many)))),
       section("Names", null, table("Counts by name",
