@@ -77,7 +77,7 @@ def seen(path, picture):
             tab.until("(document.body.style.zoom = 0.8)")  # small, as the README's pictures are
             tab.until("document.querySelectorAll('progress').length === 2 && document.querySelector('.live.on')"
                       " && document.querySelectorAll('main section:last-child tbody tr').length === 2"
-                      " && document.querySelectorAll('main section:nth-of-type(2) .bar .succeeded').length === 3")  # fmt: skip
+                      " && document.querySelectorAll('section:nth-of-type(2) .succeeded').length === 3")  # fmt: skip
             tab.picture(picture, whole=False)
 
 

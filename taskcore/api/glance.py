@@ -117,7 +117,7 @@ def one(future: TaskFuture, most: int) -> One:
     children = context.counts(queries.where([("parent", (row.id,))]))
     return One(
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
-        row.first_started_at, future.history()[-most:],
+        row.first_started_at, context.look(queries.history, row.id, most)[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
         known, context.look(steps.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],

@@ -1,9 +1,9 @@
 """The web page: a server on this machine alone, who may speak with it, and what is at which address.
 
-Any page in the same browser, and any program of any user of this machine, can reach the port. So whoever asks for
-anything of the file must show the token, in a header that no other page can set; and the Host and the Origin must be ours.
-The token comes behind the `#` of the address, which browsers send to nobody, and leaves the address bar at once. It is in
-no cookie: those go to every port of a machine, whoever listens there, and not to a page that a link of another site opens.
+Any page in the same browser, and any program of any user of this machine, can reach the port. So whoever asks for what
+is in the file must show the token, in a header that no other page can set; and the Host and the Origin must be ours. The
+token comes behind the `#` of the address, which browsers send to nobody, and leaves the address bar at once. It is in no
+cookie: those go to every port of a machine, whoever listens there, and not to a page that a link of another site opens.
 """
 
 from __future__ import annotations
@@ -201,8 +201,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # the browser went away
         except Exception:
-            tell(logging.ERROR, "the page of port %s could not answer %s", self.server.page.port, printable(self.path, 200),
-                 exc_info=True)  # fmt: skip
+            text, address = "the page of port %s could not answer %s", printable(self.path, 200)
+            tell(logging.ERROR, text, self.server.page.port, address, exc_info=True)
             self._say(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; the log of the program says what")
 
     # -- who may ask ------------------------------------------------------------------------------------------------

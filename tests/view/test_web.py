@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from taskcore import Engine, EngineClosed
+from taskcore import Engine, EngineClosed, constant
 from taskcore.cli.main import main
 from taskcore.core import clock as clocks
 from taskcore.store import pages
-from taskcore.view import web
+from taskcore.view import answers, web
 from taskcore.view.server import MOST
 from tests.support.processes import until
 
@@ -102,8 +102,13 @@ def test_what_needs_no_token_has_nothing_of_the_file(engine, visitor):
         assert status == 200 and str(engine.path).encode() not in body and b"secret" not in body, place
 
 
-@pytest.mark.parametrize("host", [None, "", "evil.example", "evil.example:{port}", "localhost.evil.org:{port}", "127.0.0.1:x",
-                                  "127.0.0.1.:{port}", "[::2]:{port}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "host",
+    [
+        None, "", "evil.example", "evil.example:{port}", "localhost.evil.org:{port}", "127.0.0.1:x", "127.0.0.1.:{port}",
+        "[::2]:{port}",
+    ],
+)  # fmt: skip
 def test_another_name_of_this_machine_is_not_answered(visitor, host):
     """As a name would have that another site gave to this address (DNS rebinding)."""
     host = None if host is None else host.format(port=visitor.page.port)
@@ -316,6 +321,16 @@ def test_one_task_is_shown_with_all_that_belongs_to_it(engine, visitor):
     (row,) = visitor.get("/data/jobs")["jobs"]
     assert row["tally"] == {"failed": 1, "skipped": 1}
     assert [its["name"] for its in row["members"]] == ["first", "second"]
+
+
+def test_of_many_attempts_the_newest_are_read(engine, visitor, monkeypatch):
+    monkeypatch.setattr(answers, "FEW", 2)
+    task = engine.task(lambda: None, name="fit").options(max_attempts=None, backoff=constant(0)).submit()
+    for number in range(5):
+        engine.claim("fit")[0].fail(ValueError(f"no {number}"))
+    engine.claim("fit")
+    data = visitor.get(f"/data/task?id={task.id}")
+    assert [attempt["number"] for attempt in data["attempts"]] == [4, 5, 6] and data["unshown"]["attempts"] == 3
 
 
 def test_pictures_are_of_the_file_of_a_task_or_of_what_is_chosen(engine, visitor, monkeypatch):
