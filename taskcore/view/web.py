@@ -1,9 +1,10 @@
 """The web page: a server on this machine alone, who may speak with it, and what is at which address.
 
 Any page in the same browser, and any program of any user of this machine, can reach the port. So whoever asks for what
-is in the file must show the token, in a header that no other page can set; and the Host and the Origin must be ours. The
-token comes behind the `#` of the address, which browsers send to nobody, and leaves the address bar at once. It is in no
-cookie: those go to every port of a machine, whoever listens there, and not to a page that a link of another site opens.
+is in the file must show the token, in a header that no other page can set; and the Host and the Origin must be ours.
+The token comes behind the `#` of the address, which browsers send to nobody, and leaves the address bar at once. It is
+in no cookie: those go to every port of a machine, whoever listens there, and not to a page that another site's link
+opens.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Page:
         self.read_only = read_only
         self.live = Live(self._context)
         self.token = secrets.token_urlsafe(24)
-        self._answers: OrderedDict[str, tuple[object, bytes]] = OrderedDict()
+        self._answers: OrderedDict[str, _Kept] = OrderedDict()
         self._keeping = threading.Lock()  # over the answers that are kept
         self._server = Server(self, port, _Request)
         self.port = self._server.server_address[1]
@@ -128,16 +129,23 @@ class Page:
         ask = self.ask(_queried(urlsplit(address).query))
         state = self._context.look(pages.version), int(monotonic() / FRESH)
         with self._keeping:
-            before, body = self._answers.get(address, (None, b""))
-        if before == state:
-            return body
-        body = make(ask)
-        with self._keeping:
-            self._answers[address] = state, body
+            kept = self._answers.setdefault(address, _Kept())
             self._answers.move_to_end(address)
             while len(self._answers) > KEPT:
                 self._answers.popitem(last=False)
-        return body
+        with kept.making:
+            if kept.state != state:
+                kept.body, kept.state = make(ask), state
+            return kept.body
+
+
+class _Kept:
+    """An answer, and of what state of the file."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()  # over both: who asks the same meanwhile waits, and does not make it too
+        self.state: object = None
+        self.body = b""
 
 
 class _Brief(socket.SocketIO):

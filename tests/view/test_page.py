@@ -144,6 +144,9 @@ def test_the_token_leaves_the_address_bar_at_once(tab, page):
     shown(tab)
     assert tab.run("location.href") == f"http://127.0.0.1:{page.port}/"
     assert page.token not in tab.run("document.cookie + document.documentElement.outerHTML")
+    tab.run("location.hash = 'token=no'")  # as by a link that somebody made up
+    until(lambda: tab.run("location.hash") == "" and "403" in str(tab.complaints()), "it is not looked at")
+    assert tab.run("localStorage.getItem('token')") == page.token
 
 
 def test_what_is_hostile_is_shown_as_text_everywhere(at, engine, tab):
@@ -154,7 +157,7 @@ def test_what_is_hostile_is_shown_as_text_everywhere(at, engine, tab):
     texts = tab.run("document.querySelector('main').innerText")
     assert texts.count(SHOWN) >= 6 and "\u202e" not in texts and "\x07" not in texts
     assert SHOWN in at("/").run("document.querySelector('main').innerText") and tab.run(INNOCENT)
-    assert [said for said in tab.complaints() if "404" not in str(said)] == []
+    assert [said for said in tab.complaints() if "404" not in str(said) and "403" not in str(said)] == []
 
 
 def test_pictures_are_drawn_under_the_pages_policy(at):

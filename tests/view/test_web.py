@@ -10,6 +10,7 @@ import sys
 import threading
 import tomllib
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,8 @@ def test_what_needs_no_token_has_nothing_of_the_file(engine, visitor):
 @pytest.mark.parametrize(
     "host",
     [
-        None, "", "evil.example", "evil.example:{port}", "localhost.evil.org:{port}", "127.0.0.1:x", "127.0.0.1.:{port}",
-        "[::2]:{port}",
+        None, "", "evil.example", "evil.example:{port}", "localhost.evil.org:{port}", "127.0.0.1:x",
+        "127.0.0.1.:{port}", "[::2]:{port}",
     ],
 )  # fmt: skip
 def test_another_name_of_this_machine_is_not_answered(visitor, host):
@@ -348,11 +349,16 @@ def test_pictures_are_of_the_file_of_a_task_or_of_what_is_chosen(engine, visitor
 
 
 def test_pages_that_ask_the_same_have_one_answer_made(engine, visitor, monkeypatch):
-    made = []
+    made, asked, may, ask = [], [], threading.Event(), web.Page.ask
+    monkeypatch.setattr(web.Page, "ask", lambda page, said: asked.append(1) or ask(page, said))
     monkeypatch.setattr(web, "FRESH", 1e9)
-    monkeypatch.setitem(web.ANSWERS, "jobs", lambda ask: made.append(1) or {})
-    for _ in range(3):
-        visitor.get("/data/jobs")
+    monkeypatch.setitem(web.ANSWERS, "jobs", lambda ask: made.append(may.wait(30)) or {})
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(visitor.get, "/data/jobs") for _ in range(3)]
+        until(lambda: len(asked) == 3, "they do not ask")
+        may.set()
+        assert [answer.result(30) for answer in answers] == [{}] * 3
+    visitor.get("/data/jobs")
     assert len(made) == 1
     engine.submit("fit", 1)
     visitor.get("/data/jobs")

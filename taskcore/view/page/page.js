@@ -448,13 +448,15 @@ function pictured(kind, what, query) {
 // -- the server ------------------------------------------------------------------------------------------------------
 
 /** The token comes in the address once, behind the `#`, which is sent to nobody. It is kept for pages of this server alone,
-    and each tab reads it anew: that of another start is as good for tabs that were open before. */
-function enter() {
+    and each tab reads it anew: that of another start is as good for tabs that were open before. A link that somebody made
+    up puts no other in its place. */
+async function enter() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token == null) return false;
-  localStorage.setItem("token", token);
   history.replaceState(null, "", location.pathname + location.search);
-  return true;
+  const good = (await fetch("/data/session", { headers: { "X-Taskcore": token } })).ok;
+  if (good) localStorage.setItem("token", token);
+  return good;
 }
 async function answered(address, more) {
   const token = localStorage.getItem("token") ?? "";
@@ -684,7 +686,7 @@ document.addEventListener("submit", (event) => {
   go(to(place, said));
 });
 window.addEventListener("popstate", () => { $("dialog").close(); show(); });
-window.addEventListener("hashchange", () => { if (enter()) location.reload(); });
+window.addEventListener("hashchange", async () => { if (await enter()) location.reload(); });
 
 // -- live ------------------------------------------------------------------------------------------------------------
 
@@ -721,7 +723,6 @@ function listen() {
   leave = new AbortController();
   const own = leave, follows = () => { own.listens = true; return follow(own.signal); };
   others.postMessage("who");
-  changed();
   (navigator.locks?.request("live", { signal: own.signal }, follows) ?? follows()).catch(() => {});
 }
 /** Hear the server's events until nobody looks, and again where the connection broke. */
@@ -741,8 +742,8 @@ async function follow(signal) {
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }
-enter();
 try {
+  await enter();
   session = await get("/data/session");
   $("file").textContent = plain(session.path.split(/[\\/]/).pop());
   $("file").title = plain(session.path);
