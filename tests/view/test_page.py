@@ -494,7 +494,7 @@ def test_a_page_for_looking_has_nothing_to_press_and_tells_of_the_end(browser, e
     shown(other)
     assert other.run("document.querySelectorAll('main button').length") == 0
     assert "read-only" in other.run("document.querySelector('header').innerText")
-    shown(tab)  # the first page's cookie is its own
+    shown(tab)  # the first page's token is its own
     engine.close()
     for each in (tab, other):
         each.until("!document.querySelector('#banner').hidden")

@@ -207,7 +207,7 @@ const PAGES = {
     return [
       head("Tasks", may() && [h("span", { class: "faint small" }, about + ":"),
         ...["rerun", "cancel", "pause", "resume"].map((verb) =>
-        button(verb, { where, unless: "picked" }, capital(verb) + "…", { class: "" }))]),
+        button(verb, { where, picks: true }, capital(verb) + "…", { class: "" }))]),
       filters("/tasks", asked, true),
       data.tasks.length ? table("Tasks, the newest first",
         [...(may() ? [[h("input", { type: "checkbox", id: "pick-all", "data-pick": "all", "aria-label": "Pick all of this list",
@@ -526,8 +526,10 @@ async function show() {
     if (!anew) await released;
     if (own !== asking) return;
     const log = $("log"), atEnd = !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 8, there = document.activeElement;
-    if (anew) main.replaceChildren(...wanted.childNodes);
-    else patch(main, wanted);
+    if (anew) {
+      for (const { src } of main.querySelectorAll("img")) URL.revokeObjectURL(src);
+      main.replaceChildren(...wanted.childNodes);
+    } else patch(main, wanted);
     if (there !== document.activeElement && there.isConnected) there.focus({ preventScroll: true }); // its row was moved
     if (atEnd && $("log")) $("log").scrollTop = $("log").scrollHeight;
     main.querySelectorAll("img[data-picture]").forEach(draw);
@@ -597,7 +599,7 @@ const DONE = { cancel: "cancelled", rerun: "run again", pause: "paused", resume:
 
 /** A verb for some tasks: the number is asked for first, and shown before anything moves. */
 async function move(verb, of) {
-  const where = of.unless && picked.size ? { id: [...picked] } : of.where; // also what was picked only just now
+  const where = of.picks && picked.size ? { id: [...picked] } : of.where; // also what was picked only just now
   const act = async (told) => {
     const answer = await post(verb, told);
     picked = new Set();
