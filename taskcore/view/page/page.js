@@ -585,7 +585,10 @@ function ask(title, text, fields, label, act, names = []) {
     try {
       await act(Object.fromEntries(said));
       if (form.isConnected) dialog.close();
-    } catch (error) { wrong.textContent = plain(error.message); }
+    } catch (error) {
+      if (dialog.open && form.isConnected) wrong.textContent = plain(error.message);
+      else toast(plain(error.message)); // it was left meanwhile
+    }
   });
   form.querySelector("#dialog-no").addEventListener("click", () => dialog.close());
   dialog.replaceChildren(form);
