@@ -1,4 +1,4 @@
-"""Makes the pictures of the README, from real runs: `python -m tests.pictures`."""
+"""Makes the pictures of the README, from real runs: `python -m tests.pictures`. That of the page needs Chromium."""
 
 import contextlib
 import logging
@@ -77,6 +77,39 @@ def notebook(folder, picture):
         tab = chromium.tab((folder / "book.html").as_uri(), width=760, height=100)
         tab.until("document.querySelector('.taskcore')")
         tab.picture(picture)
+def seen(path, picture):
+    """The page in the middle of a survey, as a browser shows it."""
+    r = random.Random(7)
+    with contextlib.closing(taskcore.Engine(path, workers=2, name="lab-1")) as engine:
+
+        @engine.task
+        def fetch(field):
+            if r.random() < 0.1:
+                raise OSError("connection reset by peer")
+
+        @engine.task
+        def fit(fetched):
+            run, stars = taskcore.current(), r.randrange(20, 60)
+            for star in range(1, stars + 1):
+                run.progress(star, stars)
+                run.message(f"star {star} of {stars}")
+                time.sleep(0.005)
+
+        @engine.task
+        def match(fitted):
+            if r.random() < 0.2:
+                raise LookupError("no star within 2 arcsec")
+
+        for field in range(60):
+            match.submit(fit.submit(fetch.submit(field)))
+        served, chromium = engine.serve(), browser.Browser()
+        with contextlib.closing(served), contextlib.closing(chromium):
+            tab = chromium.tab(served.url, width=780, height=625)
+            tab.until("(document.body.style.zoom = 0.8)")  # small, as the README's pictures are
+            tab.until("document.querySelectorAll('progress').length === 2 && document.querySelector('.live.on')"
+                      " && document.querySelectorAll('main section:last-child tbody tr').length === 2"
+                      " && document.querySelectorAll('section:nth-of-type(2) .succeeded').length === 3")  # fmt: skip
+            tab.picture(picture, whole=False)
 
 
 def main():
@@ -89,7 +122,9 @@ def main():
         held, job = night(Path(folder), 3, 4, unit=0.1)
         with held as engine:
             engine.timeline(job).save(PICTURES / "timeline.svg")
-        notebook(Path(folder), PICTURES / "notebook.png")
+        if browser.found():
+            notebook(Path(folder), PICTURES / "notebook.png")
+            seen(Path(folder) / "page.db", PICTURES / "page.png")
 
 
 if __name__ == "__main__":

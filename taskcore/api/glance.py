@@ -176,7 +176,7 @@ def one(future: TaskFuture, most: int) -> One:
     upstreams = context.look(overview.upstreams, row.id, most)
     return One(
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
-        row.first_started_at, future.history()[-most:],
+        row.first_started_at, context.look(read_rows.history, row.id, most)[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
         known, context.look(read_rows.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
