@@ -3,7 +3,10 @@
 import ast
 import functools
 import graphlib
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,7 +141,6 @@ WRITTEN_INTO_SQL = {
     "store.pages": {"text"},  # as in store.queries
     "store.pictures": {"text"},  # made by `queries.where`
     "store.queries": {"text", "alive", "order"},  # made of _FILTERS and _PHASE; ASC or DESC
-    "store.stretches": {"text"},  # made by queries.where
     "store.salvage": {"table", "listed", "by", "column"},  # made of TABLES, and of what SQLite says of their columns
     "store.transitions": {"phase", "name", "condition", "cases", "last", "verb"},  # made of the table of a task's life
     "store.views": {"table", "name"},  # columns that are listed there
@@ -257,3 +259,16 @@ def test_no_test_sleeps():
         calls = [n.func for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
         names = {ast.unparse(function) for function in calls}
         assert not names & {"time.sleep", "sleep"}, f"{file.relative_to(here)} sleeps"
+
+
+def test_importing_takes_no_module_along_that_most_programs_never_need():
+    """A script that only submits starts sooner by it."""
+    seldom = {
+        "argparse", "ast", "asyncio", "ctypes", "dataclasses", "datetime", "hashlib", "html", "http.server", "inspect",
+        "multiprocessing", "random", "shutil", "subprocess", "tempfile", "zoneinfo", "taskcore.core.cron",
+        "taskcore.core.model", "taskcore.store.schedules", "taskcore.store.shape", "taskcore.view",
+    }  # fmt: skip
+    code = "import json, sqlite3, sys, concurrent.futures.thread as _; before = set(sys.modules); import taskcore\n"
+    code += "print(json.dumps(sorted(set(sys.modules) - before)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert not seldom & set(json.loads(said.stdout))

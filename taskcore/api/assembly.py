@@ -7,7 +7,6 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 from taskcore.api import importing, settings, shutdown
@@ -34,16 +33,16 @@ from taskcore.store.connection import File
 from taskcore.store.identity import log_of
 
 
-@dataclass(frozen=True, slots=True)
 class Parts:
     """One engine's."""
 
-    context: Context
-    futures: Register
-    submissions: Submissions
-    lifetime: Lifetime
-    keep: float | None
-    """Seconds that ended tasks stay."""
+    def __init__(self, context: Context, keep: float | None) -> None:
+        self.context = context
+        self.futures = Register(context)
+        self.submissions = Submissions(context, self.futures)
+        self.lifetime = Lifetime(context, self.futures)
+        self.keep = keep
+        """Seconds that ended tasks stay."""
 
 
 def assemble(
@@ -77,8 +76,7 @@ def assemble(
         raise
     stage = Stage(file, codec, clock.now, duration_of(clock))
     context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size)
-    futures = Register(context)
-    parts = Parts(context, futures, Submissions(context, futures), Lifetime(context, futures), kept)
+    parts = Parts(context, kept)
     _connect(parts, workers, executor, lanes)
     shutdown.watch(parts.lifetime, executor)
     give(context, given, {})

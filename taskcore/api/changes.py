@@ -159,7 +159,7 @@ class Changes:
                 unknown = unknown or not all_known
                 from taskcore.core.model import Change
 
-                return Change(frozenset(moved), unknown, self._context.counts(queries.where(())))
+                return Change(frozenset(moved), unknown, self._context.counts(queries.ALL))
             except BaseException:
                 self._unknown = True
                 raise

@@ -144,29 +144,24 @@ class Context:
 
     def counts(self, where: queries.Where) -> dict[str, int]:
         """Status → number, of the tasks that match."""
-        return self._counted(counts.counts, queries.counts, where)
+        return self._counted(counts.counts, where)
 
-    def by_phase(self, counted: Mapping[str, int]) -> dict[tuple[str, str], int]:
-        """(phase, status) → number, of status → number."""
-        return {(self.statuses.get(status, status), status): n for status, n in counted.items()}
+    def by_phase(self, where: queries.Where) -> dict[tuple[str, str], int]:
+        """(phase, status) → number, of the tasks that match."""
+        return self._counted(counts.by_phase, where)
 
     def count(self, where: queries.Where) -> int:
         """How many tasks match."""
-        return self._counted(counts.count, queries.count, where)
+        return self._counted(counts.count, where)
 
-    def counts_by_name(self, *, hidden: bool = False) -> dict[str, dict[str, int]]:
-        """Name → status → number; `hidden`: of hidden tasks, too."""
-        self._keep_counts()
-        return self.look(counts.by_name, hidden=hidden)
+    def by_name(self, where: queries.Where = queries.SEEN) -> dict[str, dict[tuple[str, str], int]]:
+        """Name → (phase, status) → number, of the tasks that match."""
+        return self._counted(counts.by_name, where)
 
-    def _counted(
-        self, kept: Callable[[Any, queries.Where], R], read: Callable[[Any, queries.Where], R], where: queries.Where
-    ) -> R:  # fmt: skip
-        """By what is kept, where that answers."""
-        if not where.names <= counts.ANSWERED:
-            return self.look(read, where)
-        self._keep_counts()
-        return self.look(kept, where)
+    def _counted(self, read: Callable[[Any, queries.Where], R], where: queries.Where) -> R:
+        if where.names <= counts.ANSWERED:
+            self._keep_counts()
+        return self.look(read, where)
 
     def _keep_counts(self) -> None:
         """Count what can be kept, so that it need not be read the next time."""
@@ -272,6 +267,13 @@ class Context:
             importing.guard()
         if self.refusing and (self.closed or self.running_body() is None):
             raise EngineClosed(self.path, "the engine takes no more tasks")
+
+
+def context_of(thing: Any) -> Context:
+    """What an engine is made of: for the rooms above, which show what it gives out. `thing`: the engine, a selection, a
+    handle."""
+    its: Context = thing._context
+    return its
 
 
 def _same_place(one: Any, other: Any) -> bool:

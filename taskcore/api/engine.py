@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from taskcore.api import settings
 from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
 from taskcore.api.function import TaskFunction, define
@@ -23,7 +21,7 @@ from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.options import text as checked_text
-from taskcore.core.text import printable
+from taskcore.core.text import counted
 from taskcore.core.views import Graph, Page, Timeline, view
 from taskcore.store import capacity, counts, queries
 
@@ -255,11 +253,10 @@ class Engine(Executor):
             self.close()
 
     def __repr__(self) -> str:
-        found = self._context.peek(counts.counts, queries.where(()))
+        found = self._context.peek(counts.counts, queries.ALL)
         if found is None:
             return f"<Engine {self.path!r}{' closed' if self._context.closed else ''}>"
-        listed = ", ".join(f"{n:,} {printable(status, 40)}" for status, n in found.items())
-        return f"<Engine {self.path!r}: {listed or 'no tasks'}>"
+        return f"<Engine {self.path!r}: {counted(found) if found else 'no tasks'}>"
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -367,12 +364,9 @@ class Engine(Executor):
 
         Short commits: others go on meanwhile. `ValueError` where neither this nor `keep` says how old.
         """
-        age = self._keep if older_than is None else settings.period_of(older_than, "older_than")
-        if age is None:
-            raise ValueError("prune(older_than=…) says how long ago: this engine keeps ended tasks for ever")
-        from taskcore.runtime.pruner import prune_now  # slow to import, for those who prune
+        from taskcore.api import keeping
 
-        return prune_now(self._file, self._context.now() - age)
+        return keeping.prune(self._context, self._keep if older_than is None else older_than)
 
     def backup(self, path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
         """Copy the whole file, as it is at this moment, while it is used; nobody waits for that.
@@ -381,24 +375,15 @@ class Engine(Executor):
         replaces an earlier copy in one step. `progress(copied, pages)` is called now and then. `FileExistsError` for a
         database in use or anything that is no plain file; `OSError` where there is no room.
         """
-        from taskcore.store import backup, opening
+        from taskcore.api import keeping
 
-        if self._file.in_memory:
-            self._file.read(backup.write, settings.path_of(path), progress)
-        else:
-            self._file.check_identity()
-            opening.copy(self.path, settings.path_of(path), progress)
+        keeping.backup(self._context, path, progress)
 
     def check(self) -> list[Finding]:
         """What is wrong with the file, each with its mend; an empty list if nothing is. Changes nothing.
 
         Reads the whole file several times: some ten seconds for a million tasks. Nobody waits for it.
         """
-        from taskcore.store.integrity import findings
-        from taskcore.store.reader import Reader
+        from taskcore.api import keeping
 
-        self._context.look(lambda _: None)  # what bodies have to show is written, and the file is still this one
-        if self._file.read_only or not self._file.apart:
-            return findings(self._context.read, self._context.codec)
-        with contextlib.closing(Reader(self.path, read_only=False)) as reader:
-            return findings(reader.read, self._context.codec)
+        return keeping.check(self._context)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore.api.context import Context
+from taskcore.api.context import Context, context_of
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
+from taskcore.core.clock import monotonic
 from taskcore.core.model import Attempt, Handle, LogLine
 from taskcore.core.text import printable
-from taskcore.store import overview, queries
+from taskcore.store import capacity, overview, pages, queries, workers
 from taskcore.store import rows as read_rows
 from taskcore.store import schedules as stored
 from taskcore.store.overview import CUT, Brief
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from taskcore.api.future import TaskFuture
     from taskcore.api.pipeline import Pipeline
     from taskcore.api.selection import Selection
+
+FEW: Final = 5_000
+"""So many rows an index finds and sorts in no time."""
 
 Counts = dict[tuple[str, str], int]
 """(phase, status) → number."""
@@ -33,7 +40,13 @@ class Name:
     name: str
     counts: Counts = field(default_factory=dict)
     rate: float = 0.0
-    """Ends a second, lately; an estimate."""
+    """Ends a second, lately; an estimate, and 0 where there is none."""
+    held: bool = False
+    """Whether `engine.pause` holds it."""
+
+    @property
+    def phases(self) -> Counter[str]:
+        return phases_of(self.counts)
 
     @property
     def total(self) -> int:
@@ -41,10 +54,64 @@ class Name:
 
     @property
     def left(self) -> int:
-        return sum(n for (phase, _), n in self.counts.items() if phase not in lifecycle.ENDED)
+        return left_of(self.counts)
 
-    def of(self, phase: str) -> int:
-        return sum(n for (its, _), n in self.counts.items() if its == phase)
+    @property
+    def seconds_left(self) -> float | None:
+        """At this rate, for what is not paused."""
+        to_do = self.left - self.phases[lifecycle.PAUSED]
+        return to_do / self.rate if self.rate and to_do else None
+
+
+def phases_of(counts: Counts) -> Counter[str]:
+    """Phase → number."""
+    found = Counter[str]()
+    for (phase, _), n in counts.items():
+        found[phase] += n
+    return found
+
+
+def left_of(counts: Counts) -> int:
+    """How many have not ended."""
+    return sum(n for (phase, _), n in counts.items() if phase not in lifecycle.ENDED)
+
+
+def summed(names: Iterable[Name]) -> Counts:
+    """Of all of them together, in the order of a task's life."""
+    total = Counter[tuple[str, str]]()
+    for name in names:
+        total.update(name.counts)
+    return dict(sorted(total.items(), key=lambda item: (lifecycle.PHASES.index(item[0][0]), item[0][1])))
+
+
+def names_of(context: Context, where: queries.Where = queries.SEEN, *, rated: bool = True) -> list[Name]:
+    """What there is of each name, in the order of their first tasks. `rated`: with rates, which are those of the file's
+    tasks of a name, whatever `where` asks for."""
+    rates = context.look(overview.rates, context.now()) if rated else {}
+    held = context.look(capacity.held)
+    return [
+        Name(name, its, rates.get(name, 0.0), name in held)
+        for name, its in context.by_name(where).items()
+    ]
+
+
+def newest(chosen: Selection, total: int, most: int, patience: float = 0.3) -> list[Brief]:
+    """Of `total` tasks those with the highest ids, descending; fewer where to find them takes longer than `patience`
+    seconds."""
+    context, where, until = chosen._context, chosen._where, monotonic() + patience
+    if where.indexed and total <= FEW:
+        return context.look(overview.newest, where, most)
+    ids, below = context.look(pages.newest, where, None, most)
+    while len(ids) < min(most, total) and below is not None and monotonic() < until:
+        more, below = context.look(pages.newest, where, below, most - len(ids))
+        ids += more
+    return context.look(overview.briefs, ids)
+
+
+def engines(context: Context) -> int:
+    """How many engines, of processes that live, run tasks of the file."""
+    lanes = context.lanes
+    return sum(lanes is None or not lanes.is_dead(lane) for _, lane in context.look(workers.alive))
 
 
 # In all rows here, `args` is what the task calls, and `result` a line of text.
@@ -66,30 +133,22 @@ class Whole:
 
 def whole(engine: Engine, most: int) -> Whole:
     """Of rows at most so many; hidden tasks are left out."""
-    context, names, counts = engine._context, dict[str, Name](), Counts()
-    now = context.now()
-    for name, found in context.counts_by_name().items():
-        names[name] = Name(name, context.by_phase(found))
-        for key, n in names[name].counts.items():
-            counts[key] = counts.get(key, 0) + n
-    for name, rate in context.look(overview.rates, now).items():
-        if name in names:
-            names[name].rate = rate
-    running = queries.where([("phase", (lifecycle.RUNNING,)), ("hidden", (0,))])
+    context = context_of(engine)
+    now, found = context.now(), names_of(context)
     return Whole(
         context.path, str(engine.health), now,
-        sorted(names.values(), key=lambda each: (-each.left, -each.total, each.name)), counts,
-        _told(context.codec, context.look(overview.newest, running, most)),
-        _told(context.codec, context.look(overview.last_ended, lifecycle.FAILED, most)),
+        sorted(found, key=lambda each: (-each.left, -each.total, each.name)), summed(found),
+        _told(context.codec, context.look(overview.newest, queries.RUNNING, most)),
+        _told(context.codec, context.look(overview.last_failed, most)),
     )  # fmt: skip
 
 
 def some(selection: Selection, most: int) -> tuple[Counts, list[Brief], float]:
     """How many of each status, the newest of them, and when."""
     context = selection._context
-    counts = context.counts(selection._where)
+    counts = context.by_phase(selection._where)
     rows = context.look(overview.newest, selection._where, most)
-    return context.by_phase(counts), _told(context.codec, rows), context.now()
+    return counts, _told(context.codec, rows), context.now()
 
 
 @dataclass(frozen=True)
@@ -115,25 +174,24 @@ def one(future: TaskFuture, most: int) -> One:
     context, row = future._context, future.snapshot()
     known, kept = context.look(overview.steps, row.id, most)
     upstreams = context.look(overview.upstreams, row.id, most)
-    children = context.counts(queries.where([("parent", (row.id,))]))
     return One(
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
-        row.first_started_at, future.history()[-most:],
+        row.first_started_at, context.look(read_rows.history, row.id, most)[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
         known, context.look(read_rows.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
-        context.by_phase(children),
+        context.by_phase(queries.where([("parent", (row.id,))])),
     )  # fmt: skip
 
 
 def subjects(pipeline: Pipeline, most: int) -> tuple[int, list[str], list[Any], dict[str, Name]]:
     """How many subjects there are; the steps; the newest subjects as `overview.subjects` tells them; the counts of each
     step."""
-    context, names = pipeline._context, list(pipeline._tasks)
-    number, rows = context.look(overview.subjects, pipeline.name, names, most)
-    counted = context.counts_by_name(hidden=True)
-    steps = {name: Name(name, context.by_phase(counted.get(f"{pipeline.name}.{name}", {}))) for name in names}
-    return number, names, rows, steps
+    context, steps = pipeline._context, list(pipeline._tasks)
+    number, rows = context.look(overview.subjects, pipeline.name, steps, most)
+    counted = context.by_name(queries.ALL)
+    known = {step: Name(step, counted.get(f"{pipeline.name}.{step}", {})) for step in steps}
+    return number, steps, rows, known
 
 
 def schedules(
@@ -181,13 +239,18 @@ def value(codec: Codec, text: str | None) -> str:
         return printable(text, LONGEST)
 
 
+_LINKED: Final = re.compile(r"\[(\d+), ?\[")
+
+
 def call(codec: Codec, row: Brief) -> str:
     """What it calls: "fetch('a.org', depth=2)"."""
     name = printable(row.name, 60)
     if row.job is not None or row.args == queries.NO_ARGUMENTS:
         return f"{name}" if row.job is not None else f"{name}()"
     try:
-        if max(len(row.args), len(row.links or "")) >= CUT:
+        if row.links is not None and len(row.links) >= CUT:  # it has the results of many: the first of them
+            return f"{name}({', '.join(f'#{task}' for task in _LINKED.findall(row.links)[:7])}, …)"
+        if len(row.args) >= CUT:
             return f"{name}({printable(row.args, LONGEST)})"
         args, kwargs = queries.arguments(codec, row.args, row.links, Handle)
     except Exception:  # as above

@@ -12,20 +12,18 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from taskcore.api import importing, shutdown
+from taskcore.api import condition, importing, shutdown
+from taskcore.api.condition import is_due
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
-from taskcore.api.selection import Selection
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
-from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.core.health import DEGRADED, OK, STOPPED, Health
-from taskcore.core.id_ranges import Spans
+from taskcore.core.errors import EngineClosed
+from taskcore.core.health import OK, Health
 from taskcore.core.logger import tell
-from taskcore.core.text import printable
-from taskcore.store import capacity, operations, queries
-from taskcore.store.busy import KNOWN_BUG, said
-from taskcore.store.connection import FORKED, READ_ONLY
+from taskcore.store import operations, queries
+from taskcore.store.busy import said
+from taskcore.store.connection import FORKED
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -38,8 +36,8 @@ PATIENCE: Final = 0.1
 CALLBACKS: Final = 1.0
 """Seconds in which callbacks of users may end that `run` and `close` find in their thread: one may wait for the very
 thread that called."""
-LOCKED: float = 1.0
-"""Seconds of waiting for another program after which the engine is no longer called well."""
+BEGIN: Final = 1.0
+"""Seconds in which bodies may begin that a shutdown would cancel."""
 
 
 class Lifetime:
@@ -121,13 +119,13 @@ class Lifetime:
         if context.workers:
             loop = context.loop
             try:
+                def over() -> bool:
+                    return line.look() and (loop.stopped or left() or not is_due(context))
+
                 with line:
-                    go_on = True
-                    while go_on:
-                        loop.wait(lambda: line.look() and (loop.stopped or left() or not self._due()), None, hurry=True)
-                        if context.processes is not None:
-                            context.processes.hear_all(CALLBACKS)
-                        go_on = not left() and self._callbacks_go_on()
+                    loop.wait(over, None, hurry=True)
+                    while not left() and self._callbacks_go_on():
+                        loop.wait(over, None, hurry=True)
             finally:
                 if not was_claiming:
                     context.scheduler.claiming = False
@@ -136,7 +134,7 @@ class Lifetime:
             if line.on:
                 self._futures.failures.show()
             self._futures.failures.texts = {}
-        return context.counts(queries.where(()))
+        return context.counts(queries.ALL)
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""
@@ -144,7 +142,6 @@ class Lifetime:
         self._may_wait("serve_forever")
         if not context.workers:
             raise RuntimeError("serve_forever() of an engine with workers=0 would never run anything")
-        self.start()
 
         def end(*_: object) -> None:
             self.leave()
@@ -154,6 +151,7 @@ class Lifetime:
         before = signal.signal(signal.SIGTERM, end) if here else None
         try:
             with contextlib.suppress(KeyboardInterrupt):
+                self.start()  # in here: a Ctrl-C just as it begins ends it as any other does
                 context.loop.wait(lambda: asked.is_set() or context.closed or context.loop.stopped, None, hurry=False)
             if context.loop.error is not None:
                 raise context.loop.error
@@ -165,7 +163,7 @@ class Lifetime:
     def interrupted(self) -> None:
         """Close after a Ctrl-C; on a terminal, say first what that waits for. After another one it does not wait."""
         try:
-            running = self._running() if getattr(sys.stderr, "isatty", bool)() else ()
+            running = condition.running(self._context) if getattr(sys.stderr, "isatty", bool)() else ()
             if running:
                 names, more = ", ".join(running[:3]), f" and {len(running) - 3} more" if len(running) > 3 else ""
                 sys.stderr.write(f"stopping: waiting for {names}{more} to come back; Ctrl-C again does not wait\n")
@@ -175,22 +173,15 @@ class Lifetime:
             self.close(0.0)
             raise
 
-    def _running(self) -> list[str]:
-        """The bodies that run, for people."""
-        context = self._context
-        found = [(work.claimed.id, work.kind.name) for work in context.scheduler.custody.bodies()]
-        if context.processes is not None and not context.closed:
-            tasks = Selection(context).where(phase="running", worker=context.processes.names)
-            found += [(task.id, task.name) for task in tasks.some(100)]
-        return [f"#{task} {printable(name, 30)}" for task, name in found]
-
     def _callbacks_go_on(self) -> bool:
         """Let callbacks be called, for they may submit. → whether there is more to do then, or may be."""
-        callbacks = self._context.callbacks
+        callbacks, processes = self._context.callbacks, self._context.processes
+        if processes is not None:
+            processes.hear_all(CALLBACKS)
         if not callbacks.began or self._context.loop.stopped or not callbacks.flush(CALLBACKS):
             return False
         settled = callbacks.settled
-        return self._due() or settled is None or callbacks.settled != settled
+        return is_due(self._context) or settled is None or callbacks.settled != settled
 
     def _may_wait(self, verb: str) -> None:
         """`RuntimeError` where that would be for ever."""
@@ -201,65 +192,13 @@ class Lifetime:
         if self._context.running_body() is not None:
             raise RuntimeError(f"{verb}() in a body would wait for its own end")
 
-    def _due(self, spans: Spans | None = None) -> bool:
-        """Whether anything in the file, or among these ids, runs here, may run now, or is tried again within a
-        minute."""
-        context = self._context
-        scheduler, now, known = context.scheduler, context.now(), context.file.known
-        if not scheduler.quiet:
-            return True
-        kinds = scheduler.repertoire.all_kinds()
-        open_ = [kind for kind in kinds if not known.closed(kind)] if known.rationed else kinds
-        if known.rates:
-            resting = context.read(capacity.resting, now + queries.SOON, now)
-            open_ = [kind for kind in open_ if kind.name not in resting]
-        here = queries.Here(
-            [kind.id for kind in kinds],
-            [kind.id for kind in open_ if not kind.options.get("avoid_failed_worker")],
-            [kind.id for kind in open_ if kind.options.get("avoid_failed_worker")],
-            context.name,
-        )
-        due = context.read(queries.any_due, here, now)
-        if due and spans is not None:
-            due = any(context.read(queries.due_between, first, last, here, now) for first, last in spans)
-        return due or not scheduler.quiet
-
     @property
     def health(self) -> Health:
         """How the engine is now, and since when it has been so."""
-        found = self._state()
+        found = condition.of(self._context, self._closing, self._unstarted)
         if found != (self._health.state, self._health.reason):
             self._health = Health(*found, self._context.now())
         return self._health
-
-    def _state(self) -> tuple[str, str]:
-        context = self._context
-        if context.closed or self._closing:
-            return STOPPED, "closed"
-        try:
-            if context.loop.error is None:
-                context.file.check_identity()
-        except BadFile as error:
-            return STOPPED, error.reason
-        since = context.file.patience.since
-        if since is not None and monotonic() - since > LOCKED:
-            return DEGRADED, f"another program has kept the file locked for {monotonic() - since:.0f} s"
-        if context.loop.trouble is not None:
-            state, _, reason = context.loop.trouble.partition(": ")
-            return state, reason
-        if context.loop.stuck is not None and not context.loop.here:
-            return DEGRADED, "the loop does not come to the end of a turn: what it calls of yours does not return"
-        if self._unstarted is not None:
-            return DEGRADED, self._unstarted
-        if context.scheduler.custody.crew.trouble is not None:
-            return DEGRADED, context.scheduler.custody.crew.trouble
-        if context.file.read_only:
-            return DEGRADED, READ_ONLY
-        if context.processes is not None and context.processes.trouble is not None:
-            return DEGRADED, context.processes.trouble
-        if context.lanes is not None and context.lanes.trouble is not None:
-            return DEGRADED, context.lanes.trouble
-        return OK, "" if context.file.in_memory else KNOWN_BUG
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
@@ -279,7 +218,7 @@ class Lifetime:
             thread.start()
             return
         if context.scheduler.claiming:
-            context.loop.wait(lambda: context.loop.stopped or not self._due(context.spans), None, hurry=True)
+            context.loop.wait(lambda: context.loop.stopped or not is_due(context, context.spans), None, hurry=True)
         self.close(None)
         context.callbacks.flush(-1.0)
 
@@ -289,7 +228,7 @@ class Lifetime:
         context = self._context
         scheduler, loop = context.scheduler, context.loop
         if scheduler.claiming and loop.helps:
-            loop.wait(lambda: loop.stopped or scheduler.begun, monotonic() + LOCKED, hurry=False)
+            loop.wait(lambda: loop.stopped or scheduler.begun, monotonic() + BEGIN, hurry=False)
 
     def close(self, timeout: float | None) -> None:
         """Claim nothing more, ask bodies to stop, wait for them at most `timeout` s; give back what did not end.

@@ -15,7 +15,7 @@ from taskcore.api.terminal import Screen
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import TaskcoreError
-from taskcore.core.text import duration, printable
+from taskcore.core.text import cells, duration, fitted, percent, printable, rate
 from taskcore.core.views import view
 from taskcore.store import overview, queries
 from taskcore.store.busy import Trouble
@@ -68,7 +68,7 @@ class Meter:
 
     def _pulse(self) -> overview.Pulse:
         if self._task is None:
-            counts = self._context.by_phase(self._context.counts(queries.where(())))
+            counts = self._context.by_phase(queries.ALL)
             left = sum(n for (phase, _), n in counts.items() if phase not in lifecycle.ENDED)
             failed = sum(n for (phase, _), n in counts.items() if phase == lifecycle.FAILED)
             born, running = self._context.look(overview.active)
@@ -89,7 +89,7 @@ class Meter:
         while len(past) > 1 and past[0][0] < now - RECENT:
             past.popleft()
         since, before = past[0]
-        rate = max(0, done - before) / max(now - since, 0.001)
+        speed = max(0, done - before) / max(now - since, 0.001)
         past.append((now, done))
         title = doing = ""
         part: float | None = done / self._total if self._total else 1.0
@@ -99,48 +99,38 @@ class Meter:
                 part = 1.0 if task.finished_at is not None and pulse.failed == 0 else task.progress
                 said = (task.status, task.step, task.message)
                 doing = ": ".join(printable(text, 200) for text in said if text)
-        left = (self._total - done) / rate if rate else None
+        left = (self._total - done) / speed if speed else None
         failed = max(0, pulse.failed - self._failed)
-        return Progress(done, self._total, failed, dict(pulse.running), rate, left, part, title, doing)
+        return Progress(done, self._total, failed, dict(pulse.running), speed, left, part, title, doing)
 
 
 # -- as a line ------------------------------------------------------------------------------------------------------
 
 
-def width(text: str) -> int:
-    """Columns that a terminal takes for it."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)
-
-
 def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, int], str]) -> tuple[str, int]:
     """(the text, its columns), of at most so many. `blocks`: what a full and an empty piece of the bar look like;
     `paint(text, code)` makes it bold, red … where that can be."""
-    several, part = not progress.doing, progress.part
-    rate = progress.rate
+    several, part = not progress.doing, progress.part if progress.total else None
     running = ", ".join(f"{printable(name, 24)}{f' ×{n}' if n > 1 else ''}" for name, n in progress.running.items())
     ends = progress.seconds_left if progress.done < progress.total else None
     # In this order they get room; a bar takes what of the room is left, and stands behind the first two.
     wanted = [
         (0, progress.title, 1),
-        (1, f"{progress.done:,}/{progress.total:,}" if several else "", 0),
-        (3, "" if part is None else f"{int(100 * part)} %", 0),
+        (1, "" if not several else f"{progress.done:,}/{progress.total:,}" if progress.total else "nothing to do", 0),
+        (3, "" if part is None else percent(part), 0),
         (6, f"{progress.failed:,} failed" if progress.failed and several else "", 31),
         (5, "" if ends is None or not several else f"{duration(ends)} left", 0),
-        (4, "" if not (rate and several) else f"{rate:,.0f}/s" if rate >= 9.5 else f"{rate:.1g}/s", 2),
+        (4, f"{rate(progress.rate)}/s" if progress.rate and several else "", 2),
         (7, progress.doing or running, 2),
     ]
     parts: list[tuple[int, str, int]] = []
     room = columns
     for place, text, code in wanted:
-        if text and width(text) > room and place in (0, 7) and room > 8:
-            text = _cut(text, room)
-        if text and width(text) <= room:
+        if text and cells(text) > room and place in (0, 7) and room > 8:
+            text = fitted(text, room).rstrip()
+        if text and cells(text) <= room:
             parts.append((place, text, code))
-            room -= width(text) + 2
+            room -= cells(text) + 2
     if part is not None and room >= 6:
         size = min(WIDEST, room)
         full = int(size * part)
@@ -151,16 +141,9 @@ def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, in
     for place, piece, code in parts:
         gap = "" if before in (-1, place) else "  "
         text += gap + (paint(piece, code) if code and piece else piece)
-        length += len(gap) + width(piece)
+        length += len(gap) + cells(piece)
         before = place
     return text, length
-
-
-def _cut(text: str, room: int) -> str:
-    text = text[:room]
-    while width(text) > room - 1:
-        text = text[:-1]
-    return text + "…"
 
 
 class _Terminal:

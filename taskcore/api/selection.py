@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from taskcore.api.context import Context
 from taskcore.body.outcome import storable
 from taskcore.core import lifecycle
 from taskcore.core.ends import shown
-from taskcore.core.errors import TaskcoreError
+from taskcore.core.errors import TaskcoreError, UnknownStatus
 from taskcore.core.options import priority as checked_priority
+from taskcore.core.text import number
 from taskcore.core.views import view
 from taskcore.store import operations, queries
 from taskcore.store.busy import Trouble
@@ -132,7 +133,7 @@ class Selection:
             n = len(self)
         except (TaskcoreError, Trouble):  # closed, say
             return f"<Selection {said or 'of all tasks'}>"
-        return f"<Selection {said + ': ' if said else ''}{n} {'task' if n == 1 else 'tasks'}>"
+        return f"<Selection {said + ': ' if said else ''}{number(n)}>"
 
     def _repr_html_(self) -> str:
         html: str = view("html").selection(self)
@@ -170,6 +171,22 @@ class Selection:
     def delete(self) -> int:
         """Remove ended ones, but those that something unfinished depends on. Their ids are not given again."""
         return self._context.operate(self._where, operations.delete)
+
+
+def matching(tasks: Selection, said: Mapping[str, Sequence[Any]], labels: Iterable[str]) -> Selection:
+    """Those that match what a command line or an address says: filters with the values that each accepts.
+
+    `labels`: the user's statuses that there are. `UnknownStatus`; `ValueError` for several of what can be one.
+    """
+    known = (*lifecycle.PHASES, *labels)
+    for name, values in said.items():
+        if name == "status" and (unknown := [label for label in values if label not in known]):
+            raise UnknownStatus(unknown[0], known)
+        alone = name != "id" and name in _TASKS | _TIMES
+        if alone and len(values) > 1:
+            raise ValueError(f"{name} can be given once")
+        tasks = tasks.where(**{"ids" if name == "id" else name: values[0] if alone else list(values)})
+    return tasks
 
 
 def _said(values: tuple[Any, ...] | None) -> str:

@@ -18,6 +18,19 @@ _shown: list[Screen] = []
 """The one that has the terminal now: a process has one such line at a time."""
 
 
+def size(stream: Any) -> tuple[int, int]:
+    """(columns, lines) of the terminal behind a stream; where it does not say, COLUMNS and LINES, which are of the
+    shell's start."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        found = os.get_terminal_size(stream.fileno())
+        if found.columns:
+            return found.columns, max(1, found.lines)
+    import shutil  # slow to import
+
+    other = shutil.get_terminal_size()
+    return max(1, other.columns), max(1, other.lines)
+
+
 class Screen:
     """The last line of the terminal behind a stream (stderr), from `begin` to `end`.
 
@@ -74,12 +87,7 @@ class Screen:
     @property
     def columns(self) -> int:
         """Of the terminal, now."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if columns := os.get_terminal_size(self._stream.fileno()).columns:
-                return columns
-        import shutil  # slow to import, for a terminal that does not say
-
-        return shutil.get_terminal_size().columns
+        return size(self._stream)[0]
 
     def show(self, text: str, length: int) -> None:
         """Draw this, which takes `length` columns, instead of what was there."""

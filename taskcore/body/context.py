@@ -259,19 +259,18 @@ class Run:
             step = step._replace(state=NEW, result=None)
         if step.state == FAILED:
             raise _no_signal(event, step)
-        if step.state == NEW and limit is not None:
-            step = step._replace(state=WAITING, result=repr(now + limit), started_at=now)
+        if step.state == NEW or (step.result is None and limit is not None):
+            until = None if limit is None else repr(now + limit)
+            step = step._replace(state=WAITING, result=until, started_at=now)
         taken = self._take(step, event, now)
         if taken is not None:
             return self._stage.codec.decode(taken)
-        until = None if step.result is None else float(step.result)
-        if until is not None and now >= until:
+        ends = None if step.result is None else float(step.result)
+        if ends is not None and now >= ends:
             step = step._replace(state=FAILED, attempt=self._work.claimed.attempts, finished_at=now)
             course.keep(step)
             raise _no_signal(event, step)
-        self._suspend(
-            suspension.waiting_for(event), signal=event, until=until, step=step if step.state == WAITING else None
-        )
+        self._suspend(suspension.waiting_for(event), signal=event, until=ends, step=step)
         raise AssertionError("not reached")
 
     def _take(self, step: Step, event: str, now: float) -> str | None:

@@ -78,7 +78,8 @@ class Course:
             if (found.kind, found.name, found.n) == (kind, name, n):
                 scope.at += 1
                 return found
-            if not (self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
+            gone = found.state == WAITING and found.result is None  # it waited there, and for ever: nothing was done
+            if not (gone or self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
                 raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
             self._loosen(scope)
         self._last += 1

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from taskcore.api.engine import Engine
-from taskcore.api.selection import Selection
+from taskcore.api.selection import Selection, matching
 from taskcore.cli.showing import WIDE
-from taskcore.core import lifecycle
-from taskcore.core.errors import UnknownStatus
 from taskcore.core.text import printable
 
 FOUND_SOMETHING: Final = 1
@@ -115,29 +113,16 @@ def selected(engine: Engine, given: argparse.Namespace) -> Selection:
     chosen = engine.tasks
     if not (given.hidden or given.id or getattr(given, "all", False)):
         chosen = chosen.where(hidden=False)
-    for name in _FILTERS:
-        values = getattr(given, name)
-        if values and name == "id":
-            chosen = chosen.where(ids=values)
-        elif values and name in _OF_TASKS:
-            if len(values) > 1:
-                raise ValueError(f"--{name.replace('_', '-')} can be given once")
-            chosen = chosen.where(**{name: values[0]})
-        elif values:
-            chosen = chosen.where(**{name: values})
-    known = (*lifecycle.PHASES, *engine.statuses)
-    for label in given.status or ():
-        if label not in known:
-            raise UnknownStatus(label, known)
-    return chosen
+    said = {name: values for name in _FILTERS if (values := getattr(given, name))}
+    return matching(chosen, said, engine.statuses)
 
 
 def is_filtered(given: argparse.Namespace) -> bool:
     return any(getattr(given, name) for name in _FILTERS)
 
 
-def nothing() -> int:
-    """Say that nothing matched. → the exit code."""
+def nothing(*tasks: int) -> int:
+    """Say that nothing matched, or none of these. → the exit code."""
     sys.stdout.flush()
-    sys.stderr.write("no task matches\n")
+    sys.stderr.write(f"no task matches {', '.join(f'#{task}' for task in tasks)}".rstrip() + "\n")
     return NOTHING

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from taskcore.api.census import Name
+from taskcore.api.glance import Counts, Name, phases_of, summed
 from taskcore.cli.lines import Line, cut, plain, short
 from taskcore.core import lifecycle
-from taskcore.core.text import cells, duration, fitted, printable
+from taskcore.core.text import cells, duration, fitted, moment, number, printable
 from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
@@ -29,7 +27,7 @@ _BAR: Final = (("succeeded", "█", "#"), ("failed", "▚", "x"), ("cancelled", 
 SORTS: Final[Mapping[str, Callable[[Name], Any]]] = {
     "left": lambda name: (-name.left, name.name),
     "failed": lambda name: (-name.phases[lifecycle.FAILED], name.name),
-    "rate": lambda name: (-(name.rate or 0), name.name),
+    "rate": lambda name: (-name.rate, name.name),
     "name": lambda name: name.name,
 }
 
@@ -66,10 +64,7 @@ class Glance:
     file: str
     now: float
     names: Sequence[Name] = ()
-    statuses: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(phase, status) → how many."""
-    share: float = 1.0
-    """What part of the file was counted."""
+    counts: Counts = field(default_factory=dict)
     engines: int = 0
     held: bool = False
     """Whether the whole file is on hold."""
@@ -156,30 +151,26 @@ def bar(phases: Mapping[str, int], width: int, signs: bool) -> Line:
 
 
 def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
-    phases: Counter[str] = Counter()
-    for (phase, _), n in glance.statuses.items():
-        phases[phase] += n
+    phases = phases_of(glance.counts)
     total, ended = phases.total(), sum(phases[phase] for phase in lifecycle.ENDED)
     looked = "" if view.name is None else f" · {printable(view.name, 40)}"
     looked += f" · /{printable(view.filter, 40)}" if view.filter and not view.typing else ""
-    engines = f"{glance.engines} engine{'s' * (glance.engines != 1)}" if glance.engines else "no engine runs it"
+    engines = number(glance.engines, "engine") if glance.engines else "no engine runs it"
     held = " · on hold" if glance.held else ""
-    clock = datetime.fromtimestamp(glance.now, UTC).astimezone().strftime("%H:%M:%S")
+    clock = moment(glance.now, local=True)[-8:]
     left: Line = [("bold", printable(glance.file, 60)), ("paused", held), ("", looked), ("dim", f" · {engines}")]
     lines = [cut(left, max(0, width - 9)) + [("dim", f" {clock}"[-width:])]]
     rates = [name.rate for name in glance.names if name.rate]
     to_do = total - ended - phases[lifecycle.PAUSED]
     said = [f"{short(ended)} of {short(total)}" if width < 80 else f"{ended:,} of {total:,}"]
-    if glance.share < 1:
-        said.append(f"{glance.share:.0%} counted")
     if rates:
         said.append(_rate(sum(rates)))
         if to_do:
             said.append(f"{_time(to_do / sum(rates))} left")
     text = "  " + "  ".join(said)
     lines.append(cut([*bar(phases, max(10, width - cells(text) - 1), signs), ("", text)], width))
-    legends, room = [Line() if glance.statuses else [("dim", "no tasks")]], width
-    for (phase, status), n in glance.statuses.items():
+    legends, room = [Line() if glance.counts else [("dim", "no tasks")]], width
+    for (phase, status), n in glance.counts.items():
         text = f" {short(n)} {printable(status, 20)}"
         if room < cells(text) + 1:
             legends.append([])
@@ -207,10 +198,7 @@ def sections(glance: Glance, view: View, signs: bool = True) -> list[Section]:
 
 
 def _sum(glance: Glance) -> Name:
-    phases: Counter[str] = Counter()
-    for name in glance.names:
-        phases.update(name.phases)
-    return Name("all", phases, sum(name.rate or 0 for name in glance.names), glance.held)
+    return Name("all", summed(glance.names), sum(name.rate for name in glance.names), glance.held)
 
 
 def _names_title(sorted_by: str, n: int, part: str, width: int) -> Line:
@@ -256,8 +244,6 @@ def _called(task: Brief) -> str:
 
 def _task(task: Brief, width: int, ids: int, names: int, now: float, signs: bool) -> Line:
     progress, since = task.progress, task.submitted_at
-    if task.job is not None and task.finished_at is None:
-        progress = (task.children - task.open) / (task.children + (task.open == 0))
     if task.phase == lifecycle.RUNNING and task.started_at is not None:
         since = task.started_at
     elif task.finished_at is not None:

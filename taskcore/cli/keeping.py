@@ -8,8 +8,8 @@ import contextlib
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
 from taskcore.cli.choosing import FOUND_SOMETHING, Commands, period
-from taskcore.cli.showing import Lenient, as_json, fields_of
-from taskcore.core.text import printable
+from taskcore.cli.showing import Lenient, answer, as_json, fields_of
+from taskcore.core.text import number, printable
 
 
 def add(commands: Commands) -> None:
@@ -28,10 +28,7 @@ def add(commands: Commands) -> None:
 
 def prune(engine: Engine, given: argparse.Namespace) -> int:
     n = engine.prune(older_than=given.older_than)
-    if given.json:
-        return as_json({"deleted": n})
-    print(f"{n} {'task' if n == 1 else 'tasks'} deleted")
-    return 0
+    return answer(given, {"deleted": n}, f"{number(n)} deleted")
 
 
 def check(engine: Engine, given: argparse.Namespace) -> int:
@@ -47,10 +44,7 @@ def check(engine: Engine, given: argparse.Namespace) -> int:
 
 def backup(engine: Engine, given: argparse.Namespace) -> int:
     engine.backup(given.new)
-    if given.json:
-        return as_json({"copied": given.new})
-    print(f"copied to {printable(given.new)}")
-    return 0
+    return answer(given, {"copied": given.new}, f"copied to {printable(given.new)}")
 
 
 def salvage(_: None, given: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
 from taskcore.cli.choosing import NOTHING, Commands, is_filtered, nothing, selected, task_id
 from taskcore.cli.showing import WIDE, as_json
-from taskcore.core.text import printable, quoted
+from taskcore.core.text import number, printable, quoted
 
 
 def add(commands: Commands) -> None:
@@ -111,7 +111,5 @@ def _moved(engine: Engine, given: argparse.Namespace, verb: Callable[[Selection]
     running = len(chosen.where(phase="running")) if given.verb == "cancel" else 0
     if not given.json:
         asked = f", {running} asked to stop" if running else ""
-        print(f"{n} {'task' if n == 1 else 'tasks'} {what}{asked}")
-    if missing:
-        sys.stderr.write(f"no task matches {', '.join(f'#{task}' for task in missing)}\n")
-    return NOTHING if missing else 0
+        print(f"{number(n)} {what}{asked}")
+    return nothing(*missing) if missing else 0

@@ -7,7 +7,7 @@ import argparse
 from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
 from taskcore.cli.choosing import Commands, is_filtered, nothing, selected, task_id
-from taskcore.cli.showing import as_json
+from taskcore.cli.showing import answer
 from taskcore.core.text import printable
 
 
@@ -30,10 +30,8 @@ def graph(engine: Engine, given: argparse.Namespace) -> int:
     ways = {"svg": drawn.to_svg, "mermaid": drawn.to_mermaid, "dot": drawn.to_dot}
     if given.output is None:
         form = given.format or "mermaid"
-        if given.json:
-            return as_json({form: ways[form]()})
-        print(ways[form]().rstrip("\n"))
-        return 0
+        drawing = ways[form]()
+        return answer(given, {form: drawing}, drawing.rstrip("\n"))
     if given.format is None:
         drawn.save(given.output)
     else:
@@ -61,7 +59,4 @@ def _tasks(engine: Engine, given: argparse.Namespace) -> Selection | int | None:
 
 
 def _written(given: argparse.Namespace, path: str) -> int:
-    if given.json:
-        return as_json({"written": path})
-    print(f"written to {printable(path)}")
-    return 0
+    return answer(given, {"written": path}, f"written to {printable(path)}")

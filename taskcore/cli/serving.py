@@ -9,7 +9,7 @@ import sys
 
 from taskcore.api.engine import Engine
 from taskcore.cli.choosing import Commands
-from taskcore.cli.showing import as_json
+from taskcore.cli.showing import answer
 from taskcore.core import clock
 
 
@@ -30,10 +30,7 @@ def serve(engine: Engine, given: argparse.Namespace) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            if given.json:
-                as_json({"url": page.url})
-            else:
-                print(f"{page.url}\nopen this in a browser; Ctrl-C ends it")
+            answer(given, {"url": page.url}, f"{page.url}\nopen this in a browser; Ctrl-C ends it")
             sys.stdout.flush()
             while True:
                 clock.pause(3600.0)

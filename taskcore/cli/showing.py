@@ -5,6 +5,7 @@ What comes out of a file is shown by `printable` or as ASCII: no name, message o
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -12,12 +13,11 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskcore.codec.json import JSON
 from taskcore.core.model import Handle, Task
-from taskcore.core.text import cells, fitted, printable
+from taskcore.core.text import cells, fitted, moment, printable
 
 WIDE: Final = 60
 """Characters of a text in a list."""
@@ -53,6 +53,14 @@ def as_json(*values: Any) -> int:
     return 0
 
 
+def answer(given: argparse.Namespace, told: dict[str, Any], text: str) -> int:
+    """What came of a command: as JSON where that is wanted, or as a line."""
+    if given.json:
+        return as_json(told)
+    print(text)
+    return 0
+
+
 def _json_of(value: Any) -> Any:
     """As JSON knows it: what it does not know, as the codec writes that."""
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
@@ -73,16 +81,8 @@ def fields_of(row: Any) -> dict[str, Any]:
 
 def shown(name: str, value: Any) -> str:
     if name in _TIMES and isinstance(value, float):
-        return moment(value)
+        return moment(value, local=True)
     return value if isinstance(value, str) and name != "result" else repr(value)
-
-
-def moment(at: float) -> str:
-    """In this machine's time zone."""
-    try:
-        return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return repr(at)
 
 
 def columns() -> int | None:
@@ -105,7 +105,8 @@ def line(task: Task) -> list[str]:
     why = task.message or task.last_error or task.waiting_for or ""
     key = "" if task.key is None else f"[{printable(task.key, 30)}]"
     name = f"{printable(task.name, 40)} {key}".rstrip()
-    return [f"#{task.id}", printable(task.status, 30), name, moment(task.submitted_at), printable(why, WIDE)]
+    when = moment(task.submitted_at, local=True)
+    return [f"#{task.id}", printable(task.status, 30), name, when, printable(why, WIDE)]
 
 
 def told(row: dict[str, Any]) -> Iterable[str]:

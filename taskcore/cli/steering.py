@@ -8,8 +8,8 @@ from typing import Any, Final
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
 from taskcore.cli.choosing import Commands, period, whole
-from taskcore.cli.showing import WIDE, as_json, lined, moment
-from taskcore.core.text import duration, quoted
+from taskcore.cli.showing import WIDE, answer, as_json, lined
+from taskcore.core.text import duration, moment, quoted
 
 _FIELDS: Final = ("name", "every", "cron", "tz", "enabled", "next_at", "last_at")
 
@@ -60,10 +60,7 @@ def set_every(engine: Engine, given: argparse.Namespace) -> int:
 
 def trigger(engine: Engine, given: argparse.Namespace) -> int:
     task = _schedule(engine, given).trigger().id
-    if given.json:
-        return as_json({"submitted": task})
-    print(f"#{task} submitted")
-    return 0
+    return answer(given, {"submitted": task}, f"#{task} submitted")
 
 
 def _schedule(engine: Engine, given: argparse.Namespace) -> Schedule:
@@ -80,8 +77,9 @@ def _tell(found: list[Schedule], given: argparse.Namespace) -> int:
     rows = []
     for one in found:
         when = one.cron or f"every {duration(one.every or 0)}"
-        due = f"next {moment(one.next_at)}" if one.enabled and one.next_at is not None else "disabled"
-        rows.append([one.name, when, one.tz or "", due, "" if one.last_at is None else f"last {moment(one.last_at)}"])
+        due = f"next {moment(one.next_at, local=True)}" if one.enabled and one.next_at is not None else "disabled"
+        last = "" if one.last_at is None else f"last {moment(one.last_at, local=True)}"
+        rows.append([one.name, when, one.tz or "", due, last])
     return lined(rows)
 
 
@@ -118,8 +116,5 @@ def unset_limit(engine: Engine, given: argparse.Namespace) -> int:
 
 def _changed(engine: Engine, given: argparse.Namespace, before: int | None) -> int:
     now = engine.limits.get(given.name)
-    if given.json:
-        return as_json({"name": given.name, "limit": now, "before": before})
-    said = ["none" if n is None else n for n in (before, now)]
-    print(f"{quoted(given.name, WIDE)}: {said[0]} → {said[1]}")
-    return 0
+    said = " → ".join("none" if n is None else str(n) for n in (before, now))
+    return answer(given, {"name": given.name, "limit": now, "before": before}, f"{quoted(given.name, WIDE)}: {said}")

@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import select
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
 
+from taskcore.api.terminal import size
 from taskcore.core.clock import monotonic
 
 _TAKE: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # another screen, no cursor, and what is too long is not wrapped
@@ -62,10 +62,7 @@ class Terminal:
     @property
     def size(self) -> tuple[int, int]:
         """(columns, lines)"""
-        found = shutil.get_terminal_size()
-        with contextlib.suppress(OSError):  # COLUMNS and LINES are of the shell's start: the terminal knows better
-            found = os.get_terminal_size(self._out)
-        return max(1, found.columns), max(1, found.lines)
+        return size(sys.stdout)
 
     def draw(self, lines: Sequence[str], whole: bool = False) -> None:
         """Show these, one a row, each made for the width that there is. What stands there already is not sent again."""

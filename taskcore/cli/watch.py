@@ -6,11 +6,12 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from taskcore.api.census import Census
+from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
+from taskcore.api.glance import engines, names_of, newest, summed
 from taskcore.api.selection import Selection
 from taskcore.cli import frames, looking
 from taskcore.cli.choosing import Commands, is_filtered, period, selected
@@ -22,7 +23,10 @@ from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import TaskcoreError
+from taskcore.core.text import number
+from taskcore.store import overview
 from taskcore.store.busy import Trouble
+from taskcore.store.overview import Brief
 
 MOST: Final = 200
 """Tasks of each kind that are read."""
@@ -43,10 +47,8 @@ def watch(engine: Engine, given: argparse.Namespace) -> int:
     every = max(0.1, seconds(given.every, "--every"))
     watcher, view = Watcher(engine, given), View()
     if given.json:
-        watcher.census.look()
         return as_json(_facts(watcher.glance(view)))
     if given.once:
-        watcher.census.look()
         view.at = ("nothing", None)
         signs = "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
         picture = frames.frame(watcher.glance(view), view, columns() or 80, 24, signs=signs)[:-2]
@@ -59,10 +61,11 @@ def watch(engine: Engine, given: argparse.Namespace) -> int:
 
 def _facts(glance: Glance) -> dict[str, Any]:
     names = [
-        {"name": name.name, "counts": dict(name.phases), "rate": name.rate, "held": name.held} for name in glance.names
+        {"name": name.name, "counts": name.phases, "rate": name.rate or None, "held": name.held}
+        for name in glance.names
     ]
     lists = {title: [task._asdict() for task in tasks] for title, _, tasks in glance.lists}
-    counts = {status: n for (_, status), n in glance.statuses.items()}
+    counts = {status: n for (_, status), n in glance.counts.items()}
     return {
         "at": glance.now, "counts": counts, "held": glance.held, "engines": glance.engines, "names": names, **lists,
     }  # fmt: skip
@@ -75,9 +78,7 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
         if monotonic() >= due:
             began = monotonic()
             glance = watcher.fresh(view, glance)
-            # What is slow to read is read less often: a fifth of the time at most, or half until all is counted.
-            took = monotonic() - began
-            due = began + (max(every, 5 * took) if glance.share == 1 else 2 * took)
+            due = began + max(every, 5 * (monotonic() - began))  # what is slow to read is read less often
         width, height = terminal.size
         at = view.at
         frames.settle(view, frames.sections(glance, view))
@@ -218,26 +219,32 @@ class Watcher:
         self._engine = engine
         self._filtered = is_filtered(given)
         self._chosen: Selection = selected(engine, given)
-        self.census = Census(self._chosen, whole=not self._filtered)
         self.file = os.path.basename(given.file)
 
     def fresh(self, view: View, before: Glance) -> Glance:
         """What there is now, or, where the file cannot be read at the moment, what there was."""
         try:
-            self.census.look(0.2)
             return self.glance(view)
-        except Trouble as error:
+        except (Trouble, TaskcoreError) as error:
             return Glance(**{**vars(before), "trouble": f"this is old: {error}"})
 
     def glance(self, view: View) -> Glance:
-        census = self.census
-        found = census.names()
+        context = context_of(self._engine)
+        found = sorted(names_of(context, self._chosen._where, rated=not self._filtered), key=lambda each: each.name)
         names, statuses, ids = self._wanted(view, [name.name for name in found])
-        some: Callable[..., tuple[str, int, Any]] = lambda title, phases, labels=(): (  # noqa: E731
-            title, *census.newest(MOST, phases, labels, names)
-        )  # fmt: skip
+        shown = found if names is None else [name for name in found if name.name in names]
+        counts, chosen = summed(shown), self._chosen if names is None else self._chosen.where(name=names)
+
+        def some(title: str, phases: Collection[str], labels: Collection[str] = ()) -> tuple[str, int, list[Brief]]:
+            its = chosen.where(phase=phases, status=labels) if labels else chosen.where(phase=phases)
+            total = sum(
+                n for (phase, label), n in counts.items() if phase in phases and (label in labels or not labels)
+            )
+            return title, total, newest(its, total, MOST)
+
+        lists: list[tuple[str, int, list[Brief]]]
         if ids:
-            tasks = census.some(ids)
+            tasks = context.look(overview.briefs, ids)
             lists = [("tasks", len(tasks), tasks)]
         elif statuses:
             phases = sorted({self._phase(status) for status in statuses}, key=lifecycle.PHASES.index)
@@ -252,9 +259,8 @@ class Watcher:
             elif title == "failed":
                 tasks.sort(key=lambda task: (-(task.finished_at or 0), -task.id))
         return Glance(
-            file=self.file, now=self._engine._context.now(), share=census.share, engines=census.engines(),
-            names=[name for name in found if names is None or name.name in names],
-            statuses=census.statuses(None if names is None else set(names)), held="" in census.held(), lists=lists,
+            file=self.file, now=context.now(), engines=engines(context), names=shown, counts=counts,
+            held="" in self._engine.held, lists=lists,
             explained=self._explained(view),
         )  # fmt: skip
 
@@ -316,6 +322,6 @@ class Watcher:
             n: int = getattr(chosen, verb)()
             asked = len(chosen.where(phase=lifecycle.RUNNING)) if verb == "cancel" else 0
             done = {"pause": "paused", "resume": "resumed", "cancel": "cancelled", "rerun": "run again"}[verb]
-            return f"{n:,} {'task' if n == 1 else 'tasks'} {done}" + (f", {asked} asked to stop" if asked else "")
+            return f"{number(n)} {done}" + (f", {asked} asked to stop" if asked else "")
         except (TaskcoreError, Trouble, ValueError, OSError) as error:
             return f"not done: {error}"

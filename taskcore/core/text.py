@@ -1,9 +1,10 @@
-"""What people read of texts that others wrote, and of durations. Pure."""
+"""What people read of texts that others wrote, of numbers, durations and moments. Pure."""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Final
 
 CUT: Final = "…"
@@ -85,3 +86,34 @@ def duration(seconds: float) -> str:
         if round(seconds / unit) * unit < limit:
             return f"{round(seconds / unit)} {name}"
     return f"{seconds / _YEAR:.0f} years"
+
+
+def moment(at: float, *, local: bool = False) -> str:
+    """The date and time, UTC, or in this machine's time zone."""
+    from datetime import UTC, datetime  # slow to import, for those who look
+
+    try:
+        its = datetime.fromtimestamp(at, UTC)
+        return f"{its.astimezone():%Y-%m-%d %H:%M:%S}" if local else f"{its:%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return repr(at)
+
+
+def number(n: int, what: str = "task") -> str:
+    """"1 task", "1,234 tasks"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """"12 ready, 1 failed"."""
+    return ", ".join(f"{n:,} {printable(what, 40)}" for what, n in counts.items()) or "none"
+
+
+def percent(part: float) -> str:
+    """Of 0…1, and 100 only of the whole."""
+    return f"{int(100 * part)} %"
+
+
+def rate(per_second: float) -> str:
+    """"1,234", "9.5", "0.031"."""
+    return f"{per_second:,.0f}" if per_second >= 9.5 else f"{per_second:.2g}"

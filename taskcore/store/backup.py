@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Final
 
 from taskcore.core.errors import BadFile
 from taskcore.store.busy import patiently
+from taskcore.store.replacing import replacing
 
 PAGES: Final = 2000
 """Pages that are copied at a time, about 8 MB."""
@@ -32,21 +32,8 @@ def write(source: sqlite3.Connection, path: str, progress: Callable[[int, int], 
         raise FileExistsError(f"{path} is the file itself")
     if os.path.exists(f"{path}-wal"):
         raise FileExistsError(f"{path} is a database in use, with a log beside it: a backup does not replace that")
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"there is no folder {folder}")
-    part = f"{path}.{os.getpid()}-{os.urandom(3).hex()}.part"
-    try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with replacing(path, 0o600) as part:
         _copy(source, part, progress)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
 
 
 def _copy(source: sqlite3.Connection, part: str, progress: Callable[[int, int], object] | None) -> None:
@@ -72,13 +59,3 @@ def _copy(source: sqlite3.Connection, part: str, progress: Callable[[int, int], 
             raise BadFile(part, f"the copy is damaged, as the file is: {found}")
     finally:
         target.close()
-
-
-def _sync_folder(path: str) -> None:
-    """Make the new name last, where folders can be synced."""
-    with contextlib.suppress(OSError):
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

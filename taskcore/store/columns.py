@@ -102,6 +102,10 @@ def selected(names: tuple[str, ...], *, cut: bool = False) -> str:
     )
 
 
+OF_IDS: Final = """FROM json_each(?) AS named CROSS JOIN taskcore_task AS t ON t.id = named.value
+    CROSS JOIN taskcore_kind AS k ON k.id = t.kind LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
+"""Where `selected` selects it from, of the tasks of a list, in its order; those that do not exist are left out."""
+
 READ: Final = (
     *(column.name for column in COLUMNS if column.name != "worker"), "name", "status", "max_attempts", "worker",
 )  # fmt: skip

@@ -2,8 +2,8 @@
 
 Tasks are counted by blocks of ids. What a block has is kept in `taskcore_count` by whoever counted it, and dropped by
 whoever changes it: so it costs those who look, and nothing where nobody does. Only blocks are kept in which every task
-is ready or has ended, for out of these phases few verbs lead, and each of them calls `Transaction.uncount`. Blocks in
-which something waits or runs are read each time.
+waits, is ready or has ended, for out of these phases few verbs lead, and each of them calls `Transaction.uncount`.
+Blocks in which something runs, sleeps or has a time to come are read each time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import schema
@@ -30,18 +30,14 @@ _BLOCKS: Final = """
         UNION ALL
         SELECT (SELECT min(id) / :block FROM taskcore_task WHERE id >= (n + 1) * :block) FROM block WHERE n IS NOT NULL
     ), unkept (n) AS (SELECT n FROM block WHERE n IS NOT NULL AND n NOT IN (SELECT block FROM taskcore_count))"""
-_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS (
+_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS MATERIALIZED (
         SELECT first, kind, phase, nullif(label, ''), hidden, n FROM taskcore_count
         UNION ALL
         SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, count(*) FROM unkept
         CROSS JOIN taskcore_task AS one ON one.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1
         GROUP BY 2, 3, 4, 5
-    )"""
-_ORDER: Final = "ORDER BY min(t.id)"
-_BY_NAME: Final = f"""{_COUNTED}
-    SELECT k.name, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE t.hidden <= :hidden GROUP BY 1, 2 {_ORDER}"""
-_SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.READY, *sorted(lifecycle.ENDED)))
+    ) """
+_SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.WAITING, lifecycle.READY, *lifecycle.ENDED))
 _OPEN: Final = f"""{_BLOCKS}
     SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
         SELECT 1 FROM taskcore_task AS t
@@ -70,30 +66,57 @@ _WRONG: Final = """
 
 
 def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
-    """Status → number, of the statuses that occur; `chosen` asks for nothing but what is `ANSWERED`."""
+    """Status → number, of the statuses that occur."""
     text = chosen.sql
-    sql = f"{_COUNTED} SELECT ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text} GROUP BY 1 {_ORDER}"
-    return dict(connection.execute(sql, {**chosen.values, "block": schema.BLOCK}).fetchall())
+    return dict(_read(
+        connection, chosen,
+        f"SELECT ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text} GROUP BY 1 ORDER BY min(t.id)",
+    ))  # fmt: skip
 
 
 def count(connection: sqlite3.Connection, chosen: Where) -> int:
     """How many match."""
     text = chosen.sql
-    sql = f"{_COUNTED} SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}"
-    found: int = connection.execute(sql, {**chosen.values, "block": schema.BLOCK}).fetchone()[0]
+    return int(_read(connection, chosen, f"SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}")[0][0])
+
+
+def by_phase(connection: sqlite3.Connection, chosen: Where) -> dict[tuple[str, str], int]:
+    """(phase, status) → number."""
+    text = chosen.sql
+    return {
+        (phase, status): n
+        for phase, status, n in _read(
+            connection, chosen,
+            f"""SELECT t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text}
+                GROUP BY 1, 2 ORDER BY min(t.id)""",
+        )
+    }  # fmt: skip
+
+
+def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[tuple[str, str], int]]:
+    """Name → (phase, status) → number."""
+    text, found = chosen.sql, dict[str, dict[tuple[str, str], int]]()
+    for name, phase, status, n in _read(
+        connection, chosen,
+        f"""SELECT k.name, t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
+            CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE {text} GROUP BY 1, 2, 3 ORDER BY min(t.id)""",
+    ):  # fmt: skip
+        found.setdefault(name, {})[phase, status] = n
     return found
 
 
-def by_name(connection: sqlite3.Connection, *, hidden: bool = False) -> dict[str, dict[str, int]]:
-    """Name → status → number; `hidden`: of hidden tasks, too."""
-    found: dict[str, dict[str, int]] = {}
-    for name, status, n in connection.execute(_BY_NAME, {"hidden": hidden, "block": schema.BLOCK}).fetchall():
-        found.setdefault(name, {})[status] = n
-    return found
+def _read(connection: sqlite3.Connection, chosen: Where, sql: str) -> list[Any]:
+    """By what is kept, where that answers; else all that match are read."""
+    values = {**chosen.values, "block": schema.BLOCK}
+    if chosen.names <= ANSWERED:
+        sql = _COUNTED + sql
+    else:
+        sql = sql.replace("counted AS t", "taskcore_task AS t").replace("sum(t.n)", "count(*)")
+    return connection.execute(sql, values).fetchall()
 
 
 def open_blocks(connection: sqlite3.Connection) -> list[int]:
-    """The blocks that may be kept and are not: nothing in them waits or runs, and no new task comes into them."""
+    """The blocks that may be kept and are not: all in them waits, is ready or has ended, and nothing is born there."""
     return [block for (block,) in connection.execute(_OPEN, {"block": schema.BLOCK}).fetchall()]
 
 

@@ -153,6 +153,9 @@ _SUCCESS_RECORD: Final = """
     UPDATE taskcore_edge SET verdict = 'met'
     WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'"""
 
+_BELOW: Final = """
+    SELECT json_group_array(DISTINCT e.task) FROM json_each(?) AS ended
+    CROSS JOIN taskcore_edge AS e ON e.upstream = ended.value"""
 _SUCCESS_OPENED: Final = """
     SELECT json_group_array(t.id) FROM json_each(:ids) AS ended
     CROSS JOIN taskcore_edge AS e ON e.upstream = ended.value
@@ -165,6 +168,8 @@ def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
         propagate(tx, tasks, now)
     elif tx.known.has_edges and tasks:
         ids = json.dumps(list(tasks))
+        if tx.known.has_counts:
+            tx.uncount(tx.execute(_BELOW, (ids,)).fetchall()[0][0])
         if tx.execute(_SUCCESS_APPLIED, {"ids": ids, "now": now}).rowcount:
             tx.execute(_SUCCESS_RECORD, {"ids": ids})
             tx.freed = True
@@ -181,6 +186,7 @@ def link(tx: Transaction, tasks: Collection[int], now: float) -> None:
 def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
     """The release rule for tasks that are waiting: born, resumed, retried, lapsed, woken or rerun."""
     ids = json.dumps(list(tasks))
+    tx.uncount(ids)
     tx.execute(_RELEASE, {"ids": ids, "now": now})
     tx.freed = True
     if tx.known.has_jobs:

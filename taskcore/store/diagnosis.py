@@ -13,21 +13,11 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import capacity
-from taskcore.store.columns import selected
+from taskcore.store.columns import OF_IDS, selected
 from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row, Unmet
 
-_OWN: Final = f"""
-    SELECT {selected(Row._fields, cut=True)}
-    FROM taskcore_task AS t
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    LEFT JOIN taskcore_worker AS w ON w.id = t.worker
-    WHERE t.id = ?"""
-_PEERS: Final = f"""
-    SELECT {selected(Peer._fields, cut=True)}
-    FROM json_each(?) AS named
-    CROSS JOIN taskcore_task AS t ON t.id = named.value
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    ORDER BY t.id"""
+_OWN: Final = f"SELECT {selected(Row._fields, cut=True)} {OF_IDS}"
+_PEERS: Final = f"SELECT {selected(Peer._fields, cut=True)} {OF_IDS} ORDER BY t.id"
 _TROUBLE: Final = """
     SELECT substr(ifnull(error_type || ': ', '') || ifnull(error, ''), 1, 1000) FROM taskcore_attempt
     WHERE task = ? AND outcome IN ('failed', 'lapsed') AND (error_type IS NOT NULL OR error IS NOT NULL)
@@ -40,7 +30,7 @@ def is_cause(error: str) -> bool:
 
 
 def _row(connection: Any, task: int) -> Row | None:
-    row = connection.execute(_OWN, (task,)).fetchone()
+    row = connection.execute(_OWN, (json.dumps([task]),)).fetchone()
     return None if row is None else Row(*row)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.store import queries
-from taskcore.store.columns import ARGS, selected
+from taskcore.store.columns import ARGS, OF_IDS, selected
 
 # -- how fast they end -------------------------------------------------------------------------------------------------
 
@@ -62,6 +62,7 @@ class Brief(NamedTuple):
     started_at: float | None
     finished_at: float | None
     progress: float | None
+    """0…1; of a job that has not ended, how many of its children have."""
     step: str | None
     worker: str | None
     message: str | None
@@ -73,20 +74,27 @@ class Brief(NamedTuple):
     result: str | None = None
     """Likewise."""
 
+    @property
+    def doing(self) -> str:
+        """Its step and what its body says."""
+        return ": ".join(said for said in (self.step, self.message) if said)
+
 
 CUT: Final = 400
 _OWN: Final = Brief._fields[:-3]
 _BRIEF: Final = f"""
     SELECT {selected(_OWN, cut=True)}, substr({ARGS}, 1, {CUT}), substr(t.links, 1, {CUT}),
-        substr(t.result, 1, {CUT})
-    FROM json_each(?) AS one CROSS JOIN taskcore_task AS t ON t.id = one.value
-    CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
+        substr(t.result, 1, {CUT}) {OF_IDS}"""
 
 
 def briefs(connection: sqlite3.Connection, task_ids: Collection[int]) -> list[Brief]:
     """These tasks, in this order; those that are not there are left out."""
-    return [Brief(*row) for row in connection.execute(_BRIEF, (json.dumps(list(task_ids)),)).fetchall()]
+    found = [Brief(*row) for row in connection.execute(_BRIEF, (json.dumps(list(task_ids)),)).fetchall()]
+    return [
+        row if row.job is None or row.finished_at is not None
+        else row._replace(progress=queries.share(row.children, row.open))
+        for row in found
+    ]  # fmt: skip
 
 
 def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> list[Brief]:
@@ -96,16 +104,15 @@ def newest(connection: sqlite3.Connection, chosen: queries.Where, most: int) -> 
 
 # The index has no time of an end, so what has ended is taken by its ids: of however many, only the newest are read.
 _LAST: Final = """
-    SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = ? AND phase NOT IN ('ready', 'succeeded')
+    SELECT t.id FROM (SELECT id FROM taskcore_task WHERE phase = 'failed' AND phase NOT IN ('ready', 'succeeded')
                       ORDER BY greenfield DESC, id DESC LIMIT 500) AS one
     CROSS JOIN taskcore_task AS t ON t.id = one.id
     WHERE t.hidden = 0 ORDER BY t.finished_at DESC, t.id DESC LIMIT ?"""
 
 
-def last_ended(connection: sqlite3.Connection, phase: str, most: int) -> list[Brief]:
-    """Of the newest few hundred that failed (or were cancelled, or skipped) those that did so last, the last first, but
-    for hidden ones."""
-    return briefs(connection, [task for (task,) in connection.execute(_LAST, (phase, most)).fetchall()])
+def last_failed(connection: sqlite3.Connection, most: int) -> list[Brief]:
+    """Of the newest few hundred that failed those that did so last, the last first, but for hidden ones."""
+    return briefs(connection, [task for (task,) in connection.execute(_LAST, (most,)).fetchall()])
 
 
 def upstreams(connection: sqlite3.Connection, task: int, most: int) -> list[tuple[str, str, Brief]]:

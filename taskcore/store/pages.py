@@ -48,6 +48,8 @@ def newest(
         if few is not None and len(few) <= SORTED:
             ids = sorted((row[0] for row in few), reverse=True)
             return ids[:size], ids[size - 1] if len(ids) > size else None
+    # A tag that many have is asked of each row: a list of all that have it would be made for every span.
+    text = text.replace("FROM taskcore_tag WHERE ", "FROM taskcore_tag WHERE task = t.id AND ")
     found: list[int] = []
     ends = monotonic() + MOMENT
     while below > lowest and len(found) < size:
@@ -76,37 +78,6 @@ def _briefly(connection: sqlite3.Connection, sql: str, values: Mapping[str, Any]
         return None
     finally:
         connection.set_progress_handler(None, 0)
-
-
-def running(connection: sqlite3.Connection, most: int) -> list[int]:
-    """What runs now and is not hidden, the newest first: at most so many."""
-    rows = connection.execute(
-        """SELECT id FROM taskcore_task WHERE phase = 'running' AND phase NOT IN ('ready', 'succeeded') AND hidden = 0
-           ORDER BY id DESC LIMIT ?""",
-        (most,),
-    ).fetchall()
-    return [task for (task,) in rows]
-
-
-class Failure(NamedTuple):
-    id: int
-    name: str
-    error: str
-    finished_at: float
-
-
-def failures(connection: sqlite3.Connection, most: int) -> list[Failure]:
-    """What failed last, by the order of submission: the newest first."""
-    return [
-        Failure(*row)
-        for row in connection.execute(
-            """SELECT t.id, k.name, ifnull(substr(t.last_error, 1, 300), ''), t.finished_at
-               FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-               WHERE t.phase = 'failed' AND t.phase NOT IN ('ready', 'succeeded') AND t.greenfield IS NULL
-               AND t.hidden = 0 ORDER BY t.id DESC LIMIT ?""",
-            (most,),
-        ).fetchall()
-    ]
 
 
 # -- families ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
+from taskcore.store.columns import OF_IDS, selected
 from taskcore.store.queries import Where
 
 MOST: Final = 60_000
@@ -24,7 +25,7 @@ class Node(NamedTuple):
     phase: str
     status: str
     parent: int | None
-    job: bool
+    job: str | None
     worker: str | None
     attempts: int
     submitted_at: float
@@ -74,18 +75,12 @@ class Failure(NamedTuple):
     newest: int
 
 
+_NODES: Final = f"SELECT {selected(Node._fields)} {OF_IDS} ORDER BY t.id"
+
+
 def nodes(connection: Any, ids: Collection[int]) -> list[Node]:
     """These tasks, ascending; those that do not exist are left out."""
-    rows = connection.execute(
-        """SELECT t.id, k.name, t.phase, ifnull(t.label, t.phase), t.parent, t.job IS NOT NULL, w.name, t.attempts,
-               t.submitted_at, t.first_started_at, t.started_at, t.finished_at
-           FROM json_each(?) AS x
-           CROSS JOIN taskcore_task AS t ON t.id = x.value
-           CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-           LEFT JOIN taskcore_worker AS w ON w.id = t.worker
-           ORDER BY t.id""",
-        (_listed(ids),),
-    ).fetchall()
+    rows = connection.execute(_NODES, (_listed(ids),)).fetchall()
     return list(map(Node._make, rows))
 
 

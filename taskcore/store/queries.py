@@ -85,7 +85,10 @@ def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
     return Where(" AND ".join(terms), values, indexed, frozenset(name for name, _ in filters))
 
 
-UNFINISHED: Final = where([("phase", tuple(phase for phase in lifecycle.PHASES if phase not in lifecycle.ENDED))])
+ALL: Final = where(())
+SEEN: Final = where([("hidden", (0,))])
+"""What nobody hid."""
+RUNNING: Final = where([("phase", (lifecycle.RUNNING,)), ("hidden", (0,))])
 
 
 def ids(connection: Any, chosen: Where) -> list[int]:
@@ -106,25 +109,6 @@ def some_ids(connection: sqlite3.Connection, chosen: Where, most: int, newest: b
         f"SELECT t.id FROM taskcore_task AS t WHERE {text} ORDER BY t.id {order} LIMIT :most", {**values, "most": most}
     ).fetchall()
     return [task for (task,) in rows]
-
-
-def count(connection: sqlite3.Connection, chosen: Where) -> int:
-    """How many match."""
-    text, values, *_ = chosen
-    found: int = connection.execute(f"SELECT count(*) FROM taskcore_task AS t WHERE {text}", values).fetchone()[0]
-    return found
-
-
-def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
-    """Status → number, of the statuses that occur."""
-    text, values, *_ = chosen
-    return dict(
-        connection.execute(
-            f"""SELECT ifnull(t.label, t.phase), count(*) FROM taskcore_task AS t WHERE {text}
-                GROUP BY 1 ORDER BY min(t.id)""",
-            values,
-        ).fetchall()
-    )
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
@@ -166,6 +150,11 @@ def _tagged(connection: Any, found: list[tuple[Any, ...]], wanted: str) -> list[
     ).fetchall():
         tags.setdefault(task, []).append(tag)
     return [(row, tuple(tags.get(row[0], ()))) for row in found]
+
+
+def share(children: int, unfinished: int) -> float:
+    """The progress of a job that has not ended."""
+    return (children - unfinished) / (children + (unfinished == 0))  # it has to end itself
 
 
 def decoded(codec: Codec, result: str | None, job: str | None) -> Any:

@@ -193,7 +193,7 @@ FORGET: Final = (
 
 WAIT_ANEW: Final = """
     UPDATE taskcore_step SET state = 'failed', attempt = 0
-    WHERE state = 'waiting' AND task IN (SELECT value FROM json_each(:ids))"""
+    WHERE state = 'waiting' AND result IS NOT NULL AND task IN (SELECT value FROM json_each(:ids))"""
 """Whoever cancelled a task that waited for a signal gives it the whole time again with another life."""
 
 

@@ -354,7 +354,6 @@ class Births:
         if ended and order.key_scope == "succeeded" and phase != lifecycle.SUCCEEDED:
             self.flush()
             kind = kind_of(self._tx, order.name, order.kind_options)
-            self._tx.uncount(f"[{task_id}]")
             self._tx.execute(_MEND, (kind, *order.said, task_id))  # what is said now may be what mends it
             self._tx.execute("DELETE FROM taskcore_tag WHERE task = ?", (task_id,))
             self._tags.extend((task_id, position, tag) for position, tag in enumerate(order.tags))

@@ -98,15 +98,23 @@ def born(tx: Transaction, parent: int, children: Collection[int]) -> None:
 # -- signals -------------------------------------------------------------------------------------------------------
 
 
+_RECEIVE: Final = """
+    UPDATE taskcore_step SET state = 'kept', result = ?, finished_at = ?
+    WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting'"""
+
+
 def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:
-    """Store a signal to a task that has not ended, and wake it if it sleeps for that. → whether it was stored."""
+    """Store a signal to a task that has not ended, and wake it if it sleeps for that: then it is the result of the call
+    that waits, which the body need not take any more. → whether it was stored."""
     row = tx.execute("SELECT finished_at, phase, waiting_for FROM taskcore_task WHERE id = ?", (task,)).fetchone()
     if row is None or row[0] is not None:
         return False
-    tx.execute(
-        "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
-    )
-    if row[1:] == ("suspended", waiting_for(name)):
+    waits = row[1:] == ("suspended", waiting_for(name))
+    if not (waits and tx.execute(_RECEIVE, (payload, now, task, name)).rowcount):
+        tx.execute(
+            "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
+        )
+    if waits:
         wake(tx, [task], now)
     return True
 

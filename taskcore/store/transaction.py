@@ -51,8 +51,8 @@ class Transaction:
         """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
 
     def uncount(self, ids: str) -> None:
-        """These tasks, JSON, may leave a phase in which they were ready or had ended, or are no longer to be counted as
-        they were: what `counts` keeps of their blocks is dropped."""
+        """These tasks, JSON, waited, were ready or had ended, and may be so no longer, or are to be counted otherwise:
+        what `counts` keeps of their blocks is dropped."""
         if self.known.has_counts:
             self.execute(_UNCOUNT, (schema.BLOCK, ids))
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import pprint
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
+from taskcore.api import glance
+from taskcore.api.context import Context, context_of
 from taskcore.api.engine import Engine
-from taskcore.api.selection import Selection
+from taskcore.api.pictures import way_of
+from taskcore.api.selection import Selection, matching
 from taskcore.core import lifecycle
-from taskcore.core.errors import UnknownStatus
 from taskcore.core.text import printable
 from taskcore.core.version import VERSION
 from taskcore.store import capacity, pages, queries
-from taskcore.store import overview as glance
+from taskcore.store import overview as lists
+from taskcore.store import rows as read_rows
 from taskcore.view.colours import SIGNS
 
 SIZE: Final = 100
@@ -41,13 +43,12 @@ class Ask(NamedTuple):
     said: Said
     read_only: bool
 
+    @property
+    def context(self) -> Context:
+        return context_of(self.engine)
+
 
 # -- what is asked for ---------------------------------------------------------------------------------------------
-
-_TEXTS: Final = ("name", "phase", "status", "key", "tag", "worker")
-_TASKS: Final = ("parent", "upstream_of", "downstream_of")
-FILTERS: Final = (*_TEXTS, *_TASKS, "id", "hidden", "submitted_before")
-
 
 def number(text: Any) -> int:
     """A task's number, or another whole one. `ValueError`."""
@@ -67,24 +68,23 @@ def chosen(engine: Engine, said: Said) -> Selection:
     tasks = engine.tasks
     if not (one(said, "hidden") or said.get("id")):
         tasks = tasks.where(hidden=False)
-    known = [*lifecycle.PHASES, *(engine._context.look(pages.labels) if said.get("status") else ())]
-    for name, values in said.items():
-        if not values or name not in FILTERS:
-            continue
-        if name == "status" and (unknown := [label for label in values if label not in known]):
-            raise UnknownStatus(unknown[0], known)
-        if name == "id":
-            tasks = tasks.where(ids=[number(value) for value in values])
-        elif name in _TASKS:
-            tasks = tasks.where(**{name: number(values[0])})
-        elif name == "submitted_before":
-            if not math.isfinite(moment := float(values[0])):
-                raise ValueError(f"{values[0]} is no time")
-            tasks = tasks.where(submitted_before=moment)
-        elif name in _TEXTS:
-            tasks = tasks.where(**{name: list(values)})
-    return tasks
+    read = {name: [_READ[name](value) for value in its] for name, its in said.items() if its and name in _READ}
+    return matching(tasks, read, context_of(engine).look(pages.labels) if said.get("status") else ())
 
+
+def _moment(text: str) -> float:
+    if not math.isfinite(at := float(text)):
+        raise ValueError(f"{text} is no time")
+    return at
+
+
+_READ: Final[dict[str, Callable[[str], Any]]] = {
+    **dict.fromkeys(("name", "phase", "status", "key", "tag", "worker"), str),
+    **dict.fromkeys(("id", "parent", "upstream_of", "downstream_of"), number),
+    "submitted_before": _moment,
+}
+"""Filter → what makes a value of its text."""
+FILTERS: Final = (*_READ, "hidden")
 
 # -- the pages -----------------------------------------------------------------------------------------------------
 
@@ -93,30 +93,32 @@ def session(ask: Ask) -> dict[str, Any]:
     """What the page needs to know once."""
     return {
         "path": ask.engine.path, "version": VERSION, "read_only": ask.read_only, "signs": SIGNS,
-        "phases": {phase: phase for phase in lifecycle.PHASES} | ask.engine._context.look(pages.labels),
+        "phases": {phase: phase for phase in lifecycle.PHASES} | ask.context.look(pages.labels),
         "ended": lifecycle.ENDED,
     }  # fmt: skip
 
 
 def overview(ask: Ask) -> dict[str, Any]:
     """Counts by name and status, what runs, what failed last and why, what is on hold."""
-    context = ask.engine._context
-    counts, now = context.counts_by_name(), context.now()
-    rates = context.look(glance.rates, now)
+    context = ask.context
     groups: dict[tuple[str, str], dict[str, Any]] = {}
-    failures = context.look(pages.failures, FAILURES)
+    failures = context.look(lists.last_failed, FAILURES)
     for failure in failures:
-        text = failure.error.split("\n", 1)[0]
         group = groups.setdefault(
-            (failure.name, re.sub(r"\d+", "0", text)),
-            {"name": failure.name, "error": text, "last": failure.finished_at, "ids": []},
-        )
+            way_of(failure.name, failure.last_error),
+            {
+                "name": failure.name, "error": (failure.last_error or "").split("\n", 1)[0][:300],
+                "last": failure.finished_at, "ids": [],
+            },
+        )  # fmt: skip
         group["ids"].append(failure.id)
-        group["last"] = max(group["last"], failure.finished_at)
     return {
-        "now": now,
-        "names": {name: {"counts": its, "rate": round(rates.get(name, 0.0), 3)} for name, its in counts.items()},
-        "running": _listed(ask, context.look(pages.running, FEW)),
+        "now": context.now(),
+        "names": {
+            its.name: {"counts": {status: n for (_, status), n in its.counts.items()}, "rate": round(its.rate, 3)}
+            for its in glance.names_of(context)
+        },
+        "running": [row._asdict() for row in context.look(lists.newest, queries.RUNNING, FEW)],
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
         "looked_at": len(failures),
         "holds": context.look(capacity.held),
@@ -126,7 +128,7 @@ def overview(ask: Ask) -> dict[str, Any]:
 
 def tasks(ask: Ask) -> dict[str, Any]:
     """A page of tasks, the newest first, and below which number the next one begins."""
-    context, below = ask.engine._context, one(ask.said, "below")
+    context, below = ask.context, one(ask.said, "below")
     where = chosen(ask.engine, ask.said)._where
     ids, further = context.look(pages.newest, where, None if below is None else number(below), SIZE)
     return {"now": context.now(), "tasks": _listed(ask, ids), "below": further}
@@ -139,7 +141,7 @@ def count(ask: Ask) -> dict[str, Any]:
     if verb not in MOVES:
         raise ValueError(f"there is no verb {printable(verb, 40)!r}; there are: {', '.join(MOVES)}")
     found = len(chosen(ask.engine, ask.said).where(phase=MOVES[verb]))
-    return {"count": found, "until": math.nextafter(ask.engine._context.now(), math.inf)}
+    return {"count": found, "until": math.nextafter(ask.context.now(), math.inf)}
 
 
 MOVES: Final = {
@@ -153,16 +155,16 @@ MOVES: Final = {
 
 def task(ask: Ask) -> dict[str, Any]:
     """All that is known of one."""
-    context, future = ask.engine._context, ask.engine.future(number(one(ask.said, "id")))
+    context, future = ask.context, ask.engine.future(number(one(ask.said, "id")))
     row, longest = future.snapshot(), None if one(ask.said, "whole") else LONG
     its = {field.name: getattr(row, field.name) for field in fields(row)}
     for name in ("args", "kwargs", "result"):
         its[name] = shown(its[name], longest)
     its["message"], its["last_error"] = cut(row.message, longest), cut(row.last_error, longest)
-    (done, steps), attempts = context.look(glance.steps, row.id, 2 * FEW), future.history()
+    (done, steps), attempts = context.look(lists.steps, row.id, 2 * FEW), context.look(read_rows.history, row.id, FEW)
     children = ask.engine.tasks.where(parent=row.id)
     ids = context.look(queries.some_ids, children._where, FEW, True)
-    line = next(iter(context.look(glance.briefs, [row.id])), None)
+    line = next(iter(context.look(lists.briefs, [row.id])), None)
     return {
         "now": context.now(),
         "task": its,
@@ -174,10 +176,10 @@ def task(ask: Ask) -> dict[str, Any]:
                 "finished_at": attempt.finished_at, "outcome": attempt.outcome, "error": cut(attempt.error, longest),
                 "traceback": cut(attempt.traceback, longest),
             }
-            for attempt in attempts[-FEW:]
+            for attempt in attempts
         ],
         "steps": [dict(zip(("name", "result", "started_at", "finished_at"), step, strict=True)) for step in steps],
-        "unshown": {"attempts": max(0, len(attempts) - FEW), "steps": done - len(steps)},
+        "unshown": {"attempts": attempts[0].number - 1 if len(attempts) >= FEW else 0, "steps": done - len(steps)},
         "log": [{"at": line.at, "level": line.level, "text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],
@@ -189,7 +191,7 @@ def task(ask: Ask) -> dict[str, Any]:
 
 def jobs(ask: Ask) -> dict[str, Any]:
     """Jobs, and other tasks that have children, the newest first; of small ones each child."""
-    context, below = ask.engine._context, one(ask.said, "below")
+    context, below = ask.context, one(ask.said, "below")
     ids = context.look(pages.parents, None if below is None else number(below), FEW)
     ended, rows = context.look(pages.ended_children, ids), _listed(ask, ids)
     small = [row["id"] for row in rows if row["children"] <= STEPS]
@@ -203,7 +205,7 @@ def jobs(ask: Ask) -> dict[str, Any]:
 
 def schedules(ask: Ask) -> dict[str, Any]:
     """Schedules, limits, rates, and what is on hold."""
-    context = ask.engine._context
+    context = ask.context
     return {
         "now": context.now(),
         "schedules": [
@@ -244,11 +246,7 @@ ANSWERS: Final[dict[str, Callable[[Ask], dict[str, Any]]]] = {
 
 def _listed(ask: Ask, ids: Collection[int]) -> list[dict[str, Any]]:
     """These tasks as a list shows them, in this order."""
-    rows = [brief._asdict() for brief in ask.engine._context.look(glance.briefs, ids)]
-    for row in rows:
-        if row["job"] is not None and row["finished_at"] is None:  # as `Task.progress` counts it
-            row["progress"] = (row["children"] - row["open"]) / (row["children"] + (row["open"] == 0))
-    return rows
+    return [brief._asdict() for brief in ask.context.look(lists.briefs, ids)]
 
 
 def shown(value: Any, longest: int | None) -> str | None:

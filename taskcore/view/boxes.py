@@ -6,7 +6,7 @@ import collections
 from typing import Any, Final, NamedTuple
 
 from taskcore.api.pictures import EDGES, Edge, Node, Subject
-from taskcore.core.text import duration, printable
+from taskcore.core.text import counted, duration, number, printable
 from taskcore.view import alike
 from taskcore.view.colours import COLOURS, SIGNS
 
@@ -80,7 +80,7 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     place = {node.id: number for number, node in enumerate(nodes)}
     edges = of.edges()
     above, verdicts = _above(of, edges, place)
-    group = alike.groups([node.name for node in nodes], [node.job for node in nodes], above, ALONE, MOST)
+    group = alike.groups([node.name for node in nodes], [node.job is not None for node in nodes], above, ALONE, MOST)
     number = {key: its for its, key in enumerate(dict.fromkeys(group))}
     group = [number[key] for key in group]
     members: list[list[Node]] = [[] for _ in number]
@@ -178,7 +178,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
     told += [printable(said, 200) for said in (message, error) if said]
     if node.attempts > 1:
         told.append(f"{node.attempts} attempts")
-    return Box(node.name, 1, {node.phase: 1}, node.job, line, "; ".join(told), False)
+    return Box(node.name, 1, {node.phase: 1}, node.job is not None, line, "; ".join(told), False)
 
 
 def _group(nodes: list[Node], chain: bool) -> Box:
@@ -190,6 +190,6 @@ def _group(nodes: list[Node], chain: bool) -> Box:
         name = f"{len(names):,} {'jobs' if job else 'names'}: {', '.join(sorted(names)[:20])}"
     in_order = [(phase, phases[phase]) for phase in COLOURS if phases[phase]]
     line = "  ".join(f"{SIGNS[phase]} {n:,}" for phase, n in in_order)
-    counts = ", ".join(f"{n:,} {phase}" for phase, n in in_order)
-    told = f"{printable(name)}: {len(nodes):,} tasks, {counts}" + ("; one after the other" if chain else "")
+    told = f"{printable(name)}: {number(len(nodes))}, {counted(dict(in_order))}"
+    told += "; one after the other" if chain else ""
     return Box(name, len(nodes), dict(phases), job, line, told, chain)

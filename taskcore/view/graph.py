@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import re
 from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
-from taskcore.core.text import printable
+from taskcore.core.text import counted, printable
 from taskcore.view import layers, saving
 from taskcore.view.boxes import Box, Line, boxed
 from taskcore.view.colours import COLOURS
-from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of, words
+from taskcore.view.escaped import words
+from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of
 
 WIDE: Final = 208.0
 HIGH: Final = 46.0
@@ -24,8 +24,8 @@ class Graph:
 
     def __init__(self, of: Subject) -> None:
         self.boxes, self.lines, complete = boxed(of)
-        self.phases = dict(collections.Counter(node.phase for node in of.nodes))
-        self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
+        self.phases = of.phases
+        self.caption = of.words
         if len(self.boxes) < len(of.nodes):
             self.caption += f", in {len(self.boxes)} groups"
         if not complete:
@@ -65,9 +65,11 @@ class Graph:
         shown, down = legend(left, top + height + 34, self.phases, max(width, 560))
         pieces.append(shown)
         kinds, down = self._line_kinds(left, down + 14)
-        counts = ", ".join(f"{n:,} {phase}" for phase, n in self.phases.items()) or "none"
-        label = f"Graph of {self.caption}: {counts}"
+        label = f"Graph of {self.caption}: {counted(self.phases)}"
         return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
+
+    def __repr__(self) -> str:
+        return f"<Graph of {self.caption}>"
 
     def _line_kinds(self, x: float, y: float) -> tuple[str, float]:
         kinds = []

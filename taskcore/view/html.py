@@ -15,10 +15,11 @@ from taskcore.api.schedules import Schedule, Schedules
 from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
 from taskcore.core.model import Task, own_key
-from taskcore.core.text import duration
+from taskcore.core.text import duration, number, percent, rate
 from taskcore.store.overview import Brief
 from taskcore.view import life
-from taskcore.view.markup import bar, box, frame, legend, number, part, section, sign, spans, status, table, text, when
+from taskcore.view.escaped import words
+from taskcore.view.markup import bar, box, frame, legend, part, section, sign, spans, status, table, when
 
 if TYPE_CHECKING:
     from taskcore.api.engine import Engine
@@ -40,7 +41,7 @@ def _calm(draw: Callable[[T], str]) -> Callable[[T], str]:
         try:
             return draw(thing)
         except Exception as error:
-            return frame(f"<p>{text(_plain(thing))}</p><p>It cannot be shown now: {text(_plain(error), 400)}</p>")
+            return frame(f"<p>{words(_plain(thing))}</p><p>It cannot be shown now: {words(_plain(error), 400)}</p>")
 
     return drawn
 
@@ -60,15 +61,14 @@ def engine(engine: Engine) -> str:
     its = glance.whole(engine, FEW)
     counts, names = its.counts, its.names
     total = sum(counts.values())
-    left = sum(each.left for each in names)
-    last = max(names, key=lambda each: each.left / each.rate if each.rate else 0.0, default=glance.Name(""))
-    speed = _rate(sum(each.rate for each in names))
-    head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, _left(last.left, last.rate)]
-    health = "" if its.health == "ok" else f"<p>{sign('failed')}{text(its.health, 400)}</p>"
+    left, last = glance.left_of(counts), max((each.seconds_left or 0.0 for each in names), default=0.0)
+    speed, until = _rate(sum(each.rate for each in names)), f"{duration(last)} left" if last else ""
+    head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, until]
+    health = "" if its.health == "ok" else f"<p>{sign('failed')}{words(its.health, 400)}</p>"
     shown = names[:NAMES]
     more = f"and {len(names) - NAMES:,} more" if len(names) > NAMES else ""
     return frame(
-        f"<h4>{text(its.path, 120)}</h4><p>{' · '.join(filter(None, head))}</p>{health}",
+        f"<h4>{words(its.path, 120)}</h4><p>{' · '.join(filter(None, head))}</p>{health}",
         bar(counts) + legend(counts) if total else "<p class=dim>There are no tasks yet.</p>",
         section("By name", table(_NAMES, map(_name, shown)) if shown else "", more),
         section("Running now", table((), [_running(row, its.now) for row in its.running]) if its.running else ""),
@@ -81,34 +81,31 @@ _NAMES: Final[tuple[Any, ...]] = ("name", ("", "w"), *((said, "n") for said in _
 
 
 def _name(each: glance.Name) -> tuple[Any, ...]:
-    failed, running = each.of(lifecycle.FAILED), each.of(lifecycle.RUNNING)
+    failed, running = each.phases[lifecycle.FAILED], each.phases[lifecycle.RUNNING]
     return (
-        text(each.name, 60), (bar(each.counts), "w"), (f"{each.total - each.left:,} of {each.total:,}", "n"),
+        words(each.name, 60), (bar(each.counts), "w"), (f"{each.total - each.left:,} of {each.total:,}", "n"),
         (f"{sign('failed')}{failed:,}" if failed else "", "n"), (f"{running:,}" if running else "", "n"),
-        (_rate(each.rate, ""), "n"), (_left(each.left, each.rate).removesuffix(" left"), "n"),
+        (_rate(each.rate, ""), "n"), (duration(each.seconds_left) if each.seconds_left else "", "n"),
     )  # fmt: skip
 
 
-def _rate(rate: float, unit: str = " a second") -> str:
-    return "" if not rate else f"{rate:,.0f}{unit}" if rate >= 9.5 else f"{rate:.2g}{unit}"
-
-
-def _left(left: int, rate: float) -> str:
-    return f"{duration(left / rate)} left" if left and rate else ""
+def _rate(ends: float, unit: str = " a second") -> str:
+    return f"{rate(ends)}{unit}" if ends else ""
 
 
 def _running(row: Brief, now: float) -> tuple[Any, ...]:
-    done = "" if row.progress is None else part(row.progress, f"{int(100 * row.progress)} %")
-    percent = "" if row.progress is None else f"{int(100 * row.progress)} %"
-    said = ": ".join(text(piece) for piece in (row.step, row.message) if piece)
+    done = "" if row.progress is None else percent(row.progress)
     since = "" if row.started_at is None else f"for {duration(now - row.started_at)}"
-    return (f"#{row.id}", "n"), text(row.args), status(row.phase, row.status), (done, "w"), (percent, "n"), said, since
+    return (
+        (f"#{row.id}", "n"), words(row.args), status(row.phase, row.status), (part(row.progress), "w"), (done, "n"),
+        words(row.doing, 400), since,
+    )  # fmt: skip
 
 
 def _failed(row: Brief, now: float) -> tuple[Any, ...]:
     tries = "" if row.attempts < 2 else f"in {row.attempts} attempts"
     return (
-        (f"#{row.id}", "n"), text(row.args), status(row.phase, row.status), text(row.last_error or ""), tries,
+        (f"#{row.id}", "n"), words(row.args), status(row.phase, row.status), words(row.last_error or ""), tries,
         (when(row.finished_at, now), "t"),
     )  # fmt: skip
 
@@ -132,17 +129,15 @@ def selection(selection: Selection) -> str:
 
 
 def _task(row: Brief, now: float) -> tuple[Any, ...]:
-    progress = row.progress if row.job is None or not row.children else (row.children - row.open) / row.children
-    done = "" if progress is None or row.finished_at is not None else part(progress, f"{int(100 * progress)} %")
+    done = part(row.progress) if row.finished_at is None else ""
     end = now if row.finished_at is None else row.finished_at
     began = row.started_at if row.job is None else row.submitted_at
     took = None if began is None or row.phase not in (lifecycle.RUNNING, *lifecycle.ENDED) else end - began
-    doing = ": ".join(piece for piece in (row.step, row.message) if piece)
-    told = row.last_error or (row.result if row.phase == lifecycle.SUCCEEDED else None) or doing or ""
+    told = row.last_error or (row.result if row.phase == lifecycle.SUCCEEDED else None) or row.doing
     return (
-        (f"{row.id}", "n", row.id), text(row.args), text(own_key(row.key) or "", 60), status(row.phase, row.status),
-        (done, "w", progress), (when(row.submitted_at, now), "t", row.submitted_at),
-        ("" if took is None else duration(took), "n", took), text(told),
+        (f"{row.id}", "n", row.id), words(row.args), words(own_key(row.key) or "", 60), status(row.phase, row.status),
+        (done, "w", row.progress), (when(row.submitted_at, now), "t", row.submitted_at),
+        ("" if took is None else duration(took), "n", took), words(told),
     )  # fmt: skip
 
 
@@ -164,25 +159,16 @@ def pipeline(pipeline: Pipeline) -> str:
     total, steps, subjects, counts = glance.subjects(pipeline, ROWS)
     note = f"<small>the newest {len(subjects)} of {total:,}</small>" if total > len(subjects) else ""
     rows: list[list[Any]] = [
-        [text(subject, 60), *(_cell(its.get(step)) for step in steps), (f"#{job}", "n dim")]
+        [words(subject, 60), *(_cell(its.get(step)) for step in steps), (f"#{job}", "n dim")]
         for subject, job, its in subjects
     ]
     sums: list[Any] = ["", *(bar(counts[step].counts) if counts[step].counts else "" for step in steps), ""]
-    body = table(("subject", *(text(step, 40) for step in steps), ("job", "n")), [sums, *rows], kind="grid")
-    keys = {key: n for step in steps for key, n in counts[step].counts.items()}
+    body = table(("subject", *(words(step, 40) for step in steps), ("job", "n")), [sums, *rows], kind="grid")
     return frame(
-        f"<h4>{text(pipeline.name, 80)}</h4><p>{number(total, 'subject')}, {number(len(steps), 'step')}</p>",
-        legend(_summed([counts[step].counts for step in steps])) if keys else "", note,
+        f"<h4>{words(pipeline.name, 80)}</h4><p>{number(total, 'subject')}, {number(len(steps), 'step')}</p>",
+        legend(glance.summed(counts.values())) if any(each.counts for each in counts.values()) else "", note,
         f'<div class="scroll">{body}</div>' if steps else "",
     )  # fmt: skip
-
-
-def _summed(several: list[glance.Counts]) -> glance.Counts:
-    total = glance.Counts()
-    for counts in several:
-        for key, n in counts.items():
-            total[key] = total.get(key, 0) + n
-    return total
 
 
 def _cell(found: tuple[int, str, str] | None) -> str:
@@ -198,8 +184,8 @@ def schedule(thing: Schedule | Schedules) -> str:
     total, rows, now = glance.schedules(thing._context, ROWS, one)
     body: list[list[Any]] = [
         [
-            text(row.name, 60),
-            f"every {duration(row.every)}" if row.every is not None else text(f"{row.cron} ({row.tz or 'UTC'})", 80),
+            words(row.name, 60),
+            f"every {duration(row.every)}" if row.every is not None else words(f"{row.cron} ({row.tz or 'UTC'})", 80),
             when(row.next_at, now) if row.enabled else f"{sign('paused')}disabled", when(row.last_at, now),
         ]
         for row in rows
@@ -212,10 +198,10 @@ def schedule(thing: Schedule | Schedules) -> str:
 def progress(progress: Progress, how: str) -> str:
     """The bar that `run()` and `watch()` draw again and again; `how` it ended, in the end, if not well."""
     shown = str(progress).split("  ")
-    pieces = [text(piece) for piece in shown if not set(piece) <= {"#", "."}] + ([f"<b>{text(how)}</b>"] if how else [])
-    done = progress.part
+    pieces = [words(piece) for piece in shown if not set(piece) <= {"#", "."}]
+    pieces += [f"<b>{words(how)}</b>"] if how else []
     failed = min(progress.failed, progress.done)
-    whole = "" if done is None else part(done, f"{int(100 * done)} %")
+    whole = part(progress.part) if progress.total else ""
     if progress.total > 1 and not progress.doing:
         left = progress.total - progress.done
         busy = min(left, sum(progress.running.values()))

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from taskcore.api import glance
 from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Task, Unreadable, own_key
-from taskcore.core.text import duration
+from taskcore.core.text import duration, percent
 from taskcore.store.overview import Brief
-from taskcore.view.markup import bar, frame, legend, lines, part, section, sign, spans, status, table, text, when
+from taskcore.view.escaped import lines, words
+from taskcore.view.markup import bar, frame, legend, part, section, sign, spans, status, table, when
 
 PIECES: Final = 12
 """Of a life, those that are said in words: the first and the last ones."""
@@ -66,37 +67,36 @@ def line(found: Sequence[Piece], now: float | None) -> str:
         length = usual if end is None else max(0.0, end - piece.began)
         said = piece.what.removesuffix(" for") if end is None else f"{piece.what} {duration(length)}"
         drawn.append((piece.phase, length, said, piece.ended is None))
-    words = [said for _, _, said, _ in drawn]
-    if len(words) > PIECES:
-        words = [*words[:2], "…", *words[3 - PIECES :]]
-    label = " → ".join(words)
-    return f"{spans(drawn, label)}<p>{text(label, 1000)}</p>"
+    told = [said for _, _, said, _ in drawn]
+    if len(told) > PIECES:
+        told = [*told[:2], "…", *told[3 - PIECES :]]
+    label = " → ".join(told)
+    return f"{spans(drawn, label)}<p>{words(label, 1000)}</p>"
 
 
 def of_a_task(its: glance.One) -> str:
     """A handle: all that there is to know."""
     task, now = its.task, its.now
     label = sign(task.phase) if task.status == task.phase else status(task.phase, task.status)
-    facts = f"<p>{label} {text(its.explained, 600)}</p>"
+    facts = f"<p>{label} {words(its.explained, 600)}</p>"
     done = ""
     if its.children:
         ended = sum(n for (phase, _), n in its.children.items() if phase in lifecycle.ENDED)
         total = sum(its.children.values())
         done = section("Children", bar(its.children) + legend(its.children), f"{ended:,} of {total:,} ended")
     elif task.progress is not None and task.finished_at is None:
-        said = ": ".join(piece for piece in (task.step, task.message) if piece)
-        done = f"{part(task.progress, f'{int(100 * task.progress)} %')}<p>{int(100 * task.progress)} % {text(said)}</p>"
-    result = f"<p>→ <code>{text(task.result)}</code></p>" if task.result else ""
+        done = f"{part(task.progress)}<p>{percent(task.progress)} {words(task.doing)}</p>"
+    result = f"<p>→ <code>{words(task.result)}</code></p>" if task.result else ""
     told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in its.attempts)
-    error = f"<p>{text(task.last_error, 600)}</p>" if task.last_error and not told else ""
+    error = f"<p>{words(task.last_error, 600)}</p>" if task.last_error and not told else ""
     own = own_key(task.key)
-    key = f" <small>{text(own, 60)}</small>" if own and own != task.name else ""
+    key = f" <small>{words(own, 60)}</small>" if own and own != task.name else ""
     kept = f"the newest {len(its.steps)} of {its.all_steps:,}" if its.all_steps > len(its.steps) else ""
     log = "\n".join(
-        f"{duration(max(0.0, now - at.at)):>7} ago {text(at.level, 12):<8} {lines(at.text, 4000)}" for at in its.log
+        f"{duration(max(0.0, now - at.at)):>7} ago {words(at.level, 12):<8} {lines(at.text, 4000)}" for at in its.log
     )
     return frame(
-        f"<h4>#{task.id} {text(task.args)}{key}</h4>", facts,
+        f"<h4>#{task.id} {words(task.args)}{key}</h4>", facts,
         line(pieces(task, its.first_started_at, its.attempts), now), done, result, error,
         section("Waits for", _upstreams(its)),
         section("Attempts", _attempts(its.attempts, now)),
@@ -105,11 +105,14 @@ def of_a_task(its: glance.One) -> str:
     )  # fmt: skip
 
 
+_EDGES: Final = {"unmet": "is to be", "met": "was to be", "doomed": "was to be", "dropped": "no longer has to be"}
+
+
 def _upstreams(its: glance.One) -> str:
     rows = [
-        ((f"#{up.id}", "n"), text(up.args), status(up.phase, up.status), f"{text(verdict)}: {text(wants, 40)}")
+        ((f"#{up.id}", "n"), words(up.args), status(up.phase, up.status), words(f"{_EDGES[verdict]} {wants}", 60))
         for wants, verdict, up in its.upstreams
-        if its.task.finished_at is None or verdict != "met"
+        if verdict in _EDGES and (its.task.finished_at is None or verdict != "met")
     ]
     return table((), rows) if rows else ""
 
@@ -125,18 +128,18 @@ def _attempt(attempt: Attempt, now: float) -> tuple[str | tuple[str, str], ...]:
     took = ""
     if attempt.started_at is not None:
         took = duration((now if attempt.finished_at is None else attempt.finished_at) - attempt.started_at)
-    error = text(attempt.error or "")
+    error = words(attempt.error or "")
     if attempt.traceback:
         error = f"<details><summary>{error}</summary><pre>{lines(attempt.traceback)}</pre></details>"
     return (
         (str(attempt.number), "n"), status(phase, attempt.outcome), (took, "n"), (when(attempt.started_at, now), "t"),
-        text(attempt.worker or "", 60), error,
+        words(attempt.worker or "", 60), error,
     )  # fmt: skip
 
 
 def _step(step: tuple[str, str, float, float]) -> tuple[str | tuple[str, str], ...]:
     name, result, began, ended = step
-    return text(name, 60), text(result), (duration(ended - began), "n")
+    return words(name, 60), words(result), (duration(ended - began), "n")
 
 
 def of_a_row(task: Task) -> str:
@@ -154,11 +157,10 @@ def of_a_row(task: Task) -> str:
         "failures": f"{task.failures} of {task.max_attempts or 'any number'}" if task.failures else None,
         "lapses": task.lapses or None, "result": None if task.result is None else _result(task.result),
     }  # fmt: skip
-    done = part(task.progress, f"{int(100 * task.progress)} %") if task.progress is not None else ""
     return frame(
-        f"<h4>#{task.id} {text(called)}</h4><p>{status(task.phase, task.status)}</p>",
-        line(pieces(task, task.first_started_at, found), None), done if task.finished_at is None else "",
-        table((), [(name, text(said, 600)) for name, said in facts.items() if said is not None]),
+        f"<h4>#{task.id} {words(called)}</h4><p>{status(task.phase, task.status)}</p>",
+        line(pieces(task, task.first_started_at, found), None), part(task.progress) if task.finished_at is None else "",
+        table((), [(name, words(said, 600)) for name, said in facts.items() if said is not None]),
     )  # fmt: skip
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from taskcore.core import lifecycle
-from taskcore.core.text import duration, printable
+from taskcore.core.text import duration, moment, percent
 from taskcore.view.colours import SIGNS, css
+from taskcore.view.escaped import words
 
 ORDER: Final = (
     "succeeded", "failed", "cancelled", "skipped", "running", "suspended", "ready", "scheduled", "waiting", "paused",
@@ -66,33 +66,12 @@ def frame(*parts: str) -> str:
     return f'<div class="taskcore"><style>{css(".taskcore")}{_STYLE}</style>{"".join(parts)}</div>'
 
 
-def text(said: object, longest: int = 200) -> str:
-    """Escaped, on one line, with nothing in it that moves other text."""
-    return html.escape(printable(str(said), longest))
-
-
-def lines(said: str, longest: int = 20000) -> str:
-    """The same of a text that has lines."""
-    return "\n".join(text(line, 2000) for line in said[-longest:].split("\n"))
-
-
-def number(n: int, what: str = "task") -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def when(at: float | None, now: float) -> str:
     """A moment, as how long ago it is or how soon; the date is its title."""
     if at is None:
         return ""
     said = f"{duration(now - at)} ago" if at <= now else f"in {duration(at - now)}"
-    return f'<span title="{date(at)}">{said}</span>'
-
-
-def date(at: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{at!r} s"
+    return f'<span title="{moment(at)}">{said}</span>'
 
 
 def _colour(phase: str) -> str:
@@ -104,12 +83,12 @@ def sign(phase: str) -> str:
 
 
 def status(phase: str, label: str) -> str:
-    return f'<span class="t">{sign(phase)}{text(label, 40)}</span>'
+    return f'<span class="t">{sign(phase)}{words(label, 40)}</span>'
 
 
 def box(phase: str, label: str, title: str) -> str:
     """The same in a box of its colour, with a title of its own."""
-    return f'<span class="box t" style="{_colour(phase)}" title="{text(title)}">{sign(phase)}{text(label, 40)}</span>'
+    return f'<span class="box t" style="{_colour(phase)}" title="{words(title)}">{sign(phase)}{words(label, 40)}</span>'
 
 
 Counts = Mapping[tuple[str, str], int]
@@ -120,13 +99,11 @@ def _sorted(counts: Counts) -> list[tuple[tuple[str, str], int]]:
     return sorted(counts.items(), key=lambda each: (place.get(each[0][0], len(ORDER)), each[0][1]))
 
 
-def said(counts: Counts) -> str:
-    return ", ".join(f"{n:,} {label}" for (_, label), n in _sorted(counts)) or "none"
-
-
 def bar(counts: Counts) -> str:
     """One stacked bar."""
-    return spans([(phase, n, f"{n:,} {label}", False) for (phase, label), n in _sorted(counts) if n], said(counts))
+    its = _sorted(counts)
+    said = ", ".join(f"{n:,} {label}" for (_, label), n in its) or "none"
+    return spans([(phase, n, f"{n:,} {label}", False) for (phase, label), n in its if n], said)
 
 
 def spans(pieces: Iterable[tuple[str, float, str, bool]], label: str) -> str:
@@ -137,24 +114,27 @@ def spans(pieces: Iterable[tuple[str, float, str, bool]], label: str) -> str:
     whole = sum(max(share, 0.0) for _, share, _, _ in listed)
     drawn = "".join(
         f'<span{" class=open" if still else ""} style="flex:{100 * max(share, 0.0) / whole:.6g};{_colour(phase)}"'
-        f' title="{text(title)}"></span>'
+        f' title="{words(title)}"></span>'
         for phase, share, title, still in listed
     )
-    return f'<div class="bar" role="img" aria-label="{text(label, 400)}">{drawn}</div>'
+    return f'<div class="bar" role="img" aria-label="{words(label, 400)}">{drawn}</div>'
 
 
-def part(done: float, label: str) -> str:
-    """A bar of one colour, from 0 to 1, and empty beyond."""
+def part(done: float | None) -> str:
+    """A bar of one colour, from 0 to 1, and empty beyond; `None`: no bar."""
+    if done is None:
+        return ""
+    label = percent(done)
     phase = lifecycle.SUCCEEDED if done >= 1 else lifecycle.RUNNING
     return (
-        f'<div class="bar" role="img" aria-label="{text(label)}" title="{text(label)}">'
+        f'<div class="bar" role="img" aria-label="{label}" title="{label}">'
         f'<span style="flex:0 0 {100 * min(max(done, 0.0), 1.0):.4g}%;{_colour(phase)}"></span></div>'
     )
 
 
 def legend(counts: Counts) -> str:
     keys = "".join(
-        f'<span class="key">{sign(phase)}{n:,} {text(label, 40)}</span> ' for (phase, label), n in _sorted(counts) if n
+        f'<span class="key">{sign(phase)}{n:,} {words(label, 40)}</span> ' for (phase, label), n in _sorted(counts) if n
     )
     return f"<p>{keys}</p>"
 

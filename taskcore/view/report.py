@@ -8,20 +8,18 @@ from typing import Any, Final
 
 from taskcore.api.pictures import Failure, Subject, Tally, subject
 from taskcore.core import lifecycle
-from taskcore.core.text import CUT, duration, printable
+from taskcore.core.text import counted, duration, moment, number
 from taskcore.core.version import VERSION
 from taskcore.view.colours import COLOURS, css
+from taskcore.view.escaped import lines, words
 from taskcore.view.graph import Graph
 from taskcore.view.saving import save
-from taskcore.view.scale import moment
-from taskcore.view.svg import FONT, RULES, document, sign, stacked, words
+from taskcore.view.svg import FONT, RULES, document, sign, stacked
 from taskcore.view.timeline import Timeline
 
 NAMES: Final = 100
 FAILURES: Final = 50
 """Rows of each table: the most frequent."""
-TRACEBACK: Final = 20_000
-"""Characters of a traceback, the last."""
 
 _STYLE: Final = f"""
 body{{margin:0;background:var(--tc-paper);color:var(--tc-ink);font:15px/1.45 {FONT}}}
@@ -57,10 +55,10 @@ def page(of: Subject) -> str:
     for tally in tallies:
         phases[tally.phase] += tally.n
     name = os.path.basename(of.context.path)
-    title = name if of.root is None else f"{printable(of.root.name, 80)} #{of.root.id}"
+    title = of.title or name
     total = phases.total()
     ended = sum(phases[phase] for phase in lifecycle.ENDED)
-    said = f"{total:,} task{'' if total == 1 else 's'}, {ended:,} ended"
+    said = f"{number(total)}, {ended:,} ended"
     parts = [
         f"<h1>{words(title)}</h1>",
         f'<p class="faint">{said}. Written {moment(of.now)} from {words(name)} by taskcore {words(VERSION)}.</p>',
@@ -83,8 +81,7 @@ def page(of: Subject) -> str:
 def _counts(phases: Counter[str]) -> str:
     if not phases:
         return "<p>There are no tasks.</p>"
-    said = ", ".join(f"{n:,} {phase}" for phase, n in phases.items())
-    bar = document(1300, 20, said, [stacked(0, 2, 1300, 16, phases)], style=False)
+    bar = document(1300, 20, counted(phases), [stacked(0, 2, 1300, 16, phases)], style=False)
     each = [
         f"<li>{document(16, 16, phase, [sign(8, 8, phase)], style=False)} {phases[phase]:,} {phase}</li>"
         for phase in COLOURS
@@ -100,10 +97,10 @@ def _names(tallies: list[Tally]) -> str:
     often = sorted(by_name.items(), key=lambda item: (-sum(tally.n for tally in item[1].values()), item[0] or ""))
     rows = []
     for name, by_phase in often[:NAMES]:
-        counts = {phase: tally.n for phase, tally in by_phase.items()}
+        counts = {phase: by_phase[phase].n for phase in COLOURS if phase in by_phase}
         succeeded = by_phase.get(lifecycle.SUCCEEDED)
         took = duration(succeeded.seconds / succeeded.n) if succeeded is not None and name is not None else ""
-        told = ", ".join(f"{counts[phase]:,} {phase}" for phase in COLOURS if phase in counts)
+        told = counted(counts)
         bar = document(220, 12, told, [stacked(0, 1, 220, 10, counts)], style=False)
         rows.append(
             f'<tr><td class="name">{"<em>jobs</em>" if name is None else words(name)}</td>'
@@ -122,17 +119,9 @@ def _failures(ways: list[tuple[Failure, str | None]], total: int) -> list[str]:
         often = f"{failure.n:,} × " if failure.n > 1 else ""
         head = f"{often}<strong>{words(failure.name, 100)}</strong>: {words(failure.error or 'no reason said', 400)}"
         which = f' <span class="faint">{"newest " if failure.n > 1 else ""}#{failure.newest}</span>'
-        more = _lines(failure.error, traceback)
+        more = lines(traceback or failure.error or "")
         parts.append(f"<details><summary>{head}{which}</summary><pre>{more}</pre></details>")
     told = sum(failure.n for failure, _ in ways)
     if told < total:
         parts.append(f'<p class="faint">and {total - told:,} more, in other ways</p>')
     return parts
-
-
-def _lines(error: str | None, traceback: str | None) -> str:
-    """Somebody's lines as they may stand in a page."""
-    text = traceback or error or ""
-    if len(text) > TRACEBACK:
-        text = CUT + text[-TRACEBACK:]
-    return "\n".join(words(line, 1000) for line in text.split("\n"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
+
+from taskcore.store.replacing import replacing
 
 
 def save(path: str | os.PathLike[str], ways: Mapping[tuple[str, ...], Callable[[], str]]) -> None:
@@ -25,16 +26,5 @@ def whole(path: str, text: str) -> None:
     target = os.path.realpath(path)  # through a link, as writing does
     if os.path.exists(target) and not os.path.isfile(target):
         raise FileExistsError(f"{path} is no plain file that can be replaced")
-    if not os.path.isdir(os.path.dirname(target)):
-        raise FileNotFoundError(f"there is no folder {os.path.dirname(target)}")
-    part = f"{target}.{os.getpid()}-{os.urandom(3).hex()}.part"
-    try:
-        with open(part, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
+    with replacing(target, 0o666) as part, open(part, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
@@ -107,11 +106,3 @@ def elapsed(seconds: float) -> str:
     if days:
         return f"{days} d {hours}:{minutes:02}"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def moment(at: float) -> str:
-    """The date and time, UTC."""
-    try:
-        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return repr(at)

@@ -14,16 +14,12 @@ from typing import Final
 
 from taskcore.core.text import CUT, printable
 from taskcore.view.colours import COLOURS, PAGE, SIGNS, css
+from taskcore.view.escaped import words
 
 FONT: Final = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 _TONES: Final = {name: pair[0] for name, pair in (COLOURS | PAGE).items()}
 _NARROW: Final = frozenset("iIjlt.,:;'|!()[]f -")
 _BROAD: Final = frozenset("mwMW@%—…<>=+~")
-
-
-def words(text: str, longest: int = 200) -> str:
-    """Somebody's text as it may stand in an element or attribute."""
-    return html.escape(printable(text, longest))
 
 
 def width_of(text: str, size: float = 13) -> float:

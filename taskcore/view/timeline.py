@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
-from taskcore.core.text import duration, printable
+from taskcore.core.text import counted, duration, moment, number, printable
 from taskcore.view import saving
 from taskcore.view.colours import COLOURS, SIGNS
+from taskcore.view.escaped import words
 from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
-from taskcore.view.scale import Scale, moment
-from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of, words
+from taskcore.view.scale import Scale
+from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of
 
 ROWS: Final = 60
 """Up to so many tasks have a row each; of more, the runs share lanes."""
@@ -47,8 +47,8 @@ class Timeline:
         self._all = [run for runs in self._runs for run in runs]
         moments = [(node.submitted_at, node.submitted_at) for node in nodes]
         self._at = Scale([*moments, *((run.start, run.end) for run in self._all)], LEFT, WIDTH)
-        self.phases = dict(collections.Counter(node.phase for node in nodes))
-        self.caption = of.words if of.root is None else f"{printable(of.root.name, 60)} #{of.root.id}: {of.words}"
+        self.phases = of.phases
+        self.caption = of.words
 
     def to_svg(self) -> str:
         """One `<svg>` element, to be put in a page or a file."""
@@ -65,14 +65,13 @@ class Timeline:
         else:
             y = self._worker_strips(pieces, self._held_strips(pieces, y))
         lasted = duration(self._at.last - self._at.first)
-        caption = f"{self.caption}, {len(self._all):,} run{'' if len(self._all) == 1 else 's'}"
+        caption = f"{self.caption}, {number(len(self._all), 'run')}"
         head = [text(20, 28, words(caption), "ink", 14, 'font-weight="600"')]
         if self._nodes:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
         marks, down = self._marks(20, down + 14)
-        counts = ", ".join(f"{n:,} {phase}" for phase, n in self.phases.items()) or "none"
-        label = f"Timeline of {caption}: {counts}{self._told_path()}"
+        label = f"Timeline of {caption}: {counted(self.phases)}{self._told_path()}"
         return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -84,6 +83,9 @@ class Timeline:
 
     def _repr_html_(self) -> str:
         return self.to_svg()
+
+    def __repr__(self) -> str:
+        return f"<Timeline of {self.caption}>"
 
     # -- around -----------------------------------------------------------------------------------------------------
 
@@ -289,10 +291,10 @@ def timeline(engine: Any, tasks: Any = None) -> Timeline:
 def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float) -> str:
     """What is between the two, with steps."""
     size, pieces = WIDTH / BINS, []
-    for number, (low, high) in enumerate(zip(lower, upper, strict=True)):
+    for place, (low, high) in enumerate(zip(lower, upper, strict=True)):
         if high - low > 1e-9:
             bottom, top = y - low * unit, y - max(high * unit, low * unit + 0.7)  # what is there can be seen
-            pieces.append(f"M{LEFT + number * size:.1f} {bottom:.1f}V{top:.1f}h{size + 0.05:.2f}V{bottom:.1f}z")
+            pieces.append(f"M{LEFT + place * size:.1f} {bottom:.1f}V{top:.1f}h{size + 0.05:.2f}V{bottom:.1f}z")
     return "".join(pieces)
 
 

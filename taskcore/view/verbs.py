@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
 from taskcore.api.selection import Selection
@@ -46,8 +47,9 @@ def _cancel(engine: Engine, told: Told) -> dict[str, Any]:
 
 def _rerun(engine: Engine, told: Told) -> dict[str, Any]:
     moved = _where(engine, told, "rerun").rerun(downstream=bool(told.get("downstream")))
-    if moved and engine._context.workers and not engine._context.refusing:
-        engine._context.start()
+    context = context_of(engine)
+    if moved and context.workers and not context.refusing:
+        context.start()
     return {"moved": moved}
 
 
@@ -65,15 +67,13 @@ def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number there")
 
 
-def _hold(engine: Engine, told: Told) -> dict[str, Any]:
-    name = _text(told, "name")
-    engine.pause(*[name] if name else [])
-    return {}
+def _names(told: Told) -> list[str]:
+    """What is held or let go: one name, or with an empty one the whole file."""
+    return [name] if (name := _text(told, "name")) else []
 
 
-def _let_go(engine: Engine, told: Told) -> dict[str, Any]:
-    name = _text(told, "name")
-    engine.resume(*[name] if name else [])
+def _done(verb: Callable[..., object], *names: str) -> dict[str, Any]:
+    verb(*names)
     return {}
 
 
@@ -95,16 +95,6 @@ def _every(engine: Engine, told: Told) -> dict[str, Any]:
     return {}
 
 
-def _enable(engine: Engine, told: Told) -> dict[str, Any]:
-    _schedule(engine, told).enable()
-    return {}
-
-
-def _disable(engine: Engine, told: Told) -> dict[str, Any]:
-    _schedule(engine, told).disable()
-    return {}
-
-
 def _limit(engine: Engine, told: Told) -> dict[str, Any]:
     """`value`: `None` takes it away."""
     name, value = _text(told, "name"), told.get("value")
@@ -121,11 +111,11 @@ VERBS: Final[dict[str, Callable[[Engine, Told], dict[str, Any]]]] = {
     "pause": lambda engine, told: {"moved": _where(engine, told, "pause").pause()},
     "resume": lambda engine, told: {"moved": _where(engine, told, "resume").resume()},
     "signal": _signal,
-    "hold": _hold,
-    "let_go": _let_go,
+    "hold": lambda engine, told: _done(engine.pause, *_names(told)),
+    "let_go": lambda engine, told: _done(engine.resume, *_names(told)),
     "trigger": lambda engine, told: {"task": _schedule(engine, told).trigger().id},
-    "enable": _enable,
-    "disable": _disable,
+    "enable": lambda engine, told: _done(_schedule(engine, told).enable),
+    "disable": lambda engine, told: _done(_schedule(engine, told).disable),
     "every": _every,
     "limit": _limit,
 }

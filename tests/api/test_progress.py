@@ -9,8 +9,9 @@ import pytest
 
 import taskcore
 from taskcore import Engine, EngineClosed
-from taskcore.api import progress, terminal
-from taskcore.api.progress import Line, Progress, line, width
+from taskcore.api import lifetime, progress, terminal
+from taskcore.api.progress import Line, Progress, line
+from taskcore.core.text import cells
 
 
 class Terminal(io.StringIO):
@@ -84,7 +85,7 @@ def test_a_line_fits_every_width_and_says_how_wide_it_is(shown):
     for columns in range(1, 200):
         text, length = line(shown, columns, "━─", lambda text, code: f"<{code}>{text}</>")
         plain = re.sub(r"</?\d*>", "", text)
-        assert width(plain) == length <= columns, (columns, plain)
+        assert cells(plain) == length <= columns, (columns, plain)
         assert plain.isprintable()
 
 
@@ -92,6 +93,7 @@ def test_a_line_says_how_far_it_is_how_fast_what_runs_and_what_failed():
     said = str(Progress(389, 600, 2, {"fetch": 4, "total": 1}, 174.4, 1.21, 389 / 600))
     assert re.fullmatch(r"389/600  #+\.+  64 %  174/s  1.2 s left  2 failed  fetch ×4, total", said)
     assert str(Progress(0, 1, 0, {}, 0, None, None, "#3 fetch", "running: looking")) == "#3 fetch  running: looking"
+    assert str(NOTHING) == "nothing to do"
 
 
 # -- on a terminal --------------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def test_a_line_that_somebody_has_begun_is_not_torn(inline, take):
 
 def interrupted(engine, monkeypatch):
     """A Ctrl-C in the middle of a run."""
-    due, asked = engine._lifetime._due, []
+    due, asked = lifetime.is_due, []
 
     def interrupt(*spans):
         asked.append(1)
@@ -139,7 +141,7 @@ def interrupted(engine, monkeypatch):
         return due(*spans)
 
     submit(engine, 3, lambda n: engine.submit("heat"))
-    monkeypatch.setattr(engine._lifetime, "_due", interrupt)
+    monkeypatch.setattr(lifetime, "is_due", interrupt)
     with pytest.raises(KeyboardInterrupt):
         engine.run()
 

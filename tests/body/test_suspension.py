@@ -732,3 +732,52 @@ def test_the_default_backoff_is_not_spent_on_suspensions(inline, clock):
         return clock.now()
 
     assert task(inline, body, backoff=constant(1000), max_attempts=2).submit().result() == 1020
+
+
+# -- a signal that somebody sleeps for -----------------------------------------------------------------------------
+
+
+def test_a_signal_to_a_body_that_sleeps_for_it_is_the_result_of_that_call_at_once(inline, raw):
+    @inline.task
+    def body():
+        return [taskcore.current().wait_for(name) for name in ("go", "go", "other")]
+
+    future = body.submit()
+    inline.run(progress=False)
+    assert future.signal("go", 1) and future.signal("go", 2) and future.signal("other", 3)
+    assert [row["name"] for row in raw("SELECT name FROM taskcore_signal ORDER BY id")] == ["go", "other"]
+    (step,) = raw("SELECT state, result FROM taskcore_step")
+    assert (step["state"], step["result"]) == ("kept", "1")
+    inline.run(progress=False)
+    assert future.result() == [1, 2, 3]
+    assert raw("SELECT * FROM taskcore_signal") == [] and inline.check() == []
+
+
+def test_a_body_that_was_changed_while_it_slept_may_wait_for_something_else(inline):
+    inline.task(lambda: taskcore.current().wait_for("go"), name="body")
+    future = inline.submit("body")
+    inline.run(progress=False)
+    inline.task(lambda: taskcore.current().wait_for("approved"), name="body")
+    future.signal("approved", "Ada")  # nobody sleeps for it yet
+    future.signal("go", None)
+    inline.run(progress=False)
+    assert future.snapshot().last_error is not None and "go" in future.snapshot().last_error  # it had its signal
+    second = inline.submit("body")
+    inline.run(progress=False)
+    inline.task(lambda: taskcore.current().step("instead", lambda: 5), name="body")
+    second.cancel()
+    second = second.rerun()  # it never had one: what it waits for now is its own affair
+    inline.run(progress=False)
+    assert second.result() == 5
+
+
+def test_a_cancelled_sleeper_that_is_run_again_waits_for_its_signal_again(inline):
+    inline.task(lambda: taskcore.current().wait_for("go"), name="body")
+    future = inline.submit("body")
+    inline.run(progress=False)
+    future.cancel()
+    again = future.rerun()
+    assert inline.run(progress=False) == {"suspended": 1}
+    again.signal("go", 7)
+    inline.run(progress=False)
+    assert again.result() == 7

@@ -8,11 +8,11 @@ import select
 import shutil
 import signal
 import sys
-from collections import Counter
 
 import pytest
 
-from taskcore.api.census import Census, Name
+from taskcore.api import glance as api
+from taskcore.api.glance import Name
 from taskcore.cli import frames, watch
 from taskcore.cli.choosing import Commands, Parser
 from taskcore.cli.frames import Glance, View
@@ -21,7 +21,7 @@ from taskcore.cli.main import main
 from taskcore.cli.terminal import keys_of, screen
 from taskcore.core.clock import monotonic
 from taskcore.core.text import cells, fitted
-from taskcore.store import stretches
+from taskcore.store import pages
 from taskcore.store.overview import Brief
 
 termios = pytest.importorskip("termios")
@@ -39,10 +39,11 @@ def brief(task, phase, name="fetch", **more):
 
 def glance(names=3, running=3, failed=3, **more):
     what = (HOSTILE, WIDE, MARKS, "fetch")
-    phases = Counter(succeeded=1_234_567, failed=12, running=3, ready=10**7)
+    numbers = {"succeeded": 1_234_567, "failed": 12, "running": 3, "ready": 10**7}
+    counts = {(phase, phase): n for phase, n in numbers.items()}
     return Glance(
-        "survey.db", 1000.0, [Name(f"{what[n % 4]}{n}", phases, 12.5, n == 1) for n in range(names)],
-        {("running", "running"): 3, ("succeeded", HOSTILE): 5, ("failed", WIDE): 12}, 0.5, 2, True,
+        "survey.db", 1000.0, [Name(f"{what[n % 4]}{n}", counts, 12.5, n == 1) for n in range(names)],
+        {("running", "running"): 3, ("succeeded", HOSTILE): 5, ("failed", WIDE): 12}, 2, True,
         [
             ("running", running, [
                 brief(n + 1, "running", what[n % 4], key=HOSTILE, started_at=990.0, progress=0.5, message=WIDE * 9)
@@ -95,7 +96,7 @@ def test_a_terminal_of_60_columns_and_24_lines_shows_it_all():
     text = [plain(line) for line in frames.frame(glance(), View(), 60, 24)]
     assert text[0].startswith("survey.db · on hold · 2 engines") and re.fullmatch(r".* \d\d:\d\d:\d\d", text[0])
     page = "\n".join(text)
-    for part in ("50% counted", "3 running", "12 日本語の仕事", "RUNNING 3", "FAILED 30, the newest 3", "50%   10 s"):
+    for part in ("3 running", "12 日本語の仕事", "RUNNING 3", "FAILED 30, the newest 3", "50%   10 s"):
         assert part in page
     assert "on hold" in next(line for line in text if line.startswith(f"  {WIDE}1"))
     for key in ("? help", "q quit", "/ filter", "p pause", "r resume", "c cancel", "R rerun"):
@@ -134,31 +135,30 @@ def test_colours_can_be_done_without(monkeypatch):
 # -- counting -------------------------------------------------------------------------------------------------------
 
 
-def test_a_census_counts_by_stretches_what_a_selection_counts_at_once(engine, monkeypatch):
-    monkeypatch.setattr(stretches, "LONG", 10)
+@pytest.mark.parametrize("few", [5000, 0])
+def test_what_is_counted_by_name_is_found_too_the_newest_first(engine, monkeypatch, few):
+    monkeypatch.setattr(api, "FEW", few)
+    monkeypatch.setattr(pages, "SPAN", 5)
+    monkeypatch.setattr(pages, "SORTED", few)
+    monkeypatch.setattr(pages, "MOMENT", 0.0)  # each read gets no further than one span
     for n in range(35):
         engine.submit("ab"[n % 2])
     engine.task("h").options(hidden=True).submit()
-    census = Census(engine.tasks.where(hidden=False), whole=True)
-    assert census.look(0) is False and 0 < census.share < 1  # one stretch, though there was no time
-    while not census.look(0):
-        pass
-    assert census.statuses() == {("ready", "ready"): 35}
     for claim in engine.claim(n=12):
         claim.fail("broken", retry=False)
     engine.claim()[0].succeed(status="good")
-    census.look()
-    assert census.statuses() == {("ready", "ready"): 22, ("succeeded", "good"): 1, ("failed", "failed"): 12}
-    assert [(name.name, name.total, name.left) for name in census.names()] == [("a", 18, 11), ("b", 17, 11)]
-    assert census.statuses({"a"})["failed", "failed"] == 6
-    total, found = census.newest(15, ["ready"])
-    assert total == 22 and [task.id for task in found] == list(range(35, 20, -1))
-    assert [task.id for task in census.newest(3, ["failed"], names=["b"])[1]] == [12, 10, 8]
-    assert [task.id for task in census.newest(9, ["succeeded"], ["good"])[1]] == [13]
-    engine.tasks.where(name="b").delete()
-    for _ in range(9):
-        census.look()
-    assert census.names()[1].total == 11
+    seen = engine.tasks.where(hidden=False)
+    found = api.names_of(seen._context, seen._where)
+    assert api.summed(found) == {("ready", "ready"): 22, ("succeeded", "good"): 1, ("failed", "failed"): 12}
+    assert [(name.name, name.total, name.left) for name in found] == [("a", 18, 11), ("b", 17, 11)]
+    tagged = api.names_of(seen._context, seen.where(tag=None, key=None)._where)  # what no kept count answers
+    assert [(name.name, name.counts) for name in tagged] == [(name.name, name.counts) for name in found]
+    for n, chosen, ids in (
+        (22, seen.where(phase="ready"), range(35, 20, -1)),
+        (12, seen.where(phase="failed", name="b"), [12, 10, 8, 6, 4, 2]),
+        (1, seen.where(phase="succeeded", status="good"), [13]),
+    ):
+        assert [task.id for task in api.newest(chosen, n, 15)] == list(ids)
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from taskcore import Engine
+from taskcore.api import glance
 from taskcore.store import counts, queries, schema
 
 
@@ -23,7 +24,7 @@ def blocks(raw):
     return [row["block"] for row in raw("SELECT DISTINCT block FROM taskcore_count ORDER BY 1")]
 
 
-def test_what_was_counted_is_kept_but_for_blocks_in_which_something_runs_waits_or_will_be_born(engine, raw):
+def test_what_was_counted_is_kept_but_for_blocks_in_which_something_is_paused_or_will_be_born(engine, raw):
     for n in range(18):
         engine.submit("waits" if n == 9 else "ready", n)
     engine.tasks.where(name="waits").pause()
@@ -47,10 +48,20 @@ def test_whatever_filter_the_kept_counts_answer_they_answer_it_as_the_rows_do(en
         assert engine.tasks.where(phase="succeeded").counts() == {"good": 8}
         assert engine.tasks.where(status=["good", "ready"]).counts() == {"good": 8, "ready": 23}
         assert len(engine.tasks.where(phase="failed")) == 4
-        assert engine._context.counts_by_name(hidden=True) == {
-            name: read_all(raw, text) for name, text in kinds.items()
-        }
+        for name, its in engine._context.by_name(queries.ALL).items():
+            assert {status: n for (_, status), n in its.items()} == read_all(raw, kinds[name])
+        assert engine._context.by_phase(queries.where([("name", ("a",)), ("phase", ("succeeded", "failed"))])) == {
+            ("succeeded", "good"): 4, ("failed", "failed"): 2,
+        }  # fmt: skip
     assert blocks(raw)
+
+
+def test_a_status_that_another_engine_named_meanwhile_is_counted_by_its_phase(engine, made):
+    engine.submit("f"), engine.submit("f")
+    with Engine(made, workers=0, statuses={"odd": "succeeded"}) as other:
+        other.claim()[0].succeed(1, "odd")
+    (name,) = glance.names_of(engine._context)
+    assert glance.summed([name]) == {("ready", "ready"): 1, ("succeeded", "odd"): 1} and name.left == 1
 
 
 def test_the_statuses_come_in_the_order_of_their_first_tasks(engine):
@@ -59,6 +70,12 @@ def test_the_statuses_come_in_the_order_of_their_first_tasks(engine):
     engine.tasks.where(ids=[1, 9]).cancel()
     for _ in range(2):
         assert list(engine.tasks.counts().items()) == [("cancelled", 2), ("ready", 10)]
+
+
+def add_to_a_job(engine):
+    with engine.job("night", key="1"):
+        first = engine.submit("child")
+        engine.submit("child", first)
 
 
 def verbs(engine, pick):
@@ -72,6 +89,9 @@ def verbs(engine, pick):
         lambda: some.hide(False), some.delete,
         lambda: engine.submit("f", [engine.future(task) for task in some]),
         lambda: engine.task("s").options(serial="one").submit(),
+        lambda: add_to_a_job(engine), lambda: engine.tasks.where(name="night").pause(),
+        lambda: engine.tasks.where(name="night").resume(),
+        lambda: engine.task("later").options(after={task.id: ("failed", "wait") for task in some}).submit(),
         lambda: engine.task("k").options(key=str(len(pick())), key_scope="succeeded", tags=["t"]).submit(),
         lambda: engine.task("guard").options(after={task.id: "pending" for task in some}).submit(),
     ]  # fmt: skip
@@ -91,6 +111,29 @@ def test_kept_counts_are_right_after_every_verb(made, raw, seed):
                 assert engine.tasks.counts() == read_all(raw), (seed, step)
             assert engine._context.read(counts.wrong) == [], (seed, step)
         assert engine.check() == []
+
+
+def test_what_waits_is_counted_anew_when_a_success_or_a_job_lets_it_go(engine, raw):
+    first = engine.submit("first")
+    for _ in range(11):
+        engine.submit("f", first)
+    assert engine.tasks.counts() == {"ready": 1, "waiting": 11} and blocks(raw) == [0, 1, 2]
+    engine.claim("first")[0].succeed()
+    assert engine.tasks.counts() == read_all(raw) == {"succeeded": 1, "ready": 11}
+    gate = engine.submit("gate")
+    with engine.job("night", after=gate):
+        for _ in range(12):
+            engine.submit("child")
+    assert engine.tasks.counts() == read_all(raw) and len(blocks(raw)) == 6
+    engine.claim("gate")[0].succeed()
+    assert engine.tasks.counts() == read_all(raw) and engine.tasks.counts()["ready"] == 23
+
+
+def test_what_gets_a_dependency_late_is_counted_anew(engine, raw):
+    tasks = [engine.submit("f", n) for n in range(9)]
+    assert engine.tasks.counts() == {"ready": 9}
+    tasks[1].depends_on(tasks[6])
+    assert engine.tasks.counts() == read_all(raw) == {"ready": 8, "waiting": 1}
 
 
 def test_another_process_sees_that_counts_are_kept_and_drops_what_it_changes(made, raw):
@@ -159,3 +202,16 @@ def test_a_selection_is_read_beside_a_transaction_that_is_held_open(engine):
         engine.submit("g")
         assert len(engine.tasks) == 6  # its own, not yet committed
     assert reads == []
+
+
+def test_what_is_asked_of_the_rows_narrows_no_block_down_by_an_index(engine):
+    """As the planner would: then all tasks of a phase are read, also of blocks that are kept."""
+    engine.submit("f", 1)
+    said = []
+    engine._context.look(lambda connection: connection.set_trace_callback(said.append))
+    assert len(engine.tasks.where(phase="ready", hidden=False)) == 1
+    engine._context.look(lambda connection: connection.set_trace_callback(None))
+    plan = engine._context.look(lambda connection: connection.execute("EXPLAIN QUERY PLAN " + said[-1]).fetchall())
+    assert [row[3] for row in plan if "SEARCH one" in row[3]] == [
+        "SEARCH one USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+    ]

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from taskcore.api.pictures import subject
 from taskcore.cli.main import main
 from tests.view.test_graph import HOSTILE, NAME
 
@@ -51,6 +52,14 @@ def lab(inline, clock):
     inline.run()
     inline.task(lambda: None, name=NAME).options(delay=60).submit()
     return inline, job
+
+
+def test_errors_that_differ_in_nothing_but_their_numbers_are_one_way_to_fail(engine):
+    for n in range(4):
+        engine.submit("fit", n)
+        engine.claim()[0].fail(ValueError(f"no star within {n} arcsec" if n else "no sky"), retry=False)
+    (one, _), (other, _) = subject(engine).failures(9)
+    assert (one.n, one.newest, one.error) == (3, 4, "ValueError: no star within 3 arcsec") and other.n == 1
 
 
 def test_a_report_has_counts_names_failures_and_pictures_and_needs_nothing_else(lab, tmp_path):
