@@ -92,10 +92,12 @@ class Changes:
 
     def tell_parent(self, parent: Parent | None) -> None:
         """In a worker process: the program that it works for wants to know what is moved here, or no more."""
-        self._parent = parent
+        self._parent = parent  # first: the thread would have nothing noted any more for nobody
         if parent is not None:
             self._start()
-        self._news.wake()  # who begins to read, notes from then on
+            with contextlib.suppress(Trouble, BadFile):  # then the thread does it, when it can
+                self._context.file.read(changes.watch)
+        self._news.wake()
 
     def committed(self) -> None:
         """Called after each commit of this engine's."""
