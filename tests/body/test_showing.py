@@ -711,7 +711,7 @@ def test_what_is_logged_wrongly_is_no_reason_to_fail(inline, loud, monkeypatch):
 
 def test_logging_goes_on_as_before(inline, loud):
     """`basicConfig` still makes the first handler, and handlers get every record once."""
-    root, before = logging.getLogger(), logging.getLogger().handlers[:]
+    root, before, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
     for handler in before:
         root.removeHandler(handler)
     stream = io.StringIO()
@@ -734,6 +734,7 @@ def test_logging_goes_on_as_before(inline, loud):
         future = task(inline, body).submit()
         future.result()
     finally:
+        root.setLevel(level)
         for handler in root.handlers[:]:
             root.removeHandler(handler)
         for handler in before:
