@@ -85,13 +85,13 @@ def assemble(
         shutdown.forget(parts.lifetime)  # an import that ends by an error ends nothing of it
         importing.made.append((parts, count is not None))
     elif count is not None:
-        employ(context, parts.lifetime, count, durability, allow_network_filesystem)
+        employ(context, count, durability, allow_network_filesystem)
     return parts
 
 
 def employ(
-    context: Context, lifetime: Lifetime, count: int, durability: str = "normal", network: bool = False,
-    module: str | None = None, log: int | None = None,
+    context: Context, count: int, durability: str = "normal", network: bool = False, module: str | None = None,
+    log: int | None = None,
 ) -> None:  # fmt: skip
     """Have this engine, which has not begun, run its bodies in so many worker processes. `module`: to be imported there
     before those of its definitions. `log`: the level of what they say on stderr."""
@@ -104,7 +104,7 @@ def employ(
     given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
     given = given._replace(modules=() if module is None else (module,))
     ended, moved = context.futures.tell, context.futures.changes.moved_elsewhere
-    context.processes = Processes(context, count, given, broke=lifetime.broke, ended=ended, moved=moved)
+    context.processes = Processes(context, count, given, broke=context.broke, ended=ended, moved=moved)
     for definition in list(context.definitions.values()):
         context.processes.define(definition)
 
@@ -132,6 +132,7 @@ def _connect(
     context.loop = loop = Loop(scheduler, background=background, on_stop=futures.give_up)
     context.callbacks = Callbacks(background)
     context.futures, context.start, context.must_run = futures, lifetime.go, lifetime.must_run
+    context.broke = lifetime.broke
     stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
     logs.listen()
     if executor is None:

@@ -74,6 +74,8 @@ class Context:
     """The worker processes of this engine: `processes.Processes`."""
     must_run: Callable[[], None]
     """Likewise, if it could not be done before; `EngineClosed` where it still cannot."""
+    broke: Callable[[str], None]
+    """No body can run here any more, and why."""
 
     def __init__(
         self, path: str, name: str, file: File, codec: Codec, clock: Clock, stage: Stage, lanes: Lanes | None, *,

@@ -29,6 +29,7 @@ from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
 from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
+from taskcore.core.text import exit_of
 from taskcore.runtime.wakeups import Latch
 from taskcore.store.busy import Trouble
 
@@ -382,7 +383,7 @@ class Processes:
             place.start_at = monotonic() + min(LONGEST_PAUSE, pause)
             if place.deaths >= (MOST if place.born else UNBORN):
                 times = f"{place.deaths} times in a row"
-                self._lose(place, f"one ended {times}, at last by {_ended(code)}, and is not started again")
+                self._lose(place, f"one ended {times}, at last by {exit_of(code)}, and is not started again")
 
     def _lose(self, place: Place, why: str) -> None:
         place.lost = why
@@ -396,13 +397,3 @@ def _behaviour(options: Options) -> dict[str, Any]:
     """What of them is functions and classes."""
     own = {} if options.backoff is DEFAULT_BACKOFF else {"backoff": options.backoff}
     return {**own, "retry_on": options.retry_on}
-
-
-def _ended(code: int | None) -> str:
-    """How a process ended, in words."""
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from taskcore.api.assembly import employ
+from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.api.settings import workers_of
 from taskcore.cli.choosing import FAILED, Commands
@@ -41,7 +42,7 @@ def work(_: Engine | None, given: argparse.Namespace) -> int:
     if module is None:
         return FAILED
     engine = _engine(module, attribute, given.file)
-    context, lifetime = engine._context, engine._lifetime
+    context = context_of(engine)
     level = logging.ERROR if given.quiet else logging.INFO if sys.stderr.isatty() else None
     if level is not None:
         show(level)
@@ -49,7 +50,7 @@ def work(_: Engine | None, given: argparse.Namespace) -> int:
         context.awake(given.threads or workers_of(None, None))
     count = given.processes or (context.processes.count if context.processes is not None else None)
     if count is not None:
-        employ(context, lifetime, count, module=name, log=level)
+        employ(context, count, module=name, log=level)
     tell(logging.INFO, "working on %s: %s", printable(engine.path), printable(", ".join(context.definitions), 200))
     engine.serve_forever()
     return 0

@@ -117,3 +117,15 @@ def percent(part: float) -> str:
 def rate(per_second: float) -> str:
     """"1,234", "9.5", "0.031"."""
     return f"{per_second:,.0f}" if per_second >= 9.5 else f"{per_second:.2g}"
+
+
+def exit_of(code: int | None) -> str:
+    """How a process ended, in words; a negative code is the number of the signal that ended it."""
+    import signal  # slow to import, and seldom needed
+
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

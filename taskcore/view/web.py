@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
 from taskcore.api import importing
+from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import EngineClosed, TaskcoreError, TaskNotFound
@@ -70,11 +71,12 @@ def serve(engine: Engine, port: int = 0, read_only: bool = False) -> Page:
     """Serve a page for this engine, until it or the page is closed. `OSError` if the port is taken."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(f"port is a whole number from 0 to 65535, not {port!r}")
-    if engine._context.asleep:
+    context = context_of(engine)
+    if context.asleep:
         importing.guard()
-    page = Page(engine, port, bool(read_only) or engine._context.file.read_only)
-    engine._context.pages.append(page)
-    if engine._context.closed:
+    page = Page(engine, port, bool(read_only) or context.file.read_only)
+    context.pages.append(page)
+    if context.closed:
         page.close()
         raise EngineClosed(engine.path)
     return page
@@ -85,7 +87,7 @@ class Page:
 
     def __init__(self, engine: Engine, port: int, read_only: bool) -> None:
         self._engine = weakref.ref(engine)
-        self._context = engine._context
+        self._context = context_of(engine)
         self._process = os.getpid()
         self.read_only = read_only
         self.live = Live(self._context)
