@@ -836,7 +836,7 @@ def interrupts(path, seed, times):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_ctrl_c_at_any_moment_leaves_each_call_whole_or_undone_and_the_next_one_works(path, child, seed):
-    said = child(interrupts, path, seed, 60, uses=(Interrupts,)).end(quiet=False)
+    said = child(interrupts, path, seed, 30, uses=(Interrupts,)).end(quiet=False)
     assert said == ["over"], f"seed {seed}: " + "\n".join(said[:20])
     assert wrongs(path) == []
 
