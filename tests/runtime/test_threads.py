@@ -850,8 +850,13 @@ def test_many_ctrl_c_at_any_moment(path, child, seed):
 
 
 def waits_for_ever(path, how):
+    import concurrent.futures
+
     engine = Engine(path, workers=1)
     engine.task(lambda: threading.Event().wait(), name="never")
+    # Imports what is imported late: a Ctrl-C that comes in an import which makes a dataclass (by `exec`) is for CPython
+    # one that nobody caught, though it is caught: it ends by it.
+    engine.run()
     future = engine.submit("never")
     try:
         say("waiting")
@@ -860,8 +865,6 @@ def waits_for_ever(path, how):
         elif how == "run":
             engine.run()
         elif how == "wait":
-            import concurrent.futures
-
             concurrent.futures.wait([future])
         else:
             engine.shutdown()

@@ -35,7 +35,7 @@ def works(path, ledger):
 
     def body(name, n=None):
         os.write(log, f"begin {name} {os.getpid()}\n".encode())
-        nap.wait(0.004)
+        nap.wait(0.02)  # long enough for a kill to fall into it
         os.write(log, f"end {name} {os.getpid()}\n".encode())
         return n
 
