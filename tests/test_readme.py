@@ -69,6 +69,15 @@ def test_the_blocks_of_the_readme_work_in_order_in_one_program_and_twice(tmp_pat
         check("\n".join(program), tmp_path)
 
 
+def test_every_link_of_the_readme_leads_somewhere_and_every_section_is_linked():
+    titles = re.findall(r"^##+ (.*)$", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = set(re.findall(r"\]\((?!https?:)([^)\s]+)\)", TEXT))
+    assert {f"#{anchor}" for anchor in anchors} - links == {"#how-it-compares", "#developing"}
+    for link in links:
+        assert link[1:] in anchors if link.startswith("#") else (ROOT / link).is_file(), link
+
+
 def test_every_option_is_in_the_readme_and_every_one_there_exists():
     table = TEXT[TEXT.index("## What a task may be told") : TEXT.index("A body ends by")]
     named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}

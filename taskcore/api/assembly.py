@@ -82,6 +82,7 @@ def assemble(
     give(context, given, {})
     if importing.asleep(path, count is not None):
         context.asleep, context.workers = True, 0
+        shutdown.forget(parts.lifetime)  # an import that ends by an error ends nothing of it
         importing.made.append((parts, count is not None))
     elif count is not None:
         employ(context, parts.lifetime, count, durability, allow_network_filesystem)
@@ -102,7 +103,8 @@ def employ(
         how["codec"] = context.codec
     given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
     given = given._replace(modules=() if module is None else (module,))
-    context.processes = Processes(context, count, given, lifetime.broke)
+    ended, moved = context.futures.tell, context.futures.changes.moved_elsewhere
+    context.processes = Processes(context, count, given, broke=lifetime.broke, ended=ended, moved=moved)
     for definition in list(context.definitions.values()):
         context.processes.define(definition)
 

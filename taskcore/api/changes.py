@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.api.context import Context
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GAP: Final = 0.05
 """Seconds between two changes that are told."""
+MOST: Final = 200
+"""Messages of worker processes that wait to be told; those beyond them are not listed."""
 AGAIN: Final = 1.0
 """Seconds until what `via` did not take is offered again."""
 CALLS: Final = 1.0
@@ -29,6 +31,8 @@ CALLS: Final = 1.0
 it."""
 
 Callback = Callable[["Change"], object]
+Parent = Callable[[Collection[int]], object]
+"""Called with the ids of what moved."""
 Via = Callable[..., object]
 
 
@@ -44,6 +48,8 @@ class Changes:
         self._ending = Latch()
         self._ended = False
         self._unknown = False  # something moved, of which it is not known here what
+        self._elsewhere: deque[Collection[int]] = deque(maxlen=MOST)  # what worker processes moved
+        self._parent: Parent | None = None
 
     def listen(self, callback: Callback, via: Via | None) -> Callable[[], None]:
         """Call back from now on. → a function that ends this, after which nothing is called. `EngineClosed`."""
@@ -54,11 +60,9 @@ class Changes:
         context = self._context
         if context.closed or self._ended:
             raise EngineClosed(context.path)
-        with self._starting:
-            if self._thread is None:
-                thread = threading.Thread(target=self._serve, name="taskcore-changes", daemon=True)
-                thread.start()
-                self._thread = thread
+        if context.asleep:  # a module that a worker process imports: the program itself listens
+            return lambda: None
+        self._start()
         listener = Listener(callback, via)
         self.listeners.append(listener)  # first: the thread would have nothing noted any more for nobody
 
@@ -79,15 +83,37 @@ class Changes:
         context.scheduler.wake()
         return end
 
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._serve, name="taskcore-changes", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def tell_parent(self, parent: Parent | None) -> None:
+        """In a worker process: the program that it works for wants to know what is moved here, or no more."""
+        self._parent = parent  # first: the thread would have nothing noted any more for nobody
+        if parent is not None:
+            self._start()
+            with contextlib.suppress(Trouble, BadFile):  # then the thread does it, when it can
+                self._context.file.read(changes.watch)
+        self._news.wake()
+
     def committed(self) -> None:
         """Called after each commit of this engine's."""
-        if self.listeners:
+        if self.listeners or self._parent is not None:
             self._news.wake()
 
     def foreign(self) -> None:
         """Another process committed."""
-        self._unknown = True
-        self.committed()
+        if self.listeners:
+            self._unknown = True
+            self._news.wake()
+
+    def moved_elsewhere(self, task_ids: Collection[int]) -> None:
+        """A worker process of this engine's did. From any thread."""
+        self._elsewhere.append(task_ids)
+        self._news.wake()
 
     def end(self, timeout: float) -> None:
         """Call nothing any more. With a `timeout` in seconds, what moved until now is told before, if that is done in
@@ -117,13 +143,20 @@ class Changes:
                 if not self._ended:
                     self._news.wake()
                 return None
-            if not self.listeners:
+            if self._context.processes is not None:
+                self._context.processes.tell_of_changes(bool(self.listeners))
+            if not self.listeners and self._parent is None:
                 file.read(changes.forget)
+                self._elsewhere.clear()
                 return None
             unknown, self._unknown = self._unknown, False
             try:
                 moved, all_known = file.read(changes.take)
-                if not moved and all_known and not unknown:
+                if self._parent is not None and moved:
+                    self._parent(moved)
+                for _ in range(len(self._elsewhere)):
+                    moved.update(self._elsewhere.popleft())
+                if not self.listeners or (not moved and all_known and not unknown):
                     return None
                 unknown = unknown or not all_known
                 from taskcore.core.model import Change

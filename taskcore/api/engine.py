@@ -277,15 +277,17 @@ class Engine(Executor):
         return self._futures.handle(found)
 
     def on_failure(self, callback: Callable[[Task], object]) -> Callable[[], None]:
-        """Have `callback(task)` called, with the row, for each task whose failure for good this engine commits: one
-        after the other, in the thread of callbacks. → a function that ends it. Each is a WARNING in the log anyway."""
+        """Have `callback(task)` called, with the row, for each task whose failure for good this engine, or one of
+        its worker processes, commits: one after the other, in the thread of callbacks. → a function that ends it. Each
+        is a WARNING in the log anyway."""
         return self._futures.failures.listen(callback)
 
     def on_change(
         self, callback: Callable[[Change], object], via: Callable[..., object] | None = None
     ) -> Callable[[], None]:
         """Have `callback(change)` called after commits moved tasks, of any process, at most 20 times a second, with
-        what moved since the last call. → a function that ends it: after that, and after `close`, no call begins.
+        what moved since the last call; of other processes than its worker processes only that something did (`more`).
+        → a function that ends it: after that, and after `close`, no call begins.
 
         `via`: whatever has a function called in another thread, as `root.after_idle`, `loop.call_soon_threadsafe` or a
         Qt signal's `emit`; default: a thread for this alone. What either raises is logged. `EngineClosed`.

@@ -15,7 +15,10 @@ from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row
 
 def sentence(facts: Facts, here: Here, now: float) -> str:
     """One line, and nothing in it that a terminal obeys."""
-    return _SENTENCES[facts.own.phase](facts, here, now)
+    phase = facts.own.phase
+    if phase not in _SENTENCES:
+        return f"its row is damaged: there is no phase {quoted(phase)}"
+    return _SENTENCES[phase](facts, here, now)
 
 
 # -- not begun -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ MOST: Final = 5
 
 
 class Failures:
-    """One engine's: those that it committed itself."""
+    """One engine's: those that it or its worker processes committed."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

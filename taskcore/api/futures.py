@@ -34,7 +34,7 @@ class Register:
         self.failures = Failures(context)
         self.changes = Changes(context)
         self.listener: Callable[[Mapping[int, Outcome | None]], None] | None = None
-        """Hears of all ends that this engine commits."""
+        """In a worker process: hears of all ends that this engine commits, and has them told where the program is."""
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -235,10 +235,15 @@ class Register:
         if raised:
             self._keep_errors(raised)
         self._look_at(others)
-        if others or all_are_heard():
-            self.failures.among(ends)
-        if self.listener is not None and ends:
+        if self.listener is None:
+            self.tell(ends)
+        elif ends:
             self.listener(ends)
+
+    def tell(self, ends: Mapping[int, Outcome | None]) -> None:
+        """Whoever wants to hear of failures, and the log. These ends were committed here or in a worker process."""
+        if all_are_heard() or any(end is None or end.verb != "succeed" for end in ends.values()):
+            self.failures.among(ends)
 
     def _keep_errors(self, task_ids: Collection[int]) -> None:
         """These ended by an exception in this process, which every live handle shall raise, asked already or not."""

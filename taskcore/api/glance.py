@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterable
@@ -175,7 +176,7 @@ def one(future: TaskFuture, most: int) -> One:
     upstreams = context.look(overview.upstreams, row.id, most)
     return One(
         _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
-        row.first_started_at, future.history()[-most:],
+        row.first_started_at, context.look(read_rows.history, row.id, most)[-most:],
         [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
         known, context.look(read_rows.log, row.id)[-most:],
         [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
@@ -238,13 +239,18 @@ def value(codec: Codec, text: str | None) -> str:
         return printable(text, LONGEST)
 
 
+_LINKED: Final = re.compile(r"\[(\d+), ?\[")
+
+
 def call(codec: Codec, row: Brief) -> str:
     """What it calls: "fetch('a.org', depth=2)"."""
     name = printable(row.name, 60)
     if row.job is not None or row.args == queries.NO_ARGUMENTS:
         return f"{name}" if row.job is not None else f"{name}()"
     try:
-        if max(len(row.args), len(row.links or "")) >= CUT:
+        if row.links is not None and len(row.links) >= CUT:  # it has the results of many: the first of them
+            return f"{name}({', '.join(f'#{task}' for task in _LINKED.findall(row.links)[:7])}, …)"
+        if len(row.args) >= CUT:
             return f"{name}({printable(row.args, LONGEST)})"
         args, kwargs = queries.arguments(codec, row.args, row.links, Handle)
     except Exception:  # as above

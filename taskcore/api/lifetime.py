@@ -142,7 +142,6 @@ class Lifetime:
         self._may_wait("serve_forever")
         if not context.workers:
             raise RuntimeError("serve_forever() of an engine with workers=0 would never run anything")
-        self.start()
 
         def end(*_: object) -> None:
             self.leave()
@@ -152,6 +151,7 @@ class Lifetime:
         before = signal.signal(signal.SIGTERM, end) if here else None
         try:
             with contextlib.suppress(KeyboardInterrupt):
+                self.start()  # in here: a Ctrl-C just as it begins ends it as any other does
                 context.loop.wait(lambda: asked.is_set() or context.closed or context.loop.stopped, None, hurry=False)
             if context.loop.error is not None:
                 raise context.loop.error
@@ -175,7 +175,9 @@ class Lifetime:
 
     def _callbacks_go_on(self) -> bool:
         """Let callbacks be called, for they may submit. → whether there is more to do then, or may be."""
-        callbacks = self._context.callbacks
+        callbacks, processes = self._context.callbacks, self._context.processes
+        if processes is not None:
+            processes.hear_all(CALLBACKS)
         if not callbacks.began or self._context.loop.stopped or not callbacks.flush(CALLBACKS):
             return False
         settled = callbacks.settled

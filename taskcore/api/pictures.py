@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.api.context import Context, context_of
 from taskcore.api.selection import Selection
+from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.core.text import number, printable
 from taskcore.store import pictures, queries
@@ -113,4 +114,5 @@ def subject(engine: Any, tasks: Any = None) -> Subject:
     total = len(ids) if len(ids) < MOST else len(chosen)
     if root is not None and root.id not in ids:  # it is the oldest, and what all of them hang on
         ids[-1] = root.id
-    return Subject(context, chosen, context.look(pictures.nodes, ids), total, root)
+    nodes = [node for node in context.look(pictures.nodes, ids) if node.phase in lifecycle.PHASES]  # else damaged
+    return Subject(context, chosen, nodes, total, root)

@@ -17,14 +17,15 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from taskcore.api import overtime
 from taskcore.api.context import Context
 from taskcore.api.importing import NO_GUARD, UNGUARDED, worker_name
 from taskcore.api.worker_process import REPLACED, Given, Where, serve
-from taskcore.core.clock import monotonic
+from taskcore.core.clock import monotonic, pause
+from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
 from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
@@ -64,6 +65,8 @@ class Place:
     """Whether it was asked to close."""
     pinged: float | None = None
     """When it was asked for a sign of life (monotonic) that has not come."""
+    told = 0
+    """The last of our questions before which all that ended there was told of."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -73,17 +76,24 @@ class Place:
 class Processes:
     """Those of one engine."""
 
-    def __init__(self, context: Context, count: int, given: Given, broke: Callable[[str], None]) -> None:
-        """`broke(why)` is called when none of them will be started again."""
+    def __init__(
+        self, context: Context, count: int, given: Given, *, broke: Callable[[str], None],
+        ended: Callable[[Mapping[int, Any]], None], moved: Callable[[Collection[int]], None],
+    ) -> None:  # fmt: skip
+        """`broke(why)` is called when none of them will be started again; `ended` and `moved` with what they ended, and
+        moved, if that is wanted."""
         self.count = count
         self._context = context
         self._given = given
-        self._broke = broke
+        self._broke, self._tell_of, self._moved = broke, ended, moved
         main: Any = sys.modules["__main__"]
-        self._script: str | None = None if getattr(main, "__spec__", None) else getattr(main, "__file__", None)
+        nowhere = getattr(main, "__spec__", None) or getattr(sys, "frozen", False)  # a frozen one runs itself anew
+        self._script: str | None = None if nowhere else getattr(main, "__file__", None)
         self._places = [Place(number) for number in range(1, count + 1)]
-        self._news: collections.deque[Definition] = collections.deque()
-        self._starting = threading.Lock()  # over the decision to start the thread
+        self._news: collections.deque[Definition | tuple[Any, ...]] = collections.deque()
+        self._question = 0
+        self._changes_wanted = False
+        self._starting = threading.Lock()  # over the decision to start the thread, and over the number of a question
         self._thread: threading.Thread | None = None
         self._bell: Any = None
         self._stopping = self._over = False
@@ -112,6 +122,25 @@ class Processes:
         self._context.scheduler.repertoire.leave(definition.name)
         self._ring()
 
+    def tell_of_changes(self, wanted: bool) -> None:
+        """Whether they are to say what they move."""
+        if wanted != self._changes_wanted:
+            self._changes_wanted = wanted
+            self._news.append(("changes", wanted))
+            self._ring()
+
+    def hear_all(self, timeout: float) -> None:
+        """Until what ended there up to now was told of here, at most so many seconds."""
+        if self._thread is None or self._over or threading.current_thread() is self._thread:
+            return
+        deadline = monotonic() + timeout
+        with self._starting:
+            self._question = number = self._question + 1
+            self._news.append(("tell", number))
+        self._ring()
+        while any(place.born and place.told < number for place in self._living()) and monotonic() < deadline:
+            pause(0.002)
+
     def stop(self) -> None:
         """Let them come to their end: what runs is asked to stop."""
         with self._starting:
@@ -130,9 +159,12 @@ class Processes:
 
     def forked(self) -> None:
         """In a child: they are the parent's, and must be able to see its end."""
+        from multiprocessing import process
+
         for place in self._places:
             if place.pipe is not None:
                 place.pipe.close()
+            getattr(process, "_children", set()).discard(place.process)  # else its end would wait for theirs, and fail
 
     @property
     def names(self) -> list[str]:
@@ -183,10 +215,10 @@ class Processes:
             if place.process is None and place.lost is None and monotonic() >= place.start_at:
                 self._spawn(place)
         while self._news:
-            definition = self._news.popleft()
+            news = self._news.popleft()
             for place in self._living():
                 if place.born:  # else it is told when it asks
-                    self._tell(place, definition)
+                    self._send(place, news) if isinstance(news, tuple) else self._tell(place, news)
         things = [thing for place in self._living() for thing in (place.pipe, place.process.sentinel) if thing]
         heard = wait([ear, *things], self._time_left())
         while ear.poll():
@@ -278,11 +310,19 @@ class Processes:
                 place.born = monotonic()
                 for definition in list(self._context.definitions.values()):
                     self._tell(place, definition)
+                self._send(place, ("changes", self._changes_wanted))
+                self._send(place, ("tell", self._question))
                 self._send(place, ("go",))
             case "ready":
                 place.ready = True
-            case "well":
+            case "ended":
                 place.deaths = 0
+                well, others = more
+                self._tell_of({**others, **{task: Outcome(task, 0, label=label) for task, label in well.items()}})
+            case "told":
+                place.told = more[0]
+            case "moved":
+                self._moved(*more)
             case "can":
                 self._let_go(more[0])
             case "cannot":

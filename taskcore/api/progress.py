@@ -110,13 +110,13 @@ class Meter:
 def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, int], str]) -> tuple[str, int]:
     """(the text, its columns), of at most so many. `blocks`: what a full and an empty piece of the bar look like;
     `paint(text, code)` makes it bold, red … where that can be."""
-    several, part = not progress.doing, progress.part
+    several, part = not progress.doing, progress.part if progress.total else None
     running = ", ".join(f"{printable(name, 24)}{f' ×{n}' if n > 1 else ''}" for name, n in progress.running.items())
     ends = progress.seconds_left if progress.done < progress.total else None
     # In this order they get room; a bar takes what of the room is left, and stands behind the first two.
     wanted = [
         (0, progress.title, 1),
-        (1, f"{progress.done:,}/{progress.total:,}" if several else "", 0),
+        (1, "" if not several else f"{progress.done:,}/{progress.total:,}" if progress.total else "nothing to do", 0),
         (3, "" if part is None else percent(part), 0),
         (6, f"{progress.failed:,} failed" if progress.failed and several else "", 31),
         (5, "" if ends is None or not several else f"{duration(ends)} left", 0),

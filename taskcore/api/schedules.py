@@ -99,7 +99,8 @@ class Schedules(Mapping[str, Schedule]):
 
     def __repr__(self) -> str:
         names = self._context.peek(schedules.names)
-        return f"<Schedules{'' if names is None else ': ' + (', '.join(map(printable, names)) or 'none')}>"
+        listed = "" if names is None else ", ".join(printable(name, 40) for name in names[:20]) or "none"
+        return f"<Schedules{listed and ': '}{listed}{', …' if names and len(names) > 20 else ''}>"
 
     def _repr_html_(self) -> str:
         html: str = view("html").schedule(self)

@@ -7,21 +7,30 @@ stands under `if __name__ == "__main__":` or in a notebook, it makes one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from typing import Any, Final, NamedTuple
 
-from taskcore.api import importing
+from taskcore.api import importing, shutdown
 from taskcore.core.clock import monotonic
+from taskcore.core.ends import Outcome
 from taskcore.core.logger import show
 from taskcore.core.options import Definition, Options
 
 REPLACED: Final = 78
 """The exit code of a process that ended itself because a body does not return: another takes its place."""
+GAP: Final = 0.05
+"""Seconds from one word about ends to the next."""
+SHOWN: Final = 200
+"""Characters of a failure's text that are told."""
 LAST: Final = 1.0
 """Seconds that bodies have to come back where the process ends without being told to."""
 TICK: Final = 0.5
@@ -79,6 +88,8 @@ def serve(pipe: Any, given: Given) -> None:
     code = worker.obey()
     worker.lifetime.leave()
     worker.lifetime.close(LAST if code is not None else None)
+    if code != 0:  # else nobody is left to hear it
+        worker.tell()
     if code is not None:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -95,11 +106,13 @@ def _engine(given: Given) -> Any:
             mine = parts
         elif not meant:
             context.awake(context.scheduler.custody.crew.size)
+            shutdown.watch(parts.lifetime, None)
     importing.made.clear()
     if mine is None:
         mine = given.make(given.path, given.workers, **given.settings)
     mine.context.name = mine.context.scheduler.presence.name = given.name
     mine.context.awake(given.workers)
+    shutdown.watch(mine.lifetime, None)
     return mine
 
 
@@ -110,7 +123,9 @@ class _Worker:
         self._pipe = pipe
         self._parent, self._grace = given.parent, given.grace
         self._saying = threading.Lock()  # over one message
-        self._well = False
+        self._ends: deque[Mapping[int, Any]] = deque()  # that were committed and not told
+        self._ear, self._bell = Pipe(duplex=False)
+        self._rung = False
         self._asked = threading.Event()
         self._parts = parts  # an engine that nobody holds is closed
         self._context, self.lifetime = parts.context, parts.lifetime
@@ -129,10 +144,34 @@ class _Worker:
             self._pipe.send(message)
 
     def _ended(self, ends: Mapping[int, Any]) -> None:
-        """Tasks ended here. The first one tells the parent that this process is well."""
-        if not self._well:
-            self._well = True
-            self._say("well")
+        """Tasks ended here. No turn waits for the parent to read of it, so the thread that obeys tells it."""
+        self._ends.append(dict(ends))
+        if not self._rung:
+            self._rung = True
+            self._bell.send_bytes(b"!")
+
+    def tell(self) -> None:
+        """Tell the parent of what ended here, and by that, that this process is well."""
+        well, others = {}, {}  # most are well, and of those there is little to say
+        for _ in range(len(self._ends)):
+            for task, end in self._ends.popleft().items():
+                if end is not None and end.verb == "succeed":
+                    well[task] = end.label
+                else:
+                    others[task] = end and Outcome(
+                        task, 0, None, end.label, end.verb, end.error_type, end.error and end.error[:SHOWN]
+                    )
+        if well or others:
+            self._say("ended", well, others)
+
+    def _listen(self) -> Any:
+        """→ what the parent says, if it says anything within some time. Ends are told meanwhile."""
+        if self._ear in wait([self._pipe, self._ear], TICK):
+            self._ear.recv_bytes()
+            self._rung = False  # before they are told: what comes from now on rings again
+            self.tell()
+            self._pipe.poll(GAP)
+        return self._pipe.recv() if self._pipe.poll(0) else None
 
     def obey(self) -> int | None:
         """Do as the parent says. → the code to exit with, in a moment; `None` if the end may be waited for."""
@@ -140,7 +179,7 @@ class _Worker:
         crew = self._context.scheduler.custody.crew
         while not self._asked.is_set():
             try:
-                told = self._pipe.recv() if self._pipe.poll(TICK) else None
+                told = self._listen()
             except (EOFError, OSError):
                 return 0
             match told:
@@ -153,6 +192,12 @@ class _Worker:
                     self._say("ready")
                 case ("ping",):
                     self._say("pong")
+                case "tell", number:
+                    self.tell()
+                    self._say("told", number)
+                case "changes", wanted:
+                    say = functools.partial(self._say, "moved")
+                    self._parts.futures.changes.tell_parent(say if wanted else None)
                 case ("close",):
                     return None
             if hasattr(os, "getppid") and os.getppid() != self._parent:  # a fork of it may hold the pipe open

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -18,6 +19,8 @@ from taskcore.store.steps import LINES
 
 LONGEST_LINE: Final = 4000
 """Characters of one line that are kept."""
+_OVER: Final = "\r\x1b[K"
+"""To where a terminal's line begins, and nothing is left of it."""
 
 _listening = False
 _heard: Any = None  # the stream that bodies print to
@@ -68,6 +71,9 @@ def hear() -> None:
     """Before a body begins: hear what is printed, also where the stream was replaced since the last one. The stream
     stays what it is; only its `write` is another one, which keeps in its body's log what it writes."""
     global _heard
+    if "multiprocessing.process" in sys.modules and sys.modules["multiprocessing.process"].parent_process() is not None:
+        for below in (sys.stdout, sys.stderr):
+            _write_over_a_line(below)
     stream = sys.stdout
     if stream is _heard or stream is None:
         return
@@ -84,7 +90,7 @@ def hear() -> None:
         if found is None:
             return write(text)
         work = found[1]
-        *lines, work.unfinished_line = (work.unfinished_line + text).split("\n")
+        *lines, work.unfinished_line = (work.unfinished_line + text.removeprefix(_OVER)).split("\n")
         work.unfinished_line = work.unfinished_line[:LONGEST_LINE]
         for line in lines[-LINES:]:
             add(*found, "PRINT", line)
@@ -97,6 +103,23 @@ def hear() -> None:
     hearing.of_taskcore = True  # type: ignore[attr-defined]
     with contextlib.suppress(Exception):  # a stream that is not to be changed
         stream.write = hearing  # type: ignore[method-assign]
+
+
+def _write_over_a_line(stream: Any) -> None:
+    """In a process that another one made, which may draw the line of its progress on the same terminal: what is written
+    here from the beginning of a line is written over that."""
+    with contextlib.suppress(Exception):  # as above
+        write = stream.write
+        if "over_a_line" in vars(stream) or not stream.isatty() or os.environ.get("TERM") == "dumb":
+            return
+        begins = True
+
+        def over(text: str, /) -> Any:
+            nonlocal begins
+            before, begins = begins, text.endswith("\n") if text else begins
+            return write(_OVER + text if before and text else text)
+
+        stream.write, stream.over_a_line = over, True
 
 
 def finish(stage: Stage, work: Work) -> None:

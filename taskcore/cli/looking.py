@@ -15,6 +15,8 @@ from taskcore.core.text import printable
 
 MANY: Final = 20
 """Entries of each part of a task that are shown."""
+LONGEST: Final = 4_000
+"""Characters of each text of a task that a terminal is shown."""
 
 
 def add(commands: Commands) -> None:
@@ -59,7 +61,8 @@ def show(engine: Engine, given: argparse.Namespace) -> int:
     task, parts = known(future)
     if given.json:
         return as_json({**task, **{name: [fields_of(row) for row in rows] for name, rows in parts.items()}})
-    for text in described(task, parts, columns()):
+    width = columns()
+    for text in described(task, parts, width, None if width is None else LONGEST):
         print(text)
     return 0
 
@@ -78,7 +81,7 @@ def known(future: TaskFuture) -> tuple[dict[str, Any], dict[str, Sequence[Any]]]
 def described(
     task: dict[str, Any], parts: dict[str, Sequence[Any]], width: int | None, longest: int | None = None
 ) -> Iterator[str]:
-    """The same as lines, of at most `width` columns; of texts at most `longest` characters."""
+    """The same as lines, of at most `width` columns; of texts at most `longest` characters. `--json` has all."""
     for name, value in task.items():
         if value not in (None, (), {}, "") and value is not False:
             yield from wrapped(f"{name:>19}  ", [shown(name, value)], width, longest)

@@ -42,7 +42,8 @@ taskcore FILE COMMAND --help says more of each.
 taskcore completion bash, or zsh or fish, prints what that shell needs to complete all this.
 
 exit codes: 0    done
-            1    nothing matched or moved, or `check` or `salvage` found something wrong
+            1    nothing matched, a signal's task has ended, a hold was so before,
+                 or `check` or `salvage` found something wrong
             2    an error, which is said in one line on stderr
             130  interrupted; 128 + its number after another signal"""
 

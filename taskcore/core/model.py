@@ -179,7 +179,8 @@ class Change:
     """The tasks that were submitted or deleted, came into another phase or status, or say another progress or
     message."""
     more: bool
-    """Whether others moved as well, or may have: another process committed, or there were more than some thousands."""
+    """Whether others moved as well, or may have: there were more than some thousands, or another process committed. (Of
+    this engine's own worker processes that is said, too, though what they moved is listed.)"""
     counts: Mapping[str, int]
     """Of the whole file, as it is now: status → number."""
 

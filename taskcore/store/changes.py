@@ -2,7 +2,8 @@
 
 While somebody does, triggers of this connection alone note the id of each row that moves in a table of this connection
 alone. So every verb is seen, and a rollback takes back what it noted; while nobody listens, there is nothing that could
-cost anything. What other processes commit is not seen here.
+cost anything. What other processes commit is not seen here;
+worker processes tell their parent.
 """
 
 from __future__ import annotations

@@ -278,15 +278,9 @@ class File:
             self._lock.release()
 
     def check_identity(self) -> None:
-        """`BadFile` when the path no longer leads to the files that are open. While another thread is inside a call,
-        nothing is looked at: a fork may have closed them for a moment."""
-        if self._identity.gone is not None:
-            raise BadFile(self.path, self._identity.gone)
-        if self._lock.acquire(blocking=False):
-            try:
-                self._identity.check()
-            finally:
-                self._lock.release()
+        """`BadFile` when the path no longer leads to the file that is open. Without the lock, which a Ctrl-C between
+        taking it and the `try` would leave held for ever: of the log only those know who are inside a call."""
+        self._identity.check_path()
 
     @property
     def interrupted(self) -> bool:

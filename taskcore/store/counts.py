@@ -30,7 +30,7 @@ _BLOCKS: Final = """
         UNION ALL
         SELECT (SELECT min(id) / :block FROM taskcore_task WHERE id >= (n + 1) * :block) FROM block WHERE n IS NOT NULL
     ), unkept (n) AS (SELECT n FROM block WHERE n IS NOT NULL AND n NOT IN (SELECT block FROM taskcore_count))"""
-_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS (
+_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS MATERIALIZED (
         SELECT first, kind, phase, nullif(label, ''), hidden, n FROM taskcore_count
         UNION ALL
         SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, count(*) FROM unkept

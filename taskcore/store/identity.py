@@ -74,15 +74,19 @@ class Identity:
 
     def check(self) -> None:
         """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere."""
-        if self.gone is None:
-            if find(self._path) != self._database:
-                self.gone = _REPLACED
-            elif self._log is not None and not os.fstat(self._log).st_nlink:
-                self.gone = _LOG_GONE
+        self.check_path()
+        if self._log is not None and not os.fstat(self._log).st_nlink:
+            self.gone = _LOG_GONE
+            self.check_path()
+        self.due = clock.monotonic() + EVERY
+
+    def check_path(self) -> None:
+        """The same of the database alone, which needs no lock."""
+        if self.gone is None and find(self._path) != self._database:
+            self.gone = _REPLACED
         if self.gone is not None:
             self.due = 0.0
             raise BadFile(self._path, self.gone)
-        self.due = clock.monotonic() + EVERY
 
     def confirm(self) -> None:
         """`BadFile` if the log that was just written to is not the one that others read. Asked after each commit,
@@ -118,4 +122,4 @@ class NoIdentity(Identity):
     def check(self) -> None:
         """There is nothing to look at."""
 
-    confirm = check
+    confirm = check_path = check

@@ -75,7 +75,9 @@ class Lanes:
         with self._lock:
             if lane in self._own:
                 self._own.discard(lane)
-                self._marks.pop(lane, None)
+                marks = self._marks.pop(lane, None)
+                if marks is not None:  # the map has a descriptor of its own: not until the engine is collected
+                    marks.page = bytearray(_PAGE)
                 self._unlock(lane)
 
     def is_dead(self, lane: int) -> bool:

@@ -52,16 +52,16 @@ def _readable(text: str, read: Callable[..., Any], *args: Any) -> Any:
         return Unreadable(text, said(error))
 
 
-def history(connection: sqlite3.Connection, task_id: int) -> list[Attempt]:
-    """Every attempt, oldest first. The one that runs, or that succeeded last, is told by the task's own row."""
+def history(connection: sqlite3.Connection, task_id: int, most: int = -1) -> list[Attempt]:
+    """Its newest attempts, oldest first; -1: all. That which runs, or succeeded last, is told by the task's own row."""
     past = [
         Attempt(number, worker, started, finished, outcome, error if kind is None else f"{kind}: {error}", traceback)
-        for number, worker, started, finished, outcome, kind, error, traceback in connection.execute(
+        for number, worker, started, finished, outcome, kind, error, traceback in reversed(connection.execute(
             """SELECT a.number, w.name, a.started_at, a.finished_at, a.outcome, a.error_type, a.error, a.traceback
                FROM taskcore_attempt AS a LEFT JOIN taskcore_worker AS w ON w.id = a.worker
-               WHERE a.task = ? ORDER BY a.number""",
-            (task_id,),
-        ).fetchall()
+               WHERE a.task = ? ORDER BY a.number DESC LIMIT ?""",
+            (task_id, most),
+        ).fetchall())
     ]
     row = connection.execute(
         """SELECT t.attempts, w.name, t.started_at, t.finished_at, t.phase FROM taskcore_task AS t

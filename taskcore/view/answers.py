@@ -18,6 +18,7 @@ from taskcore.core.text import printable
 from taskcore.core.version import VERSION
 from taskcore.store import capacity, pages, queries
 from taskcore.store import overview as lists
+from taskcore.store import rows as read_rows
 from taskcore.view.colours import SIGNS
 
 SIZE: Final = 100
@@ -160,7 +161,7 @@ def task(ask: Ask) -> dict[str, Any]:
     for name in ("args", "kwargs", "result"):
         its[name] = shown(its[name], longest)
     its["message"], its["last_error"] = cut(row.message, longest), cut(row.last_error, longest)
-    (done, steps), attempts = context.look(lists.steps, row.id, 2 * FEW), future.history()
+    (done, steps), attempts = context.look(lists.steps, row.id, 2 * FEW), context.look(read_rows.history, row.id, FEW)
     children = ask.engine.tasks.where(parent=row.id)
     ids = context.look(queries.some_ids, children._where, FEW, True)
     line = next(iter(context.look(lists.briefs, [row.id])), None)
@@ -175,10 +176,10 @@ def task(ask: Ask) -> dict[str, Any]:
                 "finished_at": attempt.finished_at, "outcome": attempt.outcome, "error": cut(attempt.error, longest),
                 "traceback": cut(attempt.traceback, longest),
             }
-            for attempt in attempts[-FEW:]
+            for attempt in attempts
         ],
         "steps": [dict(zip(("name", "result", "started_at", "finished_at"), step, strict=True)) for step in steps],
-        "unshown": {"attempts": max(0, len(attempts) - FEW), "steps": done - len(steps)},
+        "unshown": {"attempts": attempts[0].number - 1 if len(attempts) >= FEW else 0, "steps": done - len(steps)},
         "log": [{"at": line.at, "level": line.level, "text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],

@@ -68,6 +68,9 @@ class Graph:
         label = f"Graph of {self.caption}: {counted(self.phases)}"
         return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
 
+    def __repr__(self) -> str:
+        return f"<Graph of {self.caption}>"
+
     def _line_kinds(self, x: float, y: float) -> tuple[str, float]:
         kinds = []
         if any(not line.family and not line.label for line in self.lines):

@@ -201,7 +201,7 @@ def progress(progress: Progress, how: str) -> str:
     pieces = [words(piece) for piece in shown if not set(piece) <= {"#", "."}]
     pieces += [f"<b>{words(how)}</b>"] if how else []
     failed = min(progress.failed, progress.done)
-    whole = part(progress.part)
+    whole = part(progress.part) if progress.total else ""
     if progress.total > 1 and not progress.doing:
         left = progress.total - progress.done
         busy = min(left, sum(progress.running.values()))

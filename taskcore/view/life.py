@@ -105,11 +105,14 @@ def of_a_task(its: glance.One) -> str:
     )  # fmt: skip
 
 
+_EDGES: Final = {"unmet": "is to be", "met": "was to be", "doomed": "was to be", "dropped": "no longer has to be"}
+
+
 def _upstreams(its: glance.One) -> str:
     rows = [
-        ((f"#{up.id}", "n"), words(up.args), status(up.phase, up.status), f"{words(verdict)}: {words(wants, 40)}")
+        ((f"#{up.id}", "n"), words(up.args), status(up.phase, up.status), words(f"{_EDGES[verdict]} {wants}", 60))
         for wants, verdict, up in its.upstreams
-        if its.task.finished_at is None or verdict != "met"
+        if verdict in _EDGES and (its.task.finished_at is None or verdict != "met")
     ]
     return table((), rows) if rows else ""
 

@@ -36,7 +36,10 @@ class Server(http.server.ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Without asking the name service what this machine is called."""
         socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, int(self.allow_reuse_address))
-        self.socket.bind(self.server_address)
+        try:
+            self.socket.bind(self.server_address)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: port {self.server_address[1]}") from None
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 

@@ -84,6 +84,9 @@ class Timeline:
     def _repr_html_(self) -> str:
         return self.to_svg()
 
+    def __repr__(self) -> str:
+        return f"<Timeline of {self.caption}>"
+
     # -- around -----------------------------------------------------------------------------------------------------
 
     def _axis(self, top: float, down: float) -> str:

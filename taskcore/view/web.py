@@ -1,18 +1,23 @@
 """The web page: a server on this machine alone, who may speak with it, and what is at which address.
 
-Any page in the same browser, and any program of any user of this machine, can reach the port. So whoever asks must show
-the token, which leaves the address bar for a cookie at once; the Host and the Origin must be ours; and what changes
-something needs a header that no other page can set.
+Any page in the same browser, and any program of any user of this machine, can reach the port. So whoever asks for what
+is in the file must show the token, in a header that no other page can set; and the Host and the Origin must be ours.
+The token comes behind the `#` of the address, which browsers send to nobody, and leaves the address bar at once. It is
+in no cookie: those go to every port of a machine, whoever listens there, and not to a page that another site's link
+opens.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.server
+import io
 import json
 import logging
 import os
+import re
 import secrets
+import socket
 import threading
 import weakref
 from collections import OrderedDict
@@ -22,6 +27,7 @@ from importlib import resources
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
+from taskcore.api import importing
 from taskcore.api.engine import Engine
 from taskcore.core.clock import monotonic
 from taskcore.core.errors import EngineClosed, TaskcoreError, TaskNotFound
@@ -38,7 +44,7 @@ from taskcore.view.verbs import VERBS
 LARGEST: Final = 1 << 20
 """Bytes of a request's body."""
 IDLE: Final = 10.0
-"""Seconds that a connection may take for each piece of its request."""
+"""Seconds that a connection may take for its whole request, and for taking each piece of the answer."""
 BEAT: Final = 15.0
 """Seconds after which an open page hears that the server is still there."""
 KEPT: Final = 32
@@ -47,16 +53,16 @@ FRESH: Final = 1.0
 """Seconds after which they are made anew even so: some say how long ago something was."""
 
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; "
     "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
 )
-OF_A_PICTURE: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": POLICY,
 }  # fmt: skip
 PAGES: Final = frozenset({"", "tasks", "task", "jobs", "timeline", "graph", "schedules"})
-"""The first part of the addresses that the one HTML page is at."""
+"""The first part of the addresses that the one HTML page is at. Nothing of the file is in it."""
 ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
@@ -64,6 +70,8 @@ def serve(engine: Engine, port: int = 0, read_only: bool = False) -> Page:
     """Serve a page for this engine, until it or the page is closed. `OSError` if the port is taken."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(f"port is a whole number from 0 to 65535, not {port!r}")
+    if engine._context.asleep:
+        importing.guard()
     page = Page(engine, port, bool(read_only) or engine._context.file.read_only)
     engine._context.pages.append(page)
     if engine._context.closed:
@@ -81,8 +89,8 @@ class Page:
         self._process = os.getpid()
         self.read_only = read_only
         self.live = Live(self._context)
-        self.token, self.csrf = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-        self._answers: OrderedDict[str, tuple[object, bytes]] = OrderedDict()
+        self.token = secrets.token_urlsafe(24)
+        self._answers: OrderedDict[str, _Kept] = OrderedDict()
         self._keeping = threading.Lock()  # over the answers that are kept
         self._server = Server(self, port, _Request)
         self.port = self._server.server_address[1]
@@ -91,7 +99,7 @@ class Page:
     @property
     def url(self) -> str:
         """Its address, with the token that opens it."""
-        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+        return f"http://127.0.0.1:{self.port}/#token={self.token}"
 
     def close(self) -> None:
         """Serve nothing more; returns at once."""
@@ -124,16 +132,35 @@ class Page:
         ask = self.ask(_queried(urlsplit(address).query))
         state = self._context.look(pages.version), int(monotonic() / FRESH)
         with self._keeping:
-            before, body = self._answers.get(address, (None, b""))
-        if before == state:
-            return body
-        body = make(ask)
-        with self._keeping:
-            self._answers[address] = state, body
+            kept = self._answers.setdefault(address, _Kept())
             self._answers.move_to_end(address)
             while len(self._answers) > KEPT:
                 self._answers.popitem(last=False)
-        return body
+        with kept.making:
+            if kept.state != state:
+                kept.body, kept.state = make(ask), state
+            return kept.body
+
+
+class _Kept:
+    """An answer, and of what state of the file."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()  # over both: who asks the same meanwhile waits, and does not make it too
+        self.state: object = None
+        self.body = b""
+
+
+class _Brief(socket.SocketIO):
+    """What a connection sends, all of it until a moment: one that sends a byte now and then would stay for days."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        super().__init__(connection, "rb")
+        self._own, self._until = connection, until
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._own.settimeout(max(0.001, self._until - monotonic()))
+        return super().readinto(buffer)
 
 
 class _Refused(Exception):
@@ -151,11 +178,15 @@ class _Request(http.server.BaseHTTPRequestHandler):
     error_content_type = "application/json"
     _hosts: ClassVar[tuple[str, ...]] = ("127.0.0.1", "localhost", "[::1]")
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_Brief(self.connection, monotonic() + IDLE))
+
     def version_string(self) -> str:
         return "taskcore"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal is the user's, and an address may have the token in it."""
+        """Nothing: the terminal is the user's, and addresses have names of tasks in them."""
 
     def do_GET(self) -> None:
         self._handle(self._get)
@@ -181,73 +212,51 @@ class _Request(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # the browser went away
         except Exception:
-            tell(logging.ERROR, "the page of port %s could not answer %s", self.server.page.port, self.path[:200],
-                 exc_info=True)  # fmt: skip
+            text, address = "the page of port %s could not answer %s", printable(self.path, 200)
+            tell(logging.ERROR, text, self.server.page.port, address, exc_info=True)
             self._say(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; the log of the program says what")
 
     # -- who may ask ------------------------------------------------------------------------------------------------
 
     def _is_ours(self) -> None:
-        """`_Refused` for what another page, or another machine by way of a browser here, may have sent."""
-        port = self.server.page.port
-        if self.headers.get("Host", "").lower() not in [f"{host}:{port}" for host in self._hosts]:
+        """`_Refused` for what another page, or another machine by way of a browser here, may have sent. Of the Host the
+        name counts: another port is one that was forwarded to ours."""
+        if not self.path.startswith("/"):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "this is no proxy")
+        host = self.headers.get("Host", "").lower()
+        if re.sub(r":\d+\Z", "", host) not in self._hosts:
             raise _Refused(HTTPStatus.MISDIRECTED_REQUEST, "this page is at 127.0.0.1 only")
-        origin = self.headers.get("Origin")
-        theirs = origin is not None and origin.lower() not in [f"http://{host}:{port}" for host in self._hosts]
-        if theirs or (self._fetched and self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")):
+        if self.headers.get("Origin", f"http://{host}").lower() != f"http://{host}":
             raise _Refused(HTTPStatus.FORBIDDEN, "this page answers no other pages")
 
     def _may_enter(self) -> None:
-        cookies = dict(
-            piece.strip().partition("=")[::2] for piece in self.headers.get("Cookie", "").split(";") if "=" in piece
-        )
-        if not _same(cookies.get(self._cookie, ""), self.server.page.token):
-            text = "this page opens with its whole address, the one with the token in it"
+        if self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            raise _Refused(HTTPStatus.FORBIDDEN, "this page answers no other pages")
+        if not _same(self.headers.get("X-Taskcore", ""), self.server.page.token):
+            text = "this page opens with its whole address, the one with the token in it; each start has a new one"
             raise _Refused(HTTPStatus.FORBIDDEN, text)
-
-    @property
-    def _fetched(self) -> bool:
-        """Whether it is something that only the page itself asks for, by its script or as a picture."""
-        return self.path.startswith(("/data/", "/do/", "/live", "/graph.svg", "/timeline.svg"))
-
-    @property
-    def _cookie(self) -> str:
-        return f"taskcore-{self.server.page.port}"  # cookies know no ports: two pages must not take each other's
 
     # -- what is where ----------------------------------------------------------------------------------------------
 
     def _get(self) -> None:
-        parts = urlsplit(self.path)
-        places = parts.path.split("/")[1:]
-        if places == [""] and "token" in (query := _queried(parts.query)):
-            self._enter(query["token"][0])
-            return
-        if places[0] == "assets" and len(places) == 2:  # nothing of the file is in them
-            self._asset(places[1])
-            return
-        self._may_enter()
-        match places:
-            case ["live"]:
+        match urlsplit(self.path).path.split("/"):
+            case ["", "assets", name]:
+                self._asset(name)
+            case ["", name, *more] if name in PAGES and (not more or (name == "task" and len(more) == 1)):
+                self._send(_asset("page.html"), "text/html")
+            case ["", "live"]:
+                self._may_enter()
                 self._live()
-            case ["data", "session"]:
-                self._send(_json({**ANSWERS["session"](self.server.page.ask({})), "csrf": self.server.page.csrf}))
-            case ["data", name] if name in ANSWERS:
+            case ["", "data", name] if name in ANSWERS:
+                self._may_enter()
                 self._send(self.server.page.kept(self.path, lambda ask: _json(ANSWERS[name](ask))))
-            case [("graph.svg" | "timeline.svg") as name]:
+            case ["", ("graph.svg" | "timeline.svg") as name]:
+                self._may_enter()
                 kind = name.removesuffix(".svg")
                 drawn = self.server.page.kept(self.path, lambda ask: picture(ask, kind).encode("utf-8", "replace"))
-                self._send(drawn, "image/svg+xml", policy=OF_A_PICTURE)
-            case [name, *more] if name in PAGES and (not more or (name == "task" and len(more) == 1)):
-                self._send(_asset("page.html"), "text/html")
+                self._send(drawn, "image/svg+xml")
             case _:
                 raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
-
-    def _enter(self, token: str) -> None:
-        """The token goes from the address into a cookie."""
-        if not _same(token, self.server.page.token):
-            raise _Refused(HTTPStatus.FORBIDDEN, "this is not the token of this page; each start has a new one")
-        kept = f"{self._cookie}={self.server.page.token}; Path=/; HttpOnly; SameSite=Strict"
-        self._send(b"", status=HTTPStatus.SEE_OTHER, more={"Location": "/", "Set-Cookie": kept})
 
     def _asset(self, name: str) -> None:
         if name not in ASSETS:
@@ -258,7 +267,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
     def _live(self) -> None:
         """Server-sent events, until the page is closed: `change` when anything changed, `end` at last."""
         live = self.server.page.live
-        self._head(HTTPStatus.OK, "text/event-stream", None, POLICY, {})
+        self._head(HTTPStatus.OK, "text/event-stream", None)
         with live.listening():
             turns = live.turns
             self.wfile.write(b"retry: 1000\n\n")
@@ -271,8 +280,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
     def _post(self) -> None:
         page = self.server.page
         self._may_enter()
-        if self.headers.get("Origin") is None or not _same(self.headers.get("X-Taskcore", ""), page.csrf):
-            raise _Refused(HTTPStatus.FORBIDDEN, "only the page itself may do that; reload it")
+        if "Origin" not in self.headers:
+            raise _Refused(HTTPStatus.FORBIDDEN, "only the page itself may do that")
         if page.read_only:
             raise _Refused(HTTPStatus.FORBIDDEN, "this page only looks: it was started read-only")
         told, place = self._body(), urlsplit(self.path).path
@@ -299,22 +308,18 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     # -- answering --------------------------------------------------------------------------------------------------
 
-    def _head(
-        self, status: HTTPStatus, kind: str, length: int | None, policy: str, more: Mapping[str, str]
-    ) -> None:
+    def _head(self, status: HTTPStatus, kind: str, length: int | None) -> None:
+        self.connection.settimeout(IDLE)  # what the request left of it may be little
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         if length is not None:
             self.send_header("Content-Length", str(length))
-        for name, value in {**HEADERS, "Content-Security-Policy": policy, **more}.items():
+        for name, value in HEADERS.items():
             self.send_header(name, value)
         self.end_headers()
 
-    def _send(
-        self, body: bytes, kind: str = "application/json", status: HTTPStatus = HTTPStatus.OK, policy: str = POLICY,
-        more: Mapping[str, str] = {},
-    ) -> None:  # fmt: skip
-        self._head(status, kind, len(body), policy, more)
+    def _send(self, body: bytes, kind: str = "application/json", status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._head(status, kind, len(body))
         self.wfile.write(body)
 
     def _say(self, status: HTTPStatus, text: str) -> None:
@@ -327,6 +332,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
 
 def _same(one: str, other: str) -> bool:
+    """In the same time, wherever they differ."""
     return secrets.compare_digest(one.encode("utf-8", "replace"), other.encode())
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import glob
+import os
 import signal
 import sqlite3
 import threading
@@ -198,6 +200,20 @@ def test_an_engine_that_was_closed_is_dropped_in_silence(path):
     engine.close()
     del engine
     gc.collect()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="only Linux tells what is open")
+def test_an_engine_that_was_closed_holds_no_descriptor_though_nothing_collects_it(path):
+    gc.disable()
+    try:
+        for _ in range(2):
+            with contextlib.closing(Engine(path, workers=1)) as engine:
+                engine.on_change(lambda change: None)
+                engine.submit(len, "abc").result(PATIENCE)
+        found = [os.readlink(name) for name in glob.glob("/proc/self/fd/*") if os.path.islink(name)]
+        assert [name for name in found if name.startswith(str(path.parent)) or "inotify" in name] == []
+    finally:
+        gc.enable()
 
 
 # -- no threads ----------------------------------------------------------------------------------------------------

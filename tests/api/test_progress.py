@@ -93,6 +93,7 @@ def test_a_line_says_how_far_it_is_how_fast_what_runs_and_what_failed():
     said = str(Progress(389, 600, 2, {"fetch": 4, "total": 1}, 174.4, 1.21, 389 / 600))
     assert re.fullmatch(r"389/600  #+\.+  64 %  174/s  1.2 s left  2 failed  fetch ×4, total", said)
     assert str(Progress(0, 1, 0, {}, 0, None, None, "#3 fetch", "running: looking")) == "#3 fetch  running: looking"
+    assert str(NOTHING) == "nothing to do"
 
 
 # -- on a terminal --------------------------------------------------------------------------------------------------

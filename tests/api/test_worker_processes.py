@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -78,7 +79,7 @@ def test_the_newest_definition_of_a_name_wins_wherever_it_runs(engine):
     moved = engine.task(lambda: -os.getpid(), name="moves")
     until(lambda: moved.submit().result(PATIENCE) == -os.getpid(), "the cell's function runs")
     moved = engine.task(lambda: -1, name="moves")
-    assert moved.submit().result(PATIENCE) == -1, "the cell was run again"
+    until(lambda: moved.submit().result(PATIENCE) == -1, "the cell was run again")  # each process hears by itself
     engine.task(elsewhere.process, name="moves")
     until(lambda: moved.submit().result(PATIENCE) in alive(engine), "the module's function runs again")
 
@@ -103,6 +104,29 @@ def test_run_waits_for_what_runs_in_worker_processes(engine):
         futures = [engine.submit("double", n) for n in range(100)]
     engine.run(progress=False)
     assert [future.done() for future in futures] == [True] * 100
+
+
+def test_what_ends_and_moves_in_worker_processes_is_told_in_the_program(engine, caplog):
+    caplog.set_level(logging.INFO, "taskcore.api.ends")
+    failed, moved, families = [], set(), []
+    ends = engine.on_failure(failed.append), engine.on_change(lambda change: moved.update(change.ids))
+    bad, family = engine.task(elsewhere.fails, name="told").submit("key"), engine.task(elsewhere.family)
+
+    def children_are_told_of():
+        future = family.submit(2)
+        future.result(PATIENCE)
+        families.append({task.id for task in engine.tasks.where(parent=future)})
+        return any(children <= moved for children in families)
+
+    until(children_are_told_of, "what was submitted there is told of")  # at once, but for what came before they knew
+    engine.run(progress=False)
+    for end in ends:
+        end()
+    assert [(task.id, task.last_error) for task in failed] == [(bad.id, "KeyError: 'as asked for'")]
+    assert engine._futures.failures.texts == {}, "and run() has said so"
+    told = {record.task_id: record.levelno for record in caplog.records if record.name == "taskcore.api.ends"}
+    assert told[bad.id] == logging.WARNING
+    assert {told[task] for children in families for task in children} == {logging.INFO} and len(families[0]) == 2
 
 
 # -- deaths ---------------------------------------------------------------------------------------------------------
@@ -257,8 +281,17 @@ def test_a_script_without_the_guard_is_told_of_it_in_one_sentence(made, tmp_path
         assert len(engine.tasks) == 2, "nobody else submitted"
 
 
+def test_a_script_that_processes_cannot_import_is_not_said_to_lack_the_guard(made, tmp_path):
+    text = SCRIPT.replace("processes=2", "processes=1").replace("@", 'assert __name__ == "__main__", "mine"\n\n@', 1)
+    with started(text, tmp_path, made) as process:
+        out, errors = process.communicate(timeout=PATIENCE)
+    assert (out, process.returncode) == ("", 1)
+    assert errors.count("AssertionError: mine") == 2, "each of them said so"
+    assert "EngineClosed: no worker process is left: one ended 2 times in a row, at last by exit code 1" in errors
+
+
 def test_a_script_that_ends_at_once_has_its_tasks_run_by_its_processes_first(made, tmp_path):
-    text = SCRIPT.partition("@engine.task\ndef waits")[0] + (
+    text = SCRIPT.partition("@engine.task\ndef waits")[0].replace("processes=2", "processes=1") + (
         "@engine.task\ndef process():\n    return os.getpid()\n\n"
         'if __name__ == "__main__":\n    print(process.submit().id, os.getpid())\n'
     )
@@ -267,6 +300,43 @@ def test_a_script_that_ends_at_once_has_its_tasks_run_by_its_processes_first(mad
         assert (process.returncode, errors) == (0, "")
     with contextlib.closing(Engine(made, workers=0)) as engine:
         assert engine.tasks.first().result != int(out.split()[1])
+
+
+FROZEN = """#!{python}
+import multiprocessing.spawn, os, sys
+
+if "-c" in sys.argv:
+    sys.exit(exec(sys.argv[sys.argv.index("-c") + 1]))
+sys.frozen = True
+multiprocessing.spawn.set_executable(__file__)
+
+import taskcore
+
+engine = taskcore.Engine("{path}", processes=1, workers=1)
+
+@engine.task
+def inner(n):
+    return os.getpid()
+
+@engine.task
+def outer():
+    return *taskcore.current().wait(inner.submit(1)), os.getpid(), os.getppid()
+
+if __name__ == "__main__":
+    multiprocessing.spawn.freeze_support()
+    print(os.getpid(), *outer.submit().result({patience}))
+"""
+
+
+def test_a_frozen_program_runs_itself_anew_for_its_processes(made, tmp_path):
+    """As PyInstaller's do, which bring no script that could be imported."""
+    program = tmp_path / "program"
+    program.write_text(FROZEN.format(python=sys.executable, path=made, patience=PATIENCE))
+    program.chmod(0o700)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([program], capture_output=True, text=True, timeout=PATIENCE, env=environment)
+    first, second, third, fourth = done.stdout.split() or [done.stderr]
+    assert first == fourth != second == third, "nor has its process any of its own"
 
 
 def test_what_is_typed_at_a_prompt_runs_there(made):

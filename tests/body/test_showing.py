@@ -575,6 +575,37 @@ def test_a_stream_that_cannot_even_be_looked_at_fails_no_task(inline, monkeypatc
     assert task(inline, lambda: 5).submit().result() == 5
 
 
+def test_a_process_of_a_pool_writes_over_the_line_that_another_may_have_drawn(inline, monkeypatch):
+    """Where it begins one of its own, and once for each of them."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    out, errors = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def say_some():
+        print("hello", 1)
+        print("", end="")
+        sys.stderr.write("x\ny\n")
+        print("b")
+
+    body = task(inline, say_some)
+    body.submit().result()
+    assert "\r" not in out.getvalue() + errors.getvalue()
+    monkeypatch.setattr("multiprocessing.process.parent_process", lambda: 1)
+    for _ in range(2):
+        out.truncate(out.seek(0))
+        future = body.submit()
+        future.result()
+        assert out.getvalue() == "\r\x1b[Khello 1\n\r\x1b[Kb\n"
+    assert [line.text for line in future.log()] == ["hello 1", "b"]
+    assert errors.getvalue() == "x\ny\n" + 2 * "\r\x1b[Kx\ny\n"
+
+
 def test_a_stream_that_writes_to_the_one_that_hears_doubles_nothing(inline, capsys, monkeypatch):
     task(inline, print).submit("first")
     inline.run()
@@ -680,7 +711,7 @@ def test_what_is_logged_wrongly_is_no_reason_to_fail(inline, loud, monkeypatch):
 
 def test_logging_goes_on_as_before(inline, loud):
     """`basicConfig` still makes the first handler, and handlers get every record once."""
-    root, before = logging.getLogger(), logging.getLogger().handlers[:]
+    root, before, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
     for handler in before:
         root.removeHandler(handler)
     stream = io.StringIO()
@@ -703,6 +734,7 @@ def test_logging_goes_on_as_before(inline, loud):
         future = task(inline, body).submit()
         future.result()
     finally:
+        root.setLevel(level)
         for handler in root.handlers[:]:
             root.removeHandler(handler)
         for handler in before:

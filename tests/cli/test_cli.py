@@ -302,6 +302,14 @@ def test_lines_of_a_list_are_as_wide_as_the_terminal_at_most(engine, say, monkey
     assert len(line) == width and line.endswith("…")
 
 
+def test_of_a_long_text_a_terminal_is_shown_the_beginning_and_a_pipe_all(engine, say, monkeypatch):
+    engine.submit("weigh", "x" * 100_000)
+    assert len(told(say, "show", "1")) > 100_000
+    monkeypatch.setenv("COLUMNS", "80")
+    assert 4_000 < len(told(say, "show", "1")) < 10_000
+    assert shown(say, "show", "1")["args"] == ["x" * 100_000]
+
+
 def test_what_is_shown_of_a_task_is_as_wide_as_the_terminal_at_most(engine, say, monkeypatch):
     engine.submit("work", "word " * 50)
     engine.claim("work")[0].fail(ValueError("y" * 200), retry=False)

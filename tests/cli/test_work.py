@@ -80,11 +80,15 @@ def test_a_worker_runs_what_its_module_registers_and_says_how_each_task_ended(ma
     assert wrongs(made) == []
 
 
-def test_two_workers_on_one_file_are_fine_and_a_quiet_one_says_nothing(made, module):
+def test_two_workers_on_one_file_are_fine_and_a_quiet_one_says_nothing(made, module, raw):
+    def works(process):
+        return raw("SELECT 1 FROM taskcore_worker WHERE name LIKE ?", f"%-{process.pid}-%")
+
     quiet = working(made.parent, f"{module}:engine", "--processes", "1", "--threads", "2", "-q")
     with contextlib.closing(Engine(made, workers=0)) as engine, quiet as (process, terminal):
         with working(made.parent, module, "--threads", "1", "-q") as (other, _):
             assert [engine.submit("weigh", n).result(PATIENCE) for n in range(3)] == [0, 2, 4]
+            until(lambda: works(other), "it works: one that is not there yet would be ended in the middle of an import")
             os.killpg(other.pid, signal.SIGINT)
             assert other.wait(PATIENCE) == 0
         future = engine.submit("weigh", -1)

@@ -202,3 +202,16 @@ def test_a_selection_is_read_beside_a_transaction_that_is_held_open(engine):
         engine.submit("g")
         assert len(engine.tasks) == 6  # its own, not yet committed
     assert reads == []
+
+
+def test_what_is_asked_of_the_rows_narrows_no_block_down_by_an_index(engine):
+    """As the planner would: then all tasks of a phase are read, also of blocks that are kept."""
+    engine.submit("f", 1)
+    said = []
+    engine._context.look(lambda connection: connection.set_trace_callback(said.append))
+    assert len(engine.tasks.where(phase="ready", hidden=False)) == 1
+    engine._context.look(lambda connection: connection.set_trace_callback(None))
+    plan = engine._context.look(lambda connection: connection.execute("EXPLAIN QUERY PLAN " + said[-1]).fetchall())
+    assert [row[3] for row in plan if "SEARCH one" in row[3]] == [
+        "SEARCH one USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+    ]

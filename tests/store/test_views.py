@@ -1,7 +1,9 @@
 """The SQL views: what other programs read, by names that stay."""
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from taskcore import Engine, constant, current
 from taskcore.testing import InlineExecutor
@@ -24,6 +26,16 @@ COLUMNS = {
         "started_iso", "finished_at", "finished_iso",
     ],
 }  # fmt: skip
+
+
+def test_the_readme_has_every_column():
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `taskcore_v_(\w+)` \|[^|]+\| (.*) \|$", text, re.MULTILINE)
+    told = {
+        view: {name.replace("*", form) for name in re.findall(r"`(.*?)`", columns) for form in ("at", "iso")}
+        for view, columns in rows
+    }
+    assert told == {view: set(columns) for view, columns in COLUMNS.items()}
 
 
 def test_the_views_and_their_columns_stay(made, raw):

@@ -111,7 +111,7 @@ def test_a_handle_shows_its_life_attempts_steps_log_and_what_it_waits_for(inline
     for text in ("suspended until it gets the signal", "25 %", "look: looking up", "'stars'"):
         assert text in sleepy.text, text
     waiting = inline.submit("heat", after=named(inline, "sleepy"))
-    assert "sleepy()" in page(waiting).text and "unmet: succeeded" in page(waiting).text
+    assert "sleepy()" in page(waiting).text and "is to be succeeded" in page(waiting).text
 
 
 def test_a_job_shows_its_childrens_bar(night):
@@ -224,6 +224,25 @@ def test_what_cannot_be_read_says_so_and_raises_nothing(inline, night, raw):
         assert repr(thing)
 
 
+def test_a_phase_that_there_is_not_hides_no_other_task(inline, night, raw, tmp_path):
+    raw("PRAGMA ignore_check_constraints = ON")
+    raw("UPDATE taskcore_task SET phase = 'n\x1b<b>' WHERE id = 2")
+    for thing in (inline, inline.tasks, inline.future(2), inline.tasks[1], inline.graph(), inline.timeline()):
+        assert "b" not in page(thing).tags or thing is inline
+        assert repr(thing).isprintable()
+    assert inline.future(2).explain() == "its row is damaged: there is no phase 'n\\x1b<b>'"
+    assert "5 of 6 tasks" in inline.graph().caption
+    inline.report(tmp_path / "run.html")
+
+
+def test_a_task_that_has_the_results_of_many_shows_the_first_of_them(inline):
+    many = inline.task(lambda n: n, name="many")
+    handles = [many.submit(n) for n in range(60)]
+    last = inline.submit("total", handles)
+    for thing in (last, inline.tasks):
+        assert "total(#1, #2, #3, #4, #5, #6, #7, …)" in page(thing).text
+
+
 def test_in_the_middle_of_a_transaction_it_shows_what_is_there_so_far(made):
     with contextlib.closing(Engine(made, workers=0)) as engine, engine.transaction():
         handle = engine.submit("heat")
@@ -237,3 +256,5 @@ def test_a_repr_is_one_line_that_tells_something(inline, night):
     assert repr(night) == "<TaskFuture #1 night 12 suspended 75 %: waits for children>"
     assert repr(named(inline, "sleepy").snapshot()) == "<Task #5 sleepy suspended 25 %: looking up>"
     assert repr(inline.tasks[2]) == "<Task #3 fetch failed: ValueError: no bad.org>"
+    assert repr(inline.graph(night)) == "<Graph of night 12 #1: 5 tasks>"
+    assert repr(inline.timeline()) == "<Timeline of 7 tasks>"

@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const FILTERS = ["name", "phase", "status", "tag", "key", "worker", "id", "parent", "upstream_of", "downstream_of", "hidden"];
-let session = null, offset = 0, shownAt = "", busy = false, dirty = false, source = null, further = 0;
+let session = null, offset = 0, shownAt = "", asking = null, dirty = false, further = 0;
 let picked = new Set();
 const FEW = 12; // rows of a part of the overview, unless all are asked for
 
@@ -141,17 +141,21 @@ const PAGES = {
     for (const { counts } of Object.values(data.names))
       for (const [status, many] of Object.entries(counts)) whole[status] = (whole[status] ?? 0) + many;
     const held = data.holds.includes("");
-    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its, left: sum(its.counts, (s) => !isEnd(s)) }))
+    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its, left: sum(its.counts, (s) => !isEnd(s)),
+      due: sum(its.counts, (s) => !isEnd(s) && !["scheduled", "paused"].includes(phaseOf(s))) }))
       .sort((a, b) => (b.left > 0) - (a.left > 0) || sum(b.counts) - sum(a.counts));
     const all = new URLSearchParams(location.search).has("all");
     const rate = names.reduce((total, its) => total + its.rate, 0), left = sum(whole, (s) => !isEnd(s));
+    // It lasts as long as the name that needs longest; unknown while nothing of one that has work to do has ended.
+    const lasts = Math.max(...names.map((its) => its.due && its.due / its.rate));
     return [
       head("Overview", may() && (held ? button("let_go", { name: "" }, "Resume the file", { class: "main" })
         : button("hold", { name: "" }, "Pause the file", { class: "" }))),
       data.health !== "ok" && h("p", { class: "why failed" }, bdi(data.health)),
       held && h("p", { class: "why paused" }, "The whole file is paused: what runs goes on to its end, and nothing begins."),
       section(tasksOf(sum(whole)), [h("span", { class: "faint" },
-        left ? [n(left) + " to do", rate ? `, ${perSecond(rate)}, about ${duration(left / rate)} left` : ""] : "nothing to do")],
+        left ? n(left) + " to do" : "nothing to do", rate ? ", " + perSecond(rate) : "",
+          lasts > 0 && lasts < Infinity ? `, about ${duration(lasts)} left` : "")],
         bar(whole, true), h("div", { class: "legend" },
           order(whole).map(([status, many]) => chip(status, to("/tasks", { status }), many)))),
       section("Names", null, table("Counts by name",
@@ -163,7 +167,7 @@ const PAGES = {
             holds && h("span", { class: "chip paused" }, " ", h("i", {}, session.signs.paused), "paused")],
             bar(its.counts), n(sum(its.counts)), its.left ? n(its.left) : "",
               failed ? link(to("/tasks", { name: its.name, phase: "failed" }), n(failed)) : "",
-            its.rate ? perSecond(its.rate) : "", its.left && its.rate ? duration(its.left / its.rate) : "",
+            its.rate ? perSecond(its.rate) : "", its.due && its.rate ? duration(its.due / its.rate) : "",
             may() && (its.left > 0 || holds) ? button(holds ? "let_go" : "hold", { name: its.name }, holds ? "Resume" : "Pause",
               { "aria-label": `${holds ? "Resume" : "Pause"} ${plain(its.name)}` }) : null];
         })), !all && names.length > FEW && link("/?all=1", `All ${n(names.length)} names`)),
@@ -198,16 +202,16 @@ const PAGES = {
     if (empties && further < 40) return [...(await PAGES.tasks[1](null, withBelow(asked, data.below)))];
     further = 0;
     const said = Object.fromEntries(FILTERS.map((name) => [name, asked.getAll(name)]).filter(([, values]) => values.length));
-    const where = picked.size ? { id: [...picked] } : said;
+    const where = Object.keys(said).length ? said : { phase: Object.keys(session.signs) };
     const about = picked.size ? `${n(picked.size)} picked` : Object.keys(said).length ? "all that match" : "the whole file";
     return [
       head("Tasks", may() && [h("span", { class: "faint small" }, about + ":"),
         ...["rerun", "cancel", "pause", "resume"].map((verb) =>
-        button(verb, { where: Object.keys(where).length ? where : { phase: Object.keys(session.signs) } }, capital(verb) + "…",
-          { class: "" }))]),
+        button(verb, { where, picks: true }, capital(verb) + "…", { class: "" }))]),
       filters("/tasks", asked, true),
       data.tasks.length ? table("Tasks, the newest first",
-        [...(may() ? [[h("input", { type: "checkbox", id: "pick-all", "data-pick": "all", "aria-label": "Pick all of this list" }),
+        [...(may() ? [[h("input", { type: "checkbox", id: "pick-all", "data-pick": "all", "aria-label": "Pick all of this list",
+          checked: data.tasks.length > 0 && data.tasks.every((task) => picked.has(task.id)) }),
           "fit"]] : []),
           ["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["Arguments", "text", true], ["Saying", "text", true],
             ["Submitted", "n"], ["Took", "n"]],
@@ -223,7 +227,6 @@ const PAGES = {
   task: [null, async (id) => {
     const data = await get("/data/task?id=" + encodeURIComponent(id) + (location.search.includes("whole") ? "&whole=1" : ""));
     const task = data.task, ended = task.finished_at != null, where = { id: [task.id] };
-    document.title = `#${task.id} ${plain(task.name)}`;
     const cutOff = [task.args, task.kwargs, task.result, task.message,
       task.last_error].some((text) => / characters\)$/.test(text ?? ""));
     return [
@@ -273,16 +276,17 @@ const PAGES = {
         data.log.map((line) => h("div", {}, h("span", { class: "at" }, new Date(line.at * 1000).toLocaleTimeString("sv") + " "),
           line.level !== "INFO" && h("b", { class: ["ERROR", "CRITICAL", "WARNING"].includes(line.level) ? "failed" : "" },
             plain(line.level) + " "), block(line.text))))),
+      (data.upstream.length > 0 || data.downstream.length > 0 || data.children.length > 0) && section("Around it",
+        [link(to("/graph", { task: task.id }), "Graph"), link(to("/timeline", { task: task.id }), "Timeline")],
+          picture("graph", { task: task.id }, `What task ${task.id} is connected to`)),
       data.children.length > 0 && section("Children", [link(to("/tasks", { parent: task.id }), "All of them")],
-        bar({ ...data.tally, open: data.open }), table("Children, the newest first",
+        bar({ ...data.tally, open: data.open }), h("div", { class: "legend" }, order(data.tally).map(([status, many]) =>
+          chip(status, to("/tasks", { parent: task.id, status }), many))), table("Children, the newest first",
         [["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["Saying", "text", true]],
           data.children.map((its) => [its.id, taskLink(its.id), chip(its.status), named(its), [progress(its), saying(its)]]))),
       (data.upstream.length > 0 || data.downstream.length > 0) && h("div", { class: "two" },
         section("Depends on", null, data.upstream.length ? edges("What it depends on", data.upstream) : empty("Nothing.")),
         section("Needed by", null, data.downstream.length ? edges("What depends on it", data.downstream) : empty("Nothing."))),
-      (data.upstream.length > 0 || data.downstream.length > 0 || data.children.length > 0) && section("Around it",
-        [link(to("/graph", { task: task.id }), "Graph"), link(to("/timeline", { task: task.id }), "Timeline")],
-          picture("graph", { task: task.id }, `What task ${task.id} is connected to`)),
     ];
   }],
 
@@ -416,22 +420,52 @@ function filters(place, asked, whole) {
 
 /** It is drawn anew when something changed, but not too often: that of a whole file takes a second. */
 function picture(kind, query, alt, whole) {
-  const src = to(`/${kind}.svg`, { ...query, drawn: Math.floor(Date.now() / (whole ? 30000 : 3000)) });
-  return h("figure", { class: whole ? "whole" : "" }, h("img", { src, alt, "data-picture": kind }));
+  const picture = to(`/${kind}.svg`, { ...query, drawn: Math.floor(Date.now() / (whole ? 30000 : 3000)) });
+  return h("figure", { class: whole ? "whole" : "" }, h("img", { alt, "data-picture": picture }));
+}
+/** Have it drawn where it is not: what is asked for needs the token, which the browser does not send by itself. */
+async function draw(image) {
+  const picture = image.dataset.picture;
+  if (image.asked === picture) return;
+  image.asked = picture;
+  try {
+    const drawn = await (await answered(picture)).blob();
+    if (image.asked !== picture) return;
+    URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(drawn);
+  } catch (error) {
+    image.asked = null;
+    toast(plain(error.message));
+  }
 }
 function pictured(kind, what, query) {
   const asked = new URLSearchParams(query), said = {};
   for (const name of new Set(asked.keys())) said[name] = asked.getAll(name);
-  return [head(capital(kind), [link(to(`/${kind}.svg`, said), "The picture alone"),
+  return [head(capital(kind), [button("save", kind + ".svg", "Save the picture", { class: "" }),
     button("redraw", null, "Draw anew", { class: "" })]), filters("/" + kind, asked, false), picture(kind, said, what, true)];
 }
 
 // -- the server ------------------------------------------------------------------------------------------------------
 
+/** The token comes in the address once, behind the `#`, which is sent to nobody. It is kept for pages of this server alone,
+    and each tab reads it anew: that of another start is as good for tabs that were open before. A link that somebody made
+    up puts no other in its place. */
+async function enter() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token == null) return false;
+  history.replaceState(null, "", location.pathname + location.search);
+  const good = (await fetch("/data/session", { headers: { "X-Taskcore": token } })).ok;
+  if (good) localStorage.setItem("token", token);
+  return good;
+}
+async function answered(address, more) {
+  const token = localStorage.getItem("token") ?? "";
+  const answer = await fetch(address, { ...more, headers: { "X-Taskcore": token, ...more?.headers } });
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return answer;
+}
 async function get(address) {
-  const answer = await fetch(address, { headers: { Accept: "application/json" } });
-  const data = await answer.json();
-  if (!answer.ok) throw new Error(data.error);
+  const data = await (await answered(address)).json();
   if (data.now != null) offset = data.now - Date.now() / 1000;
   return data;
 }
@@ -443,18 +477,18 @@ async function post(verb, told) {
   return underWay.get(key);
 }
 async function done(verb, body) {
-  const answer = await fetch("/do/" + verb, { method: "POST",
-    headers: { "Content-Type": "application/json", "X-Taskcore": session.csrf }, body });
-  const data = await answer.json();
-  if (!answer.ok) throw new Error(data.error);
-  return data;
+  return (await answered("/do/" + verb, { method: "POST", headers: { "Content-Type": "application/json" }, body })).json();
 }
 
 // -- showing ---------------------------------------------------------------------------------------------------------
 
 /** Bring what is there to what is wanted, and leave alone what is the same: focus, scrolling and what is open stay. */
 function patch(there, wanted) {
-  const keys = new Map([...there.childNodes].filter((node) => node.dataset?.key).map((node) => [node.dataset.key, node]));
+  const kept = new Set([...wanted.childNodes].map((node) => node.dataset?.key)), keys = new Map();
+  for (const node of [...there.childNodes]) if (node.dataset?.key) { // what is moved loses the focus: first go those that do
+    if (kept.has(node.dataset.key)) keys.set(node.dataset.key, node);
+    else node.remove();
+  }
   let place = there.firstChild;
   for (const fresh of [...wanted.childNodes]) {
     const key = fresh.dataset?.key;
@@ -468,7 +502,7 @@ function patch(there, wanted) {
     if (own.type === "checkbox") own.checked = fresh.checked;
     if (own.isEqualNode(fresh)) continue;
     for (const { name } of [...own.attributes]) if (!fresh.hasAttribute(name) && name !== "open"
-      && name !== "style") own.removeAttribute(name);
+      && name !== "style" && name !== "src") own.removeAttribute(name);
     for (const { name, value } of fresh.attributes) if (own.getAttribute(name) !== value) name === "style"
       ? (own.style.flexGrow = fresh.style.flexGrow) : own.setAttribute(name, value);
     if (own.nodeName === "PROGRESS") own.value = fresh.value;
@@ -477,45 +511,56 @@ function patch(there, wanted) {
   while (place) { const next = place.nextSibling; place.remove(); place = next; }
 }
 
+/** Show what is at the address, or look again. Another address does not wait for what was asked of the one before. */
 async function show() {
-  if (busy) { dirty = true; return; }
-  busy = true;
-  dirty = false;
   const address = location.pathname + location.search, [place, id] = location.pathname.split("/").slice(1);
-  const anew = address !== shownAt;
-  if (anew) { picked = new Set(); $("main").setAttribute("aria-busy", "true"); }
+  if (asking?.address === address) { dirty = true; return; }
+  const anew = address !== shownAt, own = asking = { address }, main = $("main");
+  dirty = false;
+  if (anew) { picked = new Set(); main.setAttribute("aria-busy", "true"); }
   try {
     if (unknown) session = await get("/data/session");
     unknown = false;
     const [title, make] = PAGES[place] ?? [null, () => [empty("There is nothing at this address.")]];
     const wanted = h("main", {}, await make(id, location.search.slice(1)));
-    if (address !== location.pathname + location.search) dirty = true;
-    else {
-      const main = $("main"), log = $("log"), atEnd = !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-      if (anew) main.replaceChildren(...wanted.childNodes);
-      else patch(main, wanted);
-      if (atEnd && $("log")) $("log").scrollTop = $("log").scrollHeight;
-      for (const a of document.querySelectorAll("header nav a"))
-        a.pathname === "/" + (place === "task" ? "tasks" : place) ? a.setAttribute("aria-current", "page")
-          : a.removeAttribute("aria-current");
-      if (title) document.title = title + " – taskcore";
-      if (anew) { window.scrollTo(0, 0); main.querySelector("h1")?.focus({ preventScroll: true }); }
-      shownAt = address;
-    }
+    if (!anew) await released;
+    if (own !== asking) return;
+    const log = $("log"), atEnd = !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 8, there = document.activeElement;
+    if (anew) {
+      for (const { src } of main.querySelectorAll("img")) URL.revokeObjectURL(src);
+      main.replaceChildren(...wanted.childNodes);
+    } else patch(main, wanted);
+    if (there !== document.activeElement && there.isConnected) there.focus({ preventScroll: true }); // its row was moved
+    if (atEnd && $("log")) $("log").scrollTop = $("log").scrollHeight;
+    main.querySelectorAll("img[data-picture]").forEach(draw);
+    for (const a of document.querySelectorAll("header nav a"))
+      a.pathname === "/" + (place === "task" ? "tasks" : place) ? a.setAttribute("aria-current", "page")
+        : a.removeAttribute("aria-current");
+    document.title = (title ?? main.querySelector("h1").textContent) + " – taskcore";
+    if (anew) { window.scrollTo(0, history.state?.y ?? 0); main.querySelector("h1")?.focus({ preventScroll: true }); }
   } catch (error) {
-    if (anew) $("main").replaceChildren(h("h1", { tabindex: -1 }, "This cannot be shown"), empty(plain(error.message)));
-    if (anew) shownAt = address;
+    if (own !== asking) return;
+    if (anew) main.replaceChildren(h("h1", { tabindex: -1 }, "This cannot be shown"), empty(plain(error.message)));
     else toast(plain(error.message));
   }
-  busy = false;
-  if (!dirty) $("main").removeAttribute("aria-busy");
-  if (dirty) setTimeout(() => show(), 50);
+  shownAt = address;
+  asking = null;
+  main.removeAttribute("aria-busy");
+  if (dirty) setTimeout(show, 50);
 }
 function go(address, replace) {
   further = 0;
+  if (!replace) history.replaceState({ y: scrollY }, ""); // where the way back leads to
   history[replace ? "replaceState" : "pushState"](null, "", address);
   show();
 }
+
+/** While something is pressed nothing is moved away below it: the click would be lost, or go to what came there. */
+let released = null, letGo = null;
+addEventListener("pointerdown", () => {
+  released = new Promise((resolve) => { letGo = resolve; setTimeout(resolve, 3000); });
+}, true);
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => setTimeout(() => letGo?.()), true);
 
 let toastTimer = 0;
 function toast(text) {
@@ -524,28 +569,31 @@ function toast(text) {
   toastTimer = setTimeout(() => { $("toast").textContent = ""; }, 6000);
 }
 
-/** Ask in a dialog. → what was filled in, or `null`. `fields`: [name, label, element] */
-function ask(title, text, fields, label, names = []) {
-  const dialog = $("dialog");
+/** Ask in a dialog, which stays with what was filled in until `act` has done it. `fields`: [name, label, element] */
+function ask(title, text, fields, label, act, names = []) {
+  const dialog = $("dialog"), wrong = h("p", { class: "wrong", role: "alert" });
   const form = h("form", {}, h("h2", { id: "dialog-title" }, title), text && h("p", { class: "number" }, text),
     fields.map(([, name, field]) => field.type === "checkbox" ? h("label", {}, field, " " + name)
       : h("label", { class: "field" }, name, field)),
-    names.length > 0 && h("datalist", { id: "names" }, names.map((name) => h("option", { value: name }))),
+    names.length > 0 && h("datalist", { id: "names" }, names.map((name) => h("option", { value: name }))), wrong,
     h("p", { class: "row" }, h("button", { type: "button", id: "dialog-no" }, "No, leave it"),
       label && h("button", { type: "submit", class: "main", id: "dialog-yes" }, label)));
-  dialog.replaceChildren(form);
-  return new Promise((resolve) => {
-    let said = null;
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      said = Object.fromEntries(fields.map(([name, , field]) => [name, field.type === "checkbox" ? field.checked : field.value]));
-      dialog.close();
-    });
-    form.querySelector("#dialog-no").addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => { form.remove(); resolve(said); }, { once: true });
-    dialog.showModal();
-    (form.querySelector("input:not([type=checkbox]), textarea") ?? form.querySelector("#dialog-yes") ?? form.querySelector("#dialog-no")).focus();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    wrong.textContent = "";
+    const said = fields.map(([name, , field]) => [name, field.type === "checkbox" ? field.checked : field.value]);
+    try {
+      await act(Object.fromEntries(said));
+      if (form.isConnected) dialog.close();
+    } catch (error) {
+      if (dialog.open && form.isConnected) wrong.textContent = plain(error.message);
+      else toast(plain(error.message)); // it was left meanwhile
+    }
   });
+  form.querySelector("#dialog-no").addEventListener("click", () => dialog.close());
+  dialog.replaceChildren(form);
+  if (!dialog.open) dialog.showModal();
+  (form.querySelector("input:not([type=checkbox]), textarea") ?? form.querySelector("#dialog-yes") ?? form.querySelector("#dialog-no")).focus();
 }
 
 // -- what can be done ------------------------------------------------------------------------------------------------
@@ -554,22 +602,22 @@ const DONE = { cancel: "cancelled", rerun: "run again", pause: "paused", resume:
 
 /** A verb for some tasks: the number is asked for first, and shown before anything moves. */
 async function move(verb, of) {
-  let told = { where: of.where };
-  if (!of.once) {
-    const found = await get(to("/data/count", { verb, ...of.where }));
-    const fields = [];
-    if (verb === "cancel") fields.push(["reason", "Why (may be left out)", h("input", { name: "reason", autocomplete: "off" })]);
-    if (verb === "rerun") fields.push(["downstream", "and every ended task that depends on them",
-      h("input", { type: "checkbox", name: "downstream" })]);
-    const said = await ask(`${capital(verb)} ${tasksOf(found.count)}?`,
-      found.count ? SAYS[verb] : "None of them is in a phase for that.", found.count ? fields : [],
-        found.count ? `${capital(verb)} ${tasksOf(found.count)}` : null);
-    if (!said) return;
-    told = { where: { ...of.where, submitted_before: [found.until] }, ...said };
-  }
-  const answer = await post(verb, told);
-  picked = new Set();
-  toast(`${tasksOf(answer.moved)} ${DONE[verb]}${answer.asked ? `, ${n(answer.asked)} asked to stop` : ""}`);
+  const where = of.picks && picked.size ? { id: [...picked] } : of.where; // also what was picked only just now
+  const act = async (told) => {
+    const answer = await post(verb, told);
+    picked = new Set();
+    toast(`${tasksOf(answer.moved)} ${DONE[verb]}${answer.asked ? `, ${n(answer.asked)} asked to stop` : ""}`);
+    show();
+  };
+  if (of.once) return act({ where });
+  const found = await get(to("/data/count", { verb, ...where })), all = `${capital(verb)} ${tasksOf(found.count)}`;
+  if (!found.count) return ask(all + "?", "None of them is in a phase for that.", [], null);
+  const fields = [], { id = [] } = where;
+  if (verb === "cancel") fields.push(["reason", "Why (may be left out)", h("input", { name: "reason", autocomplete: "off" })]);
+  if (verb === "rerun") fields.push(["downstream", "and every ended task that depends on them",
+    h("input", { type: "checkbox", name: "downstream" })]);
+  ask(all + "?", (id.length && id.length <= 5 ? id.map((one) => "#" + one).join(", ") + ". " : "") + SAYS[verb], fields, all,
+    (said) => act({ where: { ...where, submitted_before: [found.until] }, ...said }));
 }
 const SAYS = {
   cancel: "What does not run ends as cancelled; what runs is asked to stop. Children go with their parents.",
@@ -577,57 +625,49 @@ const SAYS = {
   pause: "They are held until somebody resumes them; what runs, as soon as it comes back.",
   resume: "They go on.",
 };
-const simple = (verb, says) => async (of) => { const answer = await post(verb, { name: of.name }); toast(says(of, answer)); };
+/** Have a verb done that moves no selection, and say what came of it. */
+const does = async (verb, told, says) => { toast(says(await post(verb, told))); show(); };
+const simple = (verb, says) => (of) => does(verb, { name: of.name }, (answer) => says(of, answer));
 const input = (name, value, more) => h("input", { name, value, autocomplete: "off", spellcheck: "false", required: true, ...more });
+const hold = (name) => does("hold", { name }, () => name === "" ? "the file is paused" : `${plain(name)} is paused`);
 
 const ACTS = {
   cancel: (of) => move("cancel", of), rerun: (of) => move("rerun", of), pause: (of) => move("pause", of),
     resume: (of) => move("resume", of),
-  async signal(of) {
-    const said = await ask(`Signal to #${of.id}`, null, [["name", "Signal", input("name", of.name)],
-      ["payload", "Payload, as JSON (may be left out)", h("textarea", { name: "payload", spellcheck: "false" })]], "Send");
-    if (said) toast((await post("signal", { id: of.id, ...said })).stored ? "sent" : "it has ended: nobody takes a signal");
-  },
-  async hold(of) {
-    let { name } = of;
-    if (name === null) {
-      const said = await ask("Pause a name", "What runs of it goes on; nothing of it begins, in any process.",
-        [["name", "Name", input("name", "", { list: "names" })]], "Pause", of.names);
-      if (!said) return;
-      name = said.name;
-    } else if (name === ""
-      && !(await ask("Pause the whole file?", "What runs goes on to its end; nothing begins, in any process.", [],
-        "Pause the file"))) return;
-    await post("hold", { name });
-    toast(name === "" ? "the file is paused" : `${plain(name)} is paused`);
+  signal: (of) => ask(`Signal to #${of.id}`, null, [["name", "Signal", input("name", of.name)],
+    ["payload", "Payload, as JSON (may be left out)", h("textarea", { name: "payload", spellcheck: "false" })]], "Send",
+    (said) => does("signal", { id: of.id, ...said }, (answer) => answer.stored ? "sent" : "it has ended: nobody takes a signal")),
+  hold({ name, names }) {
+    if (name === null) ask("Pause a name", "What runs of it goes on; nothing of it begins, in any process.",
+      [["name", "Name", input("name", "", { list: "names" })]], "Pause", (said) => hold(said.name), names);
+    else if (name === "") ask("Pause the whole file?", "What runs goes on to its end; nothing begins, in any process.", [],
+      "Pause the file", () => hold(name));
+    else return hold(name);
   },
   let_go: simple("let_go", (of) => of.name === "" ? "the file goes on" : `${plain(of.name)} goes on`),
   trigger: simple("trigger", (of, answer) => `submitted as #${answer.task}`),
   enable: simple("enable", (of) => `${plain(of.name)} is on`),
   disable: simple("disable", (of) => `${plain(of.name)} is off`),
-  async every(of) {
-    const said = await ask(`Period of ${plain(of.name)}`, null,
-      [["every", "Seconds, or like 5m, 2h, 1d", input("every", of.every)]], "Change");
-    if (said) { await post("every", { name: of.name, ...said }); toast("changed"); }
-  },
-  async limit(of) {
+  every: (of) => ask(`Period of ${plain(of.name)}`, null, [["every", "Seconds, or like 5m, 2h, 1d", input("every", of.every)]],
+    "Change", (said) => does("every", { name: of.name, ...said }, () => "changed")),
+  limit(of) {
     const fields = [["value", "How much (empty: no end)", input("value", of.value ?? "",
       { type: "number", min: 0, required: false })]];
     if (of.name === "") fields.unshift(["name", "Of a capacity, or name: and a task's name", input("name", "")]);
-    const said = await ask(of.name === "" ? "New limit" : `Limit of ${plain(of.name)}`, null, fields, "Change");
-    if (!said) return;
-    await post("limit", { name: of.name || said.name, value: said.value === "" ? null : Number(said.value) });
-    toast("changed");
+    ask(of.name === "" ? "New limit" : `Limit of ${plain(of.name)}`, null, fields, "Change", (said) => does("limit",
+      { name: of.name || said.name, value: said.value === "" ? null : Number(said.value) }, () => "changed"));
   },
-  redraw() { for (const image of document.querySelectorAll("img[data-picture]")) image.src = image.src.replace(/drawn=.*/,
-    "drawn=" + Date.now()); },
+  redraw: () => document.querySelectorAll("img[data-picture]").forEach((image) => { image.asked = null; draw(image); }),
+  save(name) {
+    const { src } = document.querySelector("img[data-picture]");
+    if (src) h("a", { href: src, download: name }).click();
+  },
 };
 
 document.addEventListener("click", async (event) => {
   const act = event.target.closest("[data-act]"), a = event.target.closest("a[href]"), box = event.target.closest("[data-pick]");
   if (act) {
-    try { await ACTS[act.dataset.act](JSON.parse(act.dataset.of)); } catch (error) { toast(plain(error.message)); }
-    show();
+    try { await ACTS[act.dataset.act](JSON.parse(act.dataset.of)); } catch (error) { toast(plain(error.message)); show(); }
   } else if (box) {
     for (const one of box.dataset.pick === "all" ? document.querySelectorAll("[data-pick]") : [box]) {
       one.checked = box.checked;
@@ -636,7 +676,7 @@ document.addEventListener("click", async (event) => {
     show();
   } else if (a && !event.defaultPrevented && event.button === 0
     && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)
-      && a.origin === location.origin && !a.pathname.endsWith(".svg") && !a.hash) {
+      && a.origin === location.origin && !a.hash) {
     event.preventDefault();
     go(a.getAttribute("href"));
   }
@@ -650,7 +690,8 @@ document.addEventListener("submit", (event) => {
     || name === "tag" ? text.trim() : text.split(",").filter(Boolean);
   go(to(place, said));
 });
-window.addEventListener("popstate", () => show());
+window.addEventListener("popstate", () => { $("dialog").close(); show(); });
+window.addEventListener("hashchange", async () => { if (await enter()) location.reload(); });
 
 // -- live ------------------------------------------------------------------------------------------------------------
 
@@ -660,30 +701,61 @@ function changed() {
   clearTimeout(soon);
   soon = setTimeout(() => { last = Date.now(); show(); }, Math.max(0, 500 - (Date.now() - last)));
 }
-function live(state, text) { $("live").className = "live " + state; $("live").textContent = text; }
-function listen() {
-  if (document.hidden) { source?.close(); source = null; return; } // a browser has few connections to one server
-  if (source) return;
-  source = new EventSource("/live");
-  source.onopen = () => { live("on", "live"); changed(); };
-  source.onerror = () => live("off", "no connection");
-  source.addEventListener("change", changed);
-  source.addEventListener("end", () => {
-    source.close();
-    live("off", "ended");
-    $("banner").textContent = "The program has closed the file: what is shown is from before.";
-    $("banner").hidden = false;
-  });
-}
-document.addEventListener("visibilitychange", listen);
 
+/** One page of a browser listens, and tells the others: a browser has few connections to one server. */
+const others = new BroadcastChannel("live");
+let leave = null, state = null;
+function tell(said) {
+  others.postMessage(said);
+  heard(said);
+}
+function heard(said) {
+  if (said === "who" && state && leave?.listens) others.postMessage(state);
+  if (said === "change" || said === "on") changed();
+  if (!["on", "off", "end"].includes(said) || state === "end") return;
+  state = said;
+  $("live").className = "live " + (said === "on" ? "on" : "off");
+  $("live").textContent = { on: "live", off: "no connection", end: "ended" }[said];
+  if (said !== "end") return;
+  $("banner").textContent = "The program has closed the file: what is shown is from before.";
+  $("banner").hidden = false;
+}
+others.onmessage = (event) => heard(event.data);
+
+function listen() {
+  if (document.hidden) { leave?.abort(); leave = null; return; } // another, that is seen, does it
+  if (leave) return;
+  leave = new AbortController();
+  const own = leave, follows = () => { own.listens = true; return follow(own.signal); };
+  others.postMessage("who");
+  (navigator.locks?.request("live", { signal: own.signal }, follows) ?? follows()).catch(() => {});
+}
+/** Hear the server's events until nobody looks, and again where the connection broke. */
+async function follow(signal) {
+  while (!signal.aborted && state !== "end") {
+    try {
+      const reader = (await answered("/live", { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+      tell("on");
+      for (let text = "", piece; !(piece = await reader.read()).done;) {
+        const events = (text + piece.value).split("\n\n");
+        text = events.pop();
+        for (const event of events) if (event.startsWith("event: ")) tell(event.slice(7).split("\n", 1)[0]);
+      }
+    } catch { /* it broke off, or was never there */ }
+    if (signal.aborted || state === "end") return;
+    tell("off");
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
 try {
+  await enter();
   session = await get("/data/session");
   $("file").textContent = plain(session.path.split(/[\\/]/).pop());
   $("file").title = plain(session.path);
   if (session.read_only) $("file").after(h("span", { class: "faint small" }, " read-only"));
   await show();
   listen();
+  document.addEventListener("visibilitychange", listen);
 } catch (error) {
   $("main").replaceChildren(h("h1", {}, "This page is closed"), empty(plain(error.message)));
 }
