@@ -1,5 +1,6 @@
 """What most tests begin with: a file of their own, a clock that stands still, and a second look at the rows."""
 
+import gc
 import os
 import signal
 import sqlite3
@@ -22,6 +23,8 @@ STATUSES = {"good": "succeeded", "bad": "failed", "busy": "running"}
 def pytest_configure(config):
     """Where nothing compiled may lie beside the code, pytest's cache has it: else each process that a test starts would
     compile taskcore anew, which is most of its time, and each session all of its tests."""
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and spacious("/dev/shm"):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = "/dev/shm"  # to wait for a disk shows nothing
     if not sys.dont_write_bytecode or sys.pycache_prefix is not None:
         return
     if (cache := getattr(config, "cache", None)) is not None:
@@ -32,6 +35,21 @@ def pytest_configure(config):
         place = folder.name
     sys.dont_write_bytecode, sys.pycache_prefix = False, place
     os.environ.update(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=place)
+
+
+def spacious(folder):
+    """Whether there is room for what a session leaves, and those before it."""
+    try:
+        there = os.statvfs(folder)
+    except (AttributeError, OSError):
+        return False
+    return os.access(folder, os.W_OK) and there.f_bavail * there.f_frsize > 4 << 30
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: a garbage collection in a test need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -47,15 +65,31 @@ def blank(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """The same without statuses of its own."""
+    path = tmp_path_factory.mktemp("bare") / "tasks.db"
+    Engine(path, workers=0).close()
+    return path.read_bytes()
+
+
 @pytest.fixture
-def path(tmp_path):
-    """Where a file may be made."""
-    return tmp_path / "tasks.db"
+def new(tmp_path):
+    """Where a file may be made, and is none yet."""
+    return tmp_path / "new.db"
+
+
+@pytest.fixture
+def path(tmp_path, bare):
+    """An empty file of ours."""
+    path = tmp_path / "tasks.db"
+    path.write_bytes(bare)
+    return path
 
 
 @pytest.fixture
 def made(path, blank):
-    """The same place, with an empty file of ours."""
+    """The same with our statuses."""
     path.write_bytes(blank)
     return path
 

@@ -6,6 +6,7 @@ a session in terminals, which has commands behind `$`, word by word.
 
 import contextlib
 import email
+import functools
 import inspect
 import os
 import re
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,21 @@ def shape(output: str) -> list[str]:
     return shapes
 
 
+First = Callable[..., tuple[Path, str]]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> First:
+    """`first(script, …)` → the folder in which it ran, once for all who ask, and what it printed."""
+
+    @functools.cache
+    def run_once(script: str, *arguments: str) -> tuple[Path, str]:
+        folder = tmp_path_factory.mktemp("first")
+        return folder, output_of(script, *arguments, cwd=folder)
+
+    return run_once
+
+
 def package_totals(engine: taskcore.Engine) -> dict[str, object]:
     return {task.args[0]: task.result for task in engine.tasks.where(name="total", phase="succeeded")}
 
@@ -100,11 +116,11 @@ def test_every_example_is_in_the_table() -> None:
 
 @pytest.mark.parametrize(("script", "arguments"), TABLE, ids=[script for script, _ in TABLE])
 def test_an_example_prints_what_the_comment_at_its_end_says(
-    script: str, arguments: tuple[str, ...], tmp_path: Path
+    script: str, arguments: tuple[str, ...], first: First
 ) -> None:
     expected = shape(output_in_comment(script))
     assert expected
-    assert shape(output_of(script, *arguments, cwd=tmp_path)) == expected
+    assert shape(first(script, *arguments)[1]) == expected
 
 
 def test_a_number_and_a_row_of_data_have_the_same_shape_whatever_they_say() -> None:
@@ -269,9 +285,9 @@ def test_all_frames_are_rendered_though_the_only_agent_of_the_farm_is_killed(tmp
         assert engine.tasks.counts() == {"succeeded": 240 + 1 + 2}
 
 
-def test_what_a_killed_worker_held_is_done_by_another_and_an_orchestrator_that_comes_again_adds_nothing(tmp_path):
-    output_of("sosw_queue.py", cwd=tmp_path)
-    with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:
+def test_what_a_killed_worker_held_is_done_by_another_and_an_orchestrator_that_comes_again_adds_nothing(first):
+    folder, _ = first("sosw_queue.py")
+    with taskcore.Engine(folder / "queue.db", workers=0) as engine:
         before = list(engine.tasks)
         assert {task.key for task in before if task.phase != "succeeded"} == {"broken.raw"}
         (killed,) = engine.tasks.where(name="compress", key="huge.raw")
@@ -280,8 +296,8 @@ def test_what_a_killed_worker_held_is_done_by_another_and_an_orchestrator_that_c
         assert {one.worker, two.worker} <= {"ant", "bee"}, "one of the two that are there, or in its place"
         assert two.started_at - one.started_at >= 0.5, "not before its lease was over"
         assert engine.check() == []
-    assert "queued: 0 resize, 0 digest, 0 compress" in output_of("sosw_queue.py", cwd=tmp_path).splitlines()
-    with taskcore.Engine(tmp_path / "queue.db", workers=0) as engine:
+    assert "queued: 0 resize, 0 digest, 0 compress" in output_of("sosw_queue.py", cwd=folder).splitlines()
+    with taskcore.Engine(folder / "queue.db", workers=0) as engine:
         assert list(engine.tasks) == before
 
 

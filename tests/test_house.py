@@ -40,9 +40,20 @@ def modules():
     return found
 
 
+@functools.cache
+def walked(tree):
+    """All its nodes: to walk a tree takes longer than to look at its nodes."""
+    return list(ast.walk(tree))
+
+
+@functools.cache
 def imported(tree):
     """The modules that are imported when this one is, or later, or only for a type checker."""
-    for node in ast.walk(tree):
+    return list(imports(tree))
+
+
+def imports(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,7 +114,7 @@ def test_the_wall_clock_is_read_by_the_clock_alone():
     calls = {"now", "utcnow", "today", "time", "time_ns", "localtime", "gmtime", "monotonic", "perf_counter"}
     for module, tree in modules():
         assert module == "core.clock" or "time" not in set(imported(tree)), module
-        for node in ast.walk(tree):
+        for node in walked(tree):
             if isinstance(node, ast.Attribute) and node.attr in calls:
                 assert ast.unparse(node.value).split(".")[-1] not in ("datetime", "date", "_datetime"), module
 
@@ -112,7 +123,7 @@ def test_nothing_that_is_stored_can_become_code():
     for module, tree in modules():
         modules_of_code = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "code", "runpy"}
         assert not modules_of_code & {name.split(".")[0] for name in imported(tree)}, module
-        for node in ast.walk(tree):
+        for node in walked(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("eval", "exec", "compile", "__import__"), module
 
@@ -121,7 +132,7 @@ def test_transactions_are_begun_by_name():
     """`with connection` begins none, and `executescript` commits what is open: where nothing is, it may be used."""
     begins = []
     for module, tree in modules():
-        for node in ast.walk(tree):
+        for node in walked(tree):
             if isinstance(node, (ast.With, ast.AsyncWith)):
                 for item in node.items:
                     said = ast.unparse(item.context_expr).split(".")[-1].strip("_")
@@ -177,7 +188,7 @@ def unfixed(node):
 
 def test_no_value_is_ever_written_into_sql():
     for module, tree in modules():
-        for node in ast.walk(tree):
+        for node in walked(tree):
             if isinstance(node, ast.JoinedStr):
                 text = "".join(part.value if isinstance(part, ast.Constant) else "?" for part in node.values)
                 if any(word in f" {' '.join(text.split())} " for word in SQL_WORDS):
@@ -202,8 +213,8 @@ OF_THE_TABLE = ("target", "by_row", "where_left")
 def updates_of_a_phase():
     """(module, the text with `?` for what is filled in, what that is) of each UPDATE that sets a task's phase."""
     for module, tree in modules():
-        inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-        for node in ast.walk(tree):
+        inside = {id(part) for node in walked(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in walked(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
                 text, filled = node.value, []
             elif isinstance(node, ast.JoinedStr):
@@ -230,7 +241,7 @@ def test_no_update_writes_a_phase_but_by_the_table():
 def test_the_table_has_no_verb_that_nobody_uses():
     used = {verb for verbs in lifecycle.BY_ROW.values() for verb in verbs}
     for _, tree in modules():
-        for node in ast.walk(tree):
+        for node in walked(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OF_THE_TABLE:
                 used |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
     assert set(lifecycle.VERBS) <= used

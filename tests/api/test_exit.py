@@ -1,5 +1,6 @@
 """How a script ends, and what becomes of its tasks: on the running Python, and as a storm on every other one found."""
 
+import functools
 import os
 import shutil
 import signal
@@ -19,33 +20,27 @@ SUPPORTED = ("3.11", "3.12", "3.13")
 RUNNING = "%d.%d" % sys.version_info[:2]  # noqa: UP031 - short
 
 
-def interpreters():
-    """Version → program, of those that start and have what taskcore needs."""
-    found = {}
-    for version in SUPPORTED:
-        if version == RUNNING:
-            found[version] = sys.executable
-            continue
-        candidates = [shutil.which(f"python{version}")]
-        candidates += sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True)
-        for candidate in filter(None, candidates):
-            ask = "import sqlite3, sys; print('%d.%d' % sys.version_info[:2], sqlite3.sqlite_version)"
-            asked = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False)
-            answer = asked.stdout.split()
-            if answer[:1] == [version] and tuple(map(int, answer[1].split("."))) >= (3, 38, 0):
-                found[version] = str(candidate)
-                break
-    return found
-
-
-PYTHONS = interpreters()
+@functools.cache
+def interpreter(version):
+    """A program that starts and has what taskcore needs, if there is one."""
+    if version == RUNNING:
+        return sys.executable
+    candidates = [shutil.which(f"python{version}")]
+    candidates += sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True)
+    for candidate in filter(None, candidates):
+        ask = "import sqlite3, sys; print('%d.%d' % sys.version_info[:2], sqlite3.sqlite_version)"
+        asked = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False)
+        answer = asked.stdout.split()
+        if answer[:1] == [version] and tuple(map(int, answer[1].split("."))) >= (3, 38, 0):
+            return str(candidate)
+    return None
 
 
 @pytest.fixture(params=[pytest.param(each, marks=() if each == RUNNING else pytest.mark.storm) for each in SUPPORTED])
 def python(request):
-    if request.param not in PYTHONS:
+    if interpreter(request.param) is None:
         pytest.skip(f"no Python {request.param} here")
-    return PYTHONS[request.param]
+    return interpreter(request.param)
 
 
 class Script:

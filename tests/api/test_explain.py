@@ -626,7 +626,7 @@ class Explained(Walk):
         everything_is_explained(self.engine, list(self.seen.rows), verb)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_whatever_happens_every_task_explains_itself_and_names_only_those_that_exist(tmp_path, seed):
     world = Explained(":memory:" if seed % 2 else tmp_path / "walk.db", seed, collections.Counter(), 10)
     try:
@@ -645,7 +645,7 @@ def test_the_same_where_capacities_limits_rates_and_holds_decide(path, seed):
         engine.task("d", uses={"gpu": 1, "arm": 1}, max_attempts=3), engine.task("e", avoid_failed_worker=True),
     ]  # fmt: skip
     held, ids = [], []
-    for step in range(120):
+    for step in range(70):
         match choose.randrange(9):
             case 0 | 1 | 2:
                 ids.append(choose.choice(names).submit(step).id)

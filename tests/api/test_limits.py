@@ -392,10 +392,10 @@ def test_what_is_said_of_a_name_is_not_said_of_one_task(engine, option):
 
 
 @pytest.mark.parametrize("limits", [{"gpu": -1}, {"gpu": None}, {"gpu": 1.0}, {"": 1}, {1: 1}, "gpu"])
-def test_bad_limits_open_nothing(path, limits):
+def test_bad_limits_open_nothing(new, limits):
     with pytest.raises((TypeError, ValueError)):
-        Engine(path, limits=limits)
-    assert not path.exists()
+        Engine(new, limits=limits)
+    assert not new.exists()
 
 
 # -- rates ----------------------------------------------------------------------------------------------------------

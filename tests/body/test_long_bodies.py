@@ -314,14 +314,14 @@ WAYS = ("nothing", "retry", "rerun", "cancel", "close", "crash")
 
 @pytest.mark.parametrize("how", WAYS)
 def test_a_body_comes_to_the_same_end_whatever_disturbs_it(tmp_path, how):
-    for seed in range(6):
+    for seed in range(3):
         check(tmp_path / f"{seed}.db", seed, how)
 
 
 @pytest.mark.parametrize("how", ["retry", "rerun"])
 def test_bodies_in_three_threads_come_to_the_same_end(tmp_path, how):
     """(Where a close or a crash finds several bodies at work, what they were just doing is done again.)"""
-    for seed in range(4):
+    for seed in range(2):
         check(tmp_path / f"{seed}.db", seed, how, workers=3)
 
 

@@ -437,6 +437,7 @@ def test_a_sound_file_is_code_0_and_another_code_1(engine, say, raw):
 
 
 def test_a_file_that_is_not_there_is_not_made(path, say):
+    path.unlink()
     for words in (["counts"], ["list"], ["show", "1"], ["cancel", "--all"], ["check"]):
         code, out, err = say(*words)
         assert (code, out) == (2, "") and "there is no such file" in err and err.count("\n") == 1

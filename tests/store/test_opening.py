@@ -27,6 +27,11 @@ def opened(path, **parameters):
     return contextlib.closing(Engine(path, workers=0, **parameters))
 
 
+@pytest.fixture
+def path(new):
+    return new
+
+
 def test_what_is_made_is_its_owners_alone_from_the_beginning_on(path, monkeypatch):
     seen, umask, make = [], os.umask(0), os.open
 

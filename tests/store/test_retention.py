@@ -84,10 +84,10 @@ def test_without_a_period_it_is_that_of_the_engine_and_one_must_be_said(path, cl
     ("bad", "error"),
     [(0, ValueError), (-1, ValueError), ("soon", ValueError), (True, TypeError), ([], TypeError)],
 )
-def test_a_bad_period_is_refused_before_the_file_is_made(path, bad, error):
+def test_a_bad_period_is_refused_before_the_file_is_made(new, bad, error):
     with pytest.raises(error):
-        Engine(path, workers=0, keep=bad)
-    assert not path.exists()
+        Engine(new, workers=0, keep=bad)
+    assert not new.exists()
 
 
 def test_a_bad_age_is_refused(engine):

@@ -577,7 +577,7 @@ def walks(folder, first, count, steps, *wanted):
 
 
 def test_the_file_is_what_the_model_says_after_every_step_of_a_short_walk(tmp_path):
-    walks(tmp_path, 60, 30, 100, OFTEN)
+    walks(tmp_path, 60, 15, 100, OFTEN)
 
 
 @pytest.mark.storm

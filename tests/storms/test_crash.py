@@ -476,7 +476,7 @@ def dies_at_every_statement(where, share, shares, every):
     points = [(at, False) for at in range(1, count + 1) if at % every == 0 or at in ends]
     points += [(at, True) for at in sorted(ends)]
     if every > 1:
-        points = points[::3]
+        points = points[::5]
     taken_up = set()
     for place, (at, after) in enumerate(points):
         if place // 10 % shares != share:
@@ -510,27 +510,27 @@ def dies_at_every_statement(where, share, shares, every):
 
 
 def test_a_process_killed_at_any_commit_and_between_leaves_a_file_that_reaches_the_same_end(tmp_path, child):
-    check_deaths(tmp_path, child, every=12)
+    check_deaths(tmp_path, child, every=12, shares=1)
 
 
 @pytest.mark.storm
 def test_a_process_killed_at_any_statement_leaves_a_file_that_reaches_the_same_end(tmp_path, child):
-    check_deaths(tmp_path, child, every=1)
+    check_deaths(tmp_path, child, every=1, shares=2)
 
 
-def check_deaths(tmp_path, child, every):
+def check_deaths(tmp_path, child, every, shares):
     parts = [
         child(
-            dies_at_every_statement, tmp_path, share, 2, every,
+            dies_at_every_statement, tmp_path, share, shares, every,
             uses=(Fuse, Scenario, verdict, wrongs, whole, fate),
         )
-        for share in range(2)
+        for share in range(shares)
     ]  # fmt: skip
     said = [part.end(patience=4 * PATIENCE) for part in parts]  # which say nothing before
     for lines in said:
         assert len(lines) == 1, "\n".join(lines[:20])
         _, points, _, transactions = lines[0].split()
-        assert int(points) > 40 and int(transactions) > 40, "the script does next to nothing"
+        assert int(points) > 20 and int(transactions) > 40, "the script does next to nothing"
 
 
 # -- storms ---------------------------------------------------------------------------------------------------------
@@ -662,8 +662,8 @@ def check_a_storm(tmp_path, child, seed, seconds):
 
 
 def test_nothing_acknowledged_is_lost_and_no_graph_is_torn_when_processes_are_killed_at_random(tmp_path, child):
-    kills, acknowledged, tasks, runs = check_a_storm(tmp_path, child, seed=1, seconds=3)
-    assert kills > 30 and acknowledged > 50 and runs > 50, (kills, acknowledged, tasks, runs)
+    kills, acknowledged, tasks, runs = check_a_storm(tmp_path, child, seed=1, seconds=1.5)
+    assert kills > 10 and acknowledged > 25 and runs > 25, (kills, acknowledged, tasks, runs)
 
 
 @pytest.mark.storm

@@ -35,7 +35,7 @@ def works(path, ledger):
 
     def body(name, n=None):
         os.write(log, f"begin {name} {os.getpid()}\n".encode())
-        nap.wait(0.004)
+        nap.wait(0.02)  # long enough for a kill to fall into it
         os.write(log, f"end {name} {os.getpid()}\n".encode())
         return n
 
@@ -172,8 +172,8 @@ def check_a_storm(tmp_path, child, seed, seconds):
 
 
 def test_no_limit_is_exceeded_and_no_due_time_fired_twice_when_processes_are_killed_at_random(tmp_path, child):
-    kills, acknowledged, fired, watcher, cut = check_a_storm(tmp_path, child, seed=1, seconds=3)
-    assert kills > 15 and acknowledged > 50 and fired > 30 and watcher.looks > 100, (kills, acknowledged, fired)
+    kills, acknowledged, fired, watcher, cut = check_a_storm(tmp_path, child, seed=1, seconds=1.5)
+    assert kills > 8 and acknowledged > 25 and fired > 10 and watcher.looks > 50, (kills, acknowledged, fired)
     assert watcher.ever["limited"] == LIMIT and watcher.ever["gpu"] == CAPACITY, watcher.ever
     assert cut, "nobody was killed in a body"
 

@@ -17,27 +17,27 @@ MUST_COME = (
 """Cases without which the stories prove little."""
 
 
-def play(folder, seeds, steps):
-    """→ how often each case came."""
+def play(folder, seeds, steps, enough=1):
+    """→ the cases that came less often than that. The seeds beyond the first half are for what has not come by then."""
     logging.getLogger("taskcore").setLevel(logging.CRITICAL + 1)  # troubles are the point
     seen = collections.Counter()
     try:
-        for seed in seeds:
+        for number, seed in enumerate(seeds):
+            if 2 * number >= len(seeds) and all(seen[case] >= enough for case in MUST_COME):
+                break
             place = folder / str(seed)
             place.mkdir()
             seen += Simulation(seed, place).run(steps)
     finally:
         logging.getLogger("taskcore").setLevel(logging.NOTSET)
-    return seen
+    return {case: seen[case] for case in MUST_COME if seen[case] < enough}
 
 
 def test_short_stories_lose_nothing_do_nothing_twice_and_come_to_their_end(tmp_path):
-    seen = play(tmp_path, range(5, 21), 60)
-    assert not [case for case in MUST_COME if not seen[case]], f"these never came, of {dict(seen)}"
+    assert not play(tmp_path, range(5, 21), 60)
 
 
 @pytest.mark.storm
 @pytest.mark.parametrize("hundred", range(100, 110))
 def test_long_stories_do_neither(tmp_path, hundred):
-    seen = play(tmp_path, range(100 * hundred, 100 * hundred + 100), 150)
-    assert not [case for case in MUST_COME if seen[case] < 5], f"these hardly came, of {dict(seen)}"
+    assert not play(tmp_path, range(100 * hundred, 100 * hundred + 100), 150, enough=5)

@@ -42,11 +42,13 @@ class Child:
 
     def __init__(self, body, *args, uses=(), python=sys.executable):
         source = [IMPORTS, *(inspect.getsource(item) for item in (*uses, body)), f"{body.__name__}(*sys.argv[1:])"]
+        source = "\n".join(source)
+        site = () if "from tests" in source else ("-S",)  # nothing is installed that it needs, and to look takes longer
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._text = b""
         self.process = subprocess.Popen(
             # 3.12 warns of a fork beside threads; those that an engine has just let go may still be ending
-            [python, "-W", "ignore:This process:DeprecationWarning", "-c", "\n".join(source), *map(str, args)],
+            [python, *site, "-W", "ignore:This process:DeprecationWarning", "-c", source, *map(str, args)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0,
             start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
