@@ -113,14 +113,16 @@ def test_every_verb_that_moves_a_task_is_told(engine, verb):
 
 
 def test_what_a_running_body_shows_is_told(live):
-    go = threading.Event()
+    listened, go = threading.Event(), threading.Event()
 
     def body():
+        listened.wait(PATIENCE)
         taskcore.current().progress(1, 4)
         go.wait(PATIENCE)
 
     future = live.task(body, name="body").submit()
     ear = Ear(live)
+    listened.set()
     until(lambda: future.snapshot().progress == 0.25, "it shows its progress")
     ear.hears(future.id)
     go.set()
