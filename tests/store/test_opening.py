@@ -367,12 +367,16 @@ def test_damage_found_later_is_a_bad_file_too_and_never_an_error_of_sqlite(path,
 
 
 AS_SOMEBODY_ELSE = """
-import os, pathlib, sys, urllib.parse
+import importlib, os, pathlib, pkgutil, sys, urllib.parse
+import taskcore
 from taskcore import BadFile, Engine
-import taskcore.codec.tagged
+for module in pkgutil.walk_packages(taskcore.__path__, "taskcore."):  # while their folder can be read
+    if module.name.split(".")[1] in ("core", "codec", "store", "runtime", "api"):
+        importlib.import_module(module.name)
 pathlib.Path("/x").as_uri()
-with Engine(":memory:", workers=0) as engine:  # what is imported late is imported while its folder can be read
-    print(len(engine.tasks), engine.check(), file=open(os.devnull, "w"))
+with Engine(":memory:", workers=0) as engine:  # what these import late is imported by it
+    engine.submit("t")
+    print(list(engine.tasks), engine.check(), engine.health, file=open(os.devnull, "w"))
 path, user = sys.argv[1], int(sys.argv[2])
 if user:
     os.setgid(user)
