@@ -104,6 +104,8 @@ class Lookout:
             self._bell.forked()
 
 
+PATIENCE: Final = 1.0
+"""Seconds that whoever closes waits for the thread that opens."""
 _EVENT: Final = struct.Struct("iIII")  # `struct inotify_event`: watch, mask, cookie, length of a name that follows
 _MODIFIED: Final = 0x2
 _IGNORED: Final = 0x8000  # the watch is over: it fired, was removed, or its file was
@@ -160,12 +162,16 @@ class Bell:
         os.close(ear)
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
+        self._closed = True  # first: what is being opened meanwhile ends by itself
+        if not self._lock.acquire(timeout=PATIENCE):  # a Ctrl-C in an import may hold up another one's for good
+            return
+        try:
             if self._ear >= 0:  # a watch that is removed is an event too, and lets the listener go
                 watch = self._libc.inotify_add_watch(self._ear, b"/", _DELETED_ITSELF)
                 self._libc.inotify_rm_watch(self._ear, watch)
                 self._ear = -1
+        finally:
+            self._lock.release()
 
     def forked(self) -> None:
         self._closed, self._lock = True, threading.Lock()

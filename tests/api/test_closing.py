@@ -285,6 +285,11 @@ def test_shutdown_cancels_nothing_that_a_pool_would_have_begun(path):
 # -- looking meanwhile ---------------------------------------------------------------------------------------------
 
 
+def submits_until_it_is_closed(engine):
+    with contextlib.suppress(EngineClosed):
+        engine.task("w").options(tags=["x"]).submit()
+
+
 @pytest.mark.parametrize("held_up", [in_a_transaction, in_a_transacted_step, in_a_job, behind_another_program])
 def test_who_only_looks_does_not_wait_for_a_transaction_of_another_thread_or_program(path, held_up):
     engine, go = Engine(path, workers=2), threading.Event()
@@ -293,7 +298,7 @@ def test_who_only_looks_does_not_wait_for_a_transaction_of_another_thread_or_pro
         assert done.result(PATIENCE) == 5
         held_up(engine, path, go)
         if held_up is behind_another_program:
-            threading.Thread(target=lambda: engine.task("w").options(tags=["x"]).submit(), daemon=True).start()
+            threading.Thread(target=submits_until_it_is_closed, args=(engine,), daemon=True).start()
             until(lambda: engine._file.patience.since is not None, "somebody waits")
         looks = [
             lambda: engine.tasks.counts(), lambda: done.snapshot(), lambda: list(engine.tasks), lambda: done.explain(),
