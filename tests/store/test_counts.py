@@ -1,5 +1,6 @@
 """Kept counts: `counts()` and `len()` are right whatever moves, and cost little however many tasks there are."""
 
+import contextlib
 import random
 import sqlite3
 
@@ -152,11 +153,11 @@ def test_check_finds_a_count_that_is_wrong_and_its_mend_mends_it(engine, raw, ma
     for n in range(9):
         engine.submit("f", n)
     engine.tasks.counts()
-    with sqlite3.connect(made) as connection:
+    with contextlib.closing(sqlite3.connect(made)) as connection, connection:
         connection.execute("UPDATE taskcore_count SET n = n + 1 WHERE block = 1")
     (finding,) = engine.check()
     assert "counts() is not to be believed" in finding.what
-    with sqlite3.connect(made) as connection:
+    with contextlib.closing(sqlite3.connect(made)) as connection, connection:
         connection.execute(finding.mend.split(",")[0])
     assert engine.check() == [] and engine.tasks.counts() == {"ready": 9}
 
