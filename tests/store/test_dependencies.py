@@ -1,5 +1,6 @@
 """Dependencies: what meets an edge, what follows when it no longer can be met, and how graphs come into the file."""
 
+import contextlib
 import sqlite3
 import threading
 from itertools import pairwise
@@ -916,7 +917,7 @@ def test_edges_of_the_file_are_as_declared_whatever_was_asked(engine, raw):
     claims[0].succeed()
     claims[1].fail("no")
     ups[3].cancel()
-    with sqlite3.connect(engine.path) as connection:
+    with contextlib.closing(sqlite3.connect(engine.path)) as connection, connection:
         assert connection.execute(
             """SELECT count(*) FROM taskcore_task AS t WHERE blockers <> (
                    SELECT count(*) FROM taskcore_edge AS e WHERE e.task = t.id AND e.verdict IN ('unmet', 'doomed')
