@@ -171,9 +171,8 @@ class Context:
             return
         blocks = self.look(counts.open_blocks)
         for start in range(0, len(blocks), counts.AT_ONCE):
-            if self.file.held_up:
+            if not self.file.read(counts.keep, self.file.known, blocks[start : start + counts.AT_ONCE]):
                 return
-            self.write(counts.keep, blocks[start : start + counts.AT_ONCE])
 
     def close_pages(self) -> None:
         while self.pages:

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import schema
+from taskcore.store.cache import Known
 from taskcore.store.queries import Where
-from taskcore.store.transaction import Transaction
 
 AT_ONCE: Final = 8
 """Blocks that one commit keeps: whoever submits meanwhile waits for it, some ten milliseconds."""
@@ -120,12 +120,22 @@ def open_blocks(connection: sqlite3.Connection) -> list[int]:
     return [block for (block,) in connection.execute(_OPEN, {"block": schema.BLOCK}).fetchall()]
 
 
-def keep(tx: Transaction, blocks: Collection[int]) -> None:
-    """Keep the counts of these blocks, as far as they may still be kept."""
+def keep(connection: sqlite3.Connection, known: Known, blocks: Collection[int]) -> bool:
+    """Keep the counts of these blocks, as far as they may still be kept. → False, and nothing is kept, where the file
+    cannot be written now: whoever only looks waits for no other program, and needs no room on the disk."""
     text = json.dumps(list(blocks))
-    tx.execute(_KEEP, {"blocks": text, "block": schema.BLOCK})
-    tx.execute(_STILL_OPEN, (text,))
-    tx.known.has_counts = True
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_KEEP, {"blocks": text, "block": schema.BLOCK})
+        connection.execute(_STILL_OPEN, (text,))
+        known.has_counts = True  # under the lock over the connection: whoever moves one next drops them
+        connection.execute("COMMIT")
+        return True
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def wrong(connection: sqlite3.Connection) -> list[int]:

@@ -137,6 +137,16 @@ def test_what_gets_a_dependency_late_is_counted_anew(engine, raw):
     assert engine.tasks.counts() == read_all(raw) == {"ready": 8, "waiting": 1}
 
 
+def test_who_counts_waits_for_no_program_that_has_the_file_locked(engine, raw, made):
+    for n in range(12):
+        engine.submit("f", n)
+    with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert engine.tasks.counts() == {"ready": 12} and blocks(raw) == []
+        other.execute("ROLLBACK")
+    assert engine.tasks.counts() == {"ready": 12} and blocks(raw) == [0, 1, 2]
+
+
 def test_another_process_sees_that_counts_are_kept_and_drops_what_it_changes(made, raw):
     with Engine(made, workers=0) as engine, Engine(made, workers=0) as other:
         for n in range(12):
