@@ -269,6 +269,8 @@ class Loop:
     def _turn(self, reports: Sequence[tuple[Work, Outcome]] = ()) -> float:
         """One turn that never raises: what cannot be written now is kept and tried again."""
         try:
+            if not self._scheduler.file.interrupted:
+                self._scheduler.file.line.give_way()
             with self._turning:
                 before, self._turner = self._turner, threading.get_ident()
                 self._turns_since, self._told = monotonic(), False

@@ -15,9 +15,10 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.store import forks, opening, schema
-from taskcore.store.busy import BUSY, Patience, broken, code, data_version
+from taskcore.store.busy import Patience, broken, data_version
 from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
+from taskcore.store.line import Line
 from taskcore.store.reader import Reader
 from taskcore.store.transaction import Transaction, begin_part, disown, end_part
 
@@ -46,6 +47,8 @@ class File:
         self._transaction: Transaction | None = None  # of the thread that holds the lock
         self._owner: int | None = None
         self._inside = False  # a call is between its first statement and its last
+        self.line = Line()
+        """Who waits for the lock in order to write."""
         self._usable = True  # False in a process that forked off
         self._closed = False
         self._connection: sqlite3.Connection | None = None
@@ -74,7 +77,9 @@ class File:
         """Run `work(tx, …)` in one transaction; inside `enter` of the same thread, as part of that one."""
         tx, committing = None, False  # one function: a Ctrl-C finds the lock taken and `try` entered, or neither
         try:
+            self.line.join()
             with self._lock:
+                self.line.leave()
                 if self._transaction is not None:
                     return self._nested(self._transaction, work, *args, **kwargs)
                 connection = self._ready()
@@ -113,7 +118,9 @@ class File:
     def once(self, sql: str, values: Sequence[Any]) -> int:
         """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
         part of the caller's. → how many rows it changed."""
+        self.line.join()
         with self._lock:
+            self.line.leave()
             if self.read_only:
                 raise BadFile(self.path, READ_ONLY)
             tx = self.current
@@ -124,13 +131,11 @@ class File:
 
     def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[Any]) -> int:
         try:
-            return execute(sql, values).rowcount
+            return self._patiently(execute, sql, values).rowcount
         except sqlite3.DatabaseError as error:
             if broken(error):
                 raise BadFile(self.path, opening.reason(error)) from error
-            if code(error) not in BUSY:
-                raise
-        return self._patiently(execute, sql, values).rowcount
+            raise
 
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
         """A task that is ready at once, as a transaction of its own, at half the price of `write`. → what `made` makes
@@ -138,7 +143,9 @@ class File:
         before, as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
         committing = False
         try:
+            self.line.join()
             with self._lock:
+                self.line.leave()
                 connection, known = self._ready(), self.known
                 kind_id = known.plain_ids.get(kind)
                 if self.read_only or self._transaction is not None or known.version is None or kind_id is None:
@@ -199,7 +206,9 @@ class File:
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
+        self.line.join()
         with self._lock:
+            self.line.leave()
             connection, acquire, me = self._ready(), self._lock.acquire, threading.get_ident()
             try:
                 tx = self._begin(connection)
@@ -354,12 +363,7 @@ class File:
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
         if self.read_only:
             raise BadFile(self.path, READ_ONLY)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if code(error) not in BUSY:
-                raise
-            self._patiently(connection.execute, "BEGIN IMMEDIATE")
+        self._patiently(connection.execute, "BEGIN IMMEDIATE")
         version = data_version(connection)
         self.known.begin()
         if version != self.known.version:

@@ -124,3 +124,27 @@ def test_tasks_that_lapsed_twice_run_one_by_one_and_the_rest_goes_on_behind_them
     suspects = {number for number, task_id in enumerate(ids) if task_id % 3 == 0}
     assert [number for number, _ in beside if number in suspects] == sorted(suspects)
     assert all(others == 1 for number, others in beside if number in suspects)
+
+
+def test_a_turn_lets_those_write_first_who_wait_already(engine, monkeypatch):
+    looked = threading.Event()
+
+    class Threads(set):
+        def copy(self):
+            looked.set()
+            return set(self)
+
+    monkeypatch.setattr("taskcore.store.line.LOOKS", 10**6)
+    noop = engine.task(lambda: None, name="noop")
+    noop.submit().result(PATIENCE)
+    line = engine._context.file.line
+    line._threads = Threads([threading.get_ident()])
+    looked.clear()
+    submitted = []
+    submit = threading.Thread(target=lambda: submitted.append(noop.submit()))
+    submit.start()
+    assert looked.wait(PATIENCE)
+    submit.join(PATIENCE)
+    assert not submitted[0].done()
+    line.leave()
+    assert submitted[0].result(PATIENCE) is None

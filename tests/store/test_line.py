@@ -1,0 +1,71 @@
+"""Who wants to write waits for one commit of the thread that turns, and not for the next as well."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from taskcore.core import clock
+from taskcore.store import line
+from taskcore.store.connection import File
+from taskcore.store.transaction import Transaction
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[File]:
+    with closing(File(str(tmp_path / "a.db"), full=False, statuses={})) as file:
+        yield file
+
+
+def came(file: File, others: int) -> None:
+    """Return when so many threads stand in line."""
+    deadline = clock.monotonic() + 30
+    while len(file.line._threads) < others and clock.monotonic() < deadline:
+        clock.pause(0.0001)
+
+
+def two_turns(file: File) -> list[str]:
+    """What was written in which order, where three came while the first turn was written."""
+    order: list[str] = []
+    others = [threading.Thread(target=file.write, args=(lambda tx: order.append("submit"),)) for _ in range(3)]
+
+    def turn(tx: Transaction) -> None:
+        for thread in others:
+            thread.start()
+        came(file, len(others))
+        order.append("turn")
+
+    file.write(turn)
+    file.line.give_way()
+    file.write(lambda tx: order.append("turn"))
+    for thread in others:
+        thread.join(30)
+    return order
+
+
+def test_those_who_came_while_a_turn_was_written_write_before_the_next_turn(file: File) -> None:
+    for _ in range(50):
+        assert two_turns(file) == ["turn", "submit", "submit", "submit", "turn"]
+
+
+def test_nobody_is_left_in_the_line_by_whoever_has_written(file: File) -> None:
+    file.write(lambda tx: file.write(lambda tx: None) if file.current else None)
+    file.once("DELETE FROM taskcore_log WHERE task = ?", (1,))
+    tx = file.enter()
+    file.write(lambda inner: None)
+    file.leave(True)
+    assert tx.committed and not file.line._threads
+
+
+def test_who_was_taken_away_by_a_ctrl_c_is_waited_for_once(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(line.clock, "pause", naps.append)
+    file.line.join()
+    file.line.give_way()
+    assert len(naps) == line.LOOKS
+    file.line.give_way()
+    assert len(naps) == line.LOOKS
