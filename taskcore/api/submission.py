@@ -187,7 +187,7 @@ class Submissions:
             tx, function._name, function._kind, function._options.priority, now, text, claim
         )
         if claim is not None:
-            tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1)
+            tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1, behind=[])
         return self.futures.handle(task_id, new=True)
 
     def _bear(self, tx: Transaction, order: Order, now: float, spawn: Spawn | None) -> TaskFuture:

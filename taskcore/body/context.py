@@ -262,7 +262,8 @@ class Run:
         if step.state == NEW or (step.result is None and limit is not None):
             until = None if limit is None else repr(now + limit)
             step = step._replace(state=WAITING, result=until, started_at=now)
-        taken = self._take(step, event, now)
+        sent = self._stage.file.read(steps.is_signalled, *self._work.claim, event)
+        taken = self._take(step, event, now) if sent else None
         if taken is not None:
             return self._stage.codec.decode(taken)
         ends = None if step.result is None else float(step.result)

@@ -50,7 +50,8 @@ class Course:
         kept in its place meanwhile stays."""
         self._diverged = False
         self._thread: int | None = None
-        for step in stage.file.read(steps.load, work.claimed.id):
+        me, behind = work.claimed.id, work.claimed.behind
+        for step in stage.file.read(steps.load, [me]).get(me, []) if behind is None else behind:
             scope = self._scopes.setdefault(step.within, _Scope())
             if step.state == "loose":
                 scope.loose[step.kind, step.name, step.n] = step

@@ -10,21 +10,25 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskcore.store import settle
+from taskcore.store import settle, steps
 from taskcore.store.capacity import AVOIDED, Rations, Wanted
+from taskcore.store.steps import Step
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import LEFT, by_row, leaving, target
 
 _ORDER: Final = "ORDER BY priority DESC, ahead DESC, id"
 # One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
+# A task whose token is 0 has never begun.
 _DETAILS: Final = """
     SELECT json_group_array(json_array(
         id, token, kind, nullif(args, ''), links, failures, lapses, attempts,
-        result IS NOT NULL
+        result IS NOT NULL,
+        CASE WHEN token > 0 THEN (SELECT count(*) FROM (SELECT 1 FROM taskcore_step WHERE task = one.id LIMIT 9)) ELSE 0
+        END
     )) FROM (
         SELECT id, token, kind, args, links, failures, lapses, attempts, result FROM taskcore_task """
-_NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n)"
-_THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_ORDER})"
+_NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n) AS one"
+_THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_ORDER}) AS one"
 # One seek a kind, however many tasks of a kind that may not run stand in front.
 _NEXT_OF_SOME: Final = f"""
         SELECT -priority AS p, -ahead AS a, id, ? AS place FROM (
@@ -32,6 +36,8 @@ _NEXT_OF_SOME: Final = f"""
             AND (? IS NULL OR ? NOT IN ({AVOIDED}))
             {_ORDER} LIMIT ?
         )"""
+FEW: Final = 8
+"""Steps of a body that are read with its claim; the statement counts no further than to one more."""
 _AT_ONCE: Final = 100
 """Kinds that one statement looks at; SQLite takes no more than 500."""
 
@@ -89,6 +95,8 @@ class Claimed(NamedTuple):
     attempts: int
     saved: Any = False
     """Whether a body saved something before."""
+    behind: list[Step] | None = None
+    """What its body has behind it; `None` for so much that the body reads it when it asks for it."""
     inputs: dict[int, tuple[str, str | None]] | None = None
 
 
@@ -123,7 +131,7 @@ def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: fl
     ids = json.dumps([row[0] for row in rows])
     tx.uncount(ids)
     tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
-    claimed = [_filled(tx, Claimed(i, t + 1, k, a, ln, f, ls, n + 1, s)) for i, t, k, a, ln, f, ls, n, s in rows]
+    claimed = _filled(tx, rows, begun=1)
     if tx.known.has_guards:
         settle.moved(tx, [task.id for task in claimed], now)
         claimed = _without_guarded(tx, claimed, ids, now)
@@ -139,20 +147,30 @@ def _ready(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | 
     return tx.execute(_THESE, {"ids": json.dumps(chosen)}).fetchall()[0][0] if chosen else "[]", more
 
 
-def _filled(tx: Transaction, task: Claimed) -> Claimed:
-    """With what did not come with the rest: long arguments, and the results that are linked to."""
-    if task.args is None:
-        row = tx.execute("SELECT args FROM taskcore_text WHERE task = ?", (task.id,)).fetchone()
-        task = task._replace(args="" if row is None else row[0])  # lost, in a damaged file: nothing can read that
-    return task if task.links is None else task._replace(inputs=inputs(tx.execute, task.id))
+def _filled(tx: Transaction, rows: list[list[Any]], begun: int) -> list[Claimed]:
+    """With what did not come with the details: what a body has behind it, long arguments, and the results that are
+    linked to. `begun` is 1 where the rows were read before they were claimed."""
+    some = [row[0] for row in rows if 0 < row[9] <= FEW]
+    behind = steps.load(tx, some) if some else {}
+    claimed = []
+    for i, token, kind, args, links, failures, lapses, attempts, saved, kept in rows:
+        if args is None:
+            row = tx.execute("SELECT args FROM taskcore_text WHERE task = ?", (i,)).fetchone()
+            args = "" if row is None else row[0]  # lost, in a damaged file: nothing can read that
+        past = None if kept > FEW else behind.get(i, [])
+        given = None if links is None else inputs(tx.execute, i)
+        claimed.append(
+            Claimed(i, token + begun, kind, args, links, failures, lapses, attempts + begun, saved, past, given)
+        )
+    return claimed
 
 
 def holding(tx: Transaction, task_id: int, token: int) -> Claimed | None:
     """The claim of this token as it was made, if it is held."""
     if not tx.execute(HELD, (json.dumps([(task_id, token)]),)).fetchall():
         return None
-    (row,) = json.loads(tx.execute(_THESE, {"ids": json.dumps([task_id])}).fetchall()[0][0])
-    return _filled(tx, Claimed(*row))
+    rows = json.loads(tx.execute(_THESE, {"ids": json.dumps([task_id])}).fetchall()[0][0])
+    return _filled(tx, rows, begun=0)[0]
 
 
 def inputs(execute: Any, task_id: int) -> dict[int, tuple[str, str | None]]:

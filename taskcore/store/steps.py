@@ -6,6 +6,7 @@ All of it is written under the lease token of the running task: a body that lost
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
@@ -35,15 +36,20 @@ class Step(NamedTuple):
     """As it was when the steps were read; `None` for a child that is no longer there."""
 
 
+_PLACE: Final = operator.itemgetter(0, 1)
 _LOAD: Final = """
-    SELECT s.place, s.within, s.kind, s.name, s.n, s.state, s.attempt, s.started_at, s.finished_at, s.result, s.child,
-        c.phase
-    FROM taskcore_step AS s LEFT JOIN taskcore_task AS c ON c.id = s.child WHERE s.task = ? ORDER BY s.place"""
+    SELECT s.task, s.place, s.within, s.kind, s.name, s.n, s.state, s.attempt, s.started_at, s.finished_at, s.result,
+        s.child, c.phase
+    FROM json_each(?) AS one CROSS JOIN taskcore_step AS s ON s.task = one.value
+    LEFT JOIN taskcore_task AS c ON c.id = s.child"""
 
 
-def load(connection: sqlite3.Connection, task: int) -> list[Step]:
-    """All that is kept of a task, in order."""
-    return [Step(*row) for row in connection.execute(_LOAD, (task,)).fetchall()]
+def load(connection: Any, tasks: Collection[int]) -> dict[int, list[Step]]:
+    """Task → all that is kept of it, in order; without those of which nothing is."""
+    found = dict[int, list[Step]]()
+    for task, *row in sorted(connection.execute(_LOAD, (json.dumps(list(tasks)),)).fetchall(), key=_PLACE):
+        found.setdefault(task, []).append(Step(*row))
+    return found
 
 
 def child_began_anew(connection: sqlite3.Connection, task: int) -> bool:
@@ -164,6 +170,19 @@ def move(tx: Transaction, task: int, token: int, before: int, steps: Sequence[St
     tx.execute("DELETE FROM taskcore_step WHERE task = ? AND place = ?", (task, before))
     for step in steps:
         put(tx, task, step)
+
+
+_SENT: Final = """
+    SELECT EXISTS (SELECT 1 FROM taskcore_signal AS s WHERE s.task = t.id AND s.name = ?) FROM taskcore_task AS t
+    WHERE t.id = ? AND t.phase = 'running' AND t.token = ?"""
+
+
+def is_signalled(connection: sqlite3.Connection, task: int, token: int, name: str) -> bool:
+    """Whether there is a signal of this name to take. `LeaseLost`."""
+    rows = connection.execute(_SENT, (name, task, token)).fetchall()
+    if not rows:
+        raise LeaseLost(task, token)
+    return bool(rows[0][0])
 
 
 def take_signal(tx: Transaction, task: int, token: int, name: str, steps: Sequence[Step]) -> str | None:

@@ -53,13 +53,17 @@ def wake(tx: Transaction, tasks: Collection[int], now: float) -> list[int]:
     ids = tx.execute(_ASLEEP, (json.dumps(list(tasks)),)).fetchall()[0][0]
     woken: list[int] = json.loads(ids)
     if woken:
-        tx.execute(_WAKE, (ids,))
-        if tx.known.has_joins:
-            tx.execute(_FORGET, (ids,))
-        dependencies.release(tx, woken, now)
-        serial.came_back(tx, woken, now)
-        dependencies.propagate(tx, woken, now)
+        _wake(tx, woken, ids, now)
     return woken
+
+
+def _wake(tx: Transaction, sleepers: list[int], ids: str, now: float) -> None:
+    tx.execute(_WAKE, (ids,))
+    if tx.known.has_joins:
+        tx.execute(_FORGET, (ids,))
+    dependencies.release(tx, sleepers, now)
+    serial.came_back(tx, sleepers, now)
+    dependencies.propagate(tx, sleepers, now)
 
 
 _WAITERS: Final = """
@@ -100,21 +104,24 @@ def born(tx: Transaction, parent: int, children: Collection[int]) -> None:
 
 _RECEIVE: Final = """
     UPDATE taskcore_step SET state = 'kept', result = ?, finished_at = ?
-    WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting'"""
+    WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting' AND EXISTS (
+        SELECT 1 FROM taskcore_task AS t WHERE t.id = taskcore_step.task AND t.phase = 'suspended' AND t.waiting_for = ?
+    )"""
 
 
 def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:
     """Store a signal to a task that has not ended, and wake it if it sleeps for that: then it is the result of the call
     that waits, which the body need not take any more. → whether it was stored."""
+    if tx.execute(_RECEIVE, (payload, now, task, name, waiting_for(name))).rowcount:
+        _wake(tx, [task], f"[{task}]", now)
+        return True
     row = tx.execute("SELECT finished_at, phase, waiting_for FROM taskcore_task WHERE id = ?", (task,)).fetchone()
     if row is None or row[0] is not None:
         return False
-    waits = row[1:] == ("suspended", waiting_for(name))
-    if not (waits and tx.execute(_RECEIVE, (payload, now, task, name)).rowcount):
-        tx.execute(
-            "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
-        )
-    if waits:
+    tx.execute(
+        "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
+    )
+    if row[1:] == ("suspended", waiting_for(name)):
         wake(tx, [task], now)
     return True
 

@@ -260,7 +260,8 @@ def test_worker_processes_end_with_their_parent_and_nobody_pays_for_it(made, tmp
         errors = process.stderr.read()
         assert process.wait(PATIENCE) == -number
         until(lambda: all(map(gone, pids)), "they end, too", patience=5)
-        assert errors.count("Traceback") == (number == signal.SIGINT), errors
+        said = errors.count("Traceback")  # the second Ctrl-C may come while the first one's is being told
+        assert said in ((1, 2) if number == signal.SIGINT else (0,)), errors
     with contextlib.closing(Engine(made, workers=1)) as engine:
         engine.start()
         until(lambda: {task.phase for task in engine.tasks} == {"ready"}, "both are given back")

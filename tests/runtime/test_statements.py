@@ -95,6 +95,51 @@ def test_a_step_is_one_commit(traced):
     assert spent[-1] == (1, 1), seen
 
 
+def test_a_body_that_goes_on_reads_no_file_of_its_own(traced):
+    """What it has behind it comes with its claim."""
+    engine, seen = traced
+
+    @engine.task
+    def body():
+        seen.append("begins")
+        text = "-".join(current().step("short", lambda n=n: str(n)) for n in range(4))
+        text += current().wait_for("go")
+        seen.append("has it")
+        return text
+
+    future = body.submit()
+    engine.run(progress=False)
+    future.signal("go", "!")
+    seen.of(engine.run, False)
+    assert future.result() == "0-1-2-3!"
+    assert seen.index("has it") == seen.index("begins") + 1, seen
+
+
+def test_a_body_with_more_behind_it_reads_it_once_and_finds_all(traced):
+    engine, seen = traced
+    task = engine.task(lambda n: [current().step("s", lambda i=i: i) for i in range(n)][-1:] + [
+        current().wait_for("go")
+    ], name="many")
+    futures = {n: task.submit(n) for n in (0, 1, 7, 8, 9, 30)}
+    engine.run(progress=False)
+    for future in futures.values():
+        future.signal("go", "!")
+    seen.of(engine.run, False)
+    for n, future in futures.items():
+        assert future.result() == [*range(n)][-1:] + ["!"]
+        assert len(future.steps()) == n
+    assert not [text for text in seen if re.match("(INSERT|REPLACE).* taskcore_step", text)]
+
+
+def test_a_signal_to_a_sleeper_is_one_commit_and_six_statements(traced):
+    engine, seen = traced
+    futures = [engine.task(lambda: current().wait_for("go"), name="waits").submit() for _ in range(2)]
+    engine.run(progress=False)
+    futures[0].signal("go", 1)
+    seen.of(futures[1].signal, "go", 2)
+    assert (len(seen), seen.commits) == (6, 1), seen
+
+
 def test_a_link_of_a_chain_is_one_commit_and_ten_statements(traced):
     engine, seen = traced
     task = engine.task(lambda *_: 1, name="f")

@@ -63,7 +63,7 @@ def test_nobody_is_left_in_the_line_by_whoever_has_written(file: File) -> None:
 
 def test_who_was_taken_away_by_a_ctrl_c_is_waited_for_once(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(line.clock, "pause", naps.append)
+    monkeypatch.setattr(clock, "pause", naps.append)
     file.line.join()
     file.line.give_way()
     assert len(naps) == line.LOOKS
