@@ -22,12 +22,12 @@ TOP = {"__init__", "__main__", "testing"}
 """What lies beside the rooms: it may import from all of them."""
 
 THREADED = {
-    "store.connection", "store.line", "store.reader", "store.process_locks", "body.command", "body.output", "body.logs",
-    "body.replay", "runtime.wakeups", "runtime.pools", "runtime.guests", "runtime.callbacks", "runtime.notes",
-    "runtime.loop", "runtime.lookout", "runtime.pacing", "api.assembly", "api.changes", "api.completion", "api.context",
-    "api.future", "api.futures", "api.engine", "api.importing", "api.lifetime", "api.processes", "api.settings",
-    "api.shutdown", "api.terminal", "api.visit", "api.worker_process", "core.id_ranges", "view.live", "view.server",
-    "view.web", "testing",
+    "store.connection", "store.line", "store.reader", "store.process_locks", "store.together", "body.command",
+    "body.output", "body.logs", "body.replay", "runtime.wakeups", "runtime.pools", "runtime.guests",
+    "runtime.callbacks", "runtime.notes", "runtime.loop", "runtime.lookout", "runtime.pacing", "api.assembly",
+    "api.changes", "api.completion", "api.context", "api.future", "api.futures", "api.engine", "api.importing",
+    "api.lifetime", "api.processes", "api.settings", "api.shutdown", "api.terminal", "api.visit", "api.worker_process",
+    "core.id_ranges", "view.live", "view.server", "view.web", "testing",
 }  # fmt: skip
 
 

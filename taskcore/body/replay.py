@@ -147,7 +147,7 @@ class Course:
         self._work.unsaved = False
 
     def _keep_alone(self, *columns: Any) -> None:
-        if not self._stage.file.once(steps.KEEP, (*columns, *self._claim)):
+        if not self._stage.together.run(steps.KEEP, (*columns, *self._claim)):
             raise LeaseLost(*self._claim)
 
     def with_pending(self, step: Step) -> list[Step]:

@@ -16,6 +16,7 @@ from taskcore.store.cache import Kind
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.steps import Line, Notes, Step
+from taskcore.store.together import Together
 
 NO_WAITING: Final = (
     "{} works in the engine's own process and in those of Engine(processes=…): this body runs in another one, on an "
@@ -160,6 +161,7 @@ class Stage:
 
     def __init__(self, file: File, codec: Codec, now: Callable[[], float], duration: Callable[[], float]) -> None:
         self.file = file
+        self.together = Together(file)
         self.codec = codec
         self.now = now
         self.duration = duration

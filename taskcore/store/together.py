@@ -1,0 +1,59 @@
+"""Statements that stand for themselves, of several threads at a time, in one commit of whoever comes first."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from taskcore.store.connection import File
+from taskcore.store.transaction import Transaction
+
+
+class _Call:
+    """One statement on its way. `changed`: how many rows it changed, once it is in the file."""
+
+    __slots__ = ("changed", "sql", "values")
+
+    def __init__(self, sql: str, values: Sequence[Any]) -> None:
+        self.sql = sql
+        self.values = values
+        self.changed: int | None = None
+
+
+class Together:
+    """Runs statements of which each is to be in the file when its call returns.
+
+    While one thread writes, others come: the next of them writes for all who came. A statement may be run twice, after
+    a Ctrl-C that comes just behind the commit: that must do it no harm.
+    """
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._calls = deque[_Call]()
+        self._lock = threading.Lock()  # over taking calls and writing them
+
+    def run(self, sql: str, values: Sequence[Any]) -> int:
+        """→ how many rows the statement changed. In a transaction of the calling thread's it is a part of that."""
+        if self._file.current is not None:
+            return self._file.once(sql, values)
+        call = _Call(sql, values)
+        self._calls.append(call)
+        with self._lock:
+            if call.changed is not None:
+                return call.changed
+            calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            if len(calls) > 1:
+                with contextlib.suppress(sqlite3.Error, MemoryError):  # of one of them: each stands for itself
+                    for other, changed in zip(calls, self._file.write(_all, calls), strict=True):
+                        other.changed = changed
+            if call.changed is None:
+                call.changed = self._file.once(sql, values)
+            return call.changed
+
+
+def _all(tx: Transaction, calls: Sequence[_Call]) -> list[int]:
+    return [tx.execute(call.sql, call.values).rowcount for call in calls]

@@ -1,0 +1,82 @@
+"""Statements of several threads share a commit, and each stands for itself."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from taskcore.core import clock
+from taskcore.store.connection import File
+from taskcore.store.together import Together
+
+NOTE = "INSERT INTO taskcore_meta (key, value) VALUES (?, ?)"
+Call = tuple[str, tuple[object, ...]]
+FORGET = "DELETE FROM taskcore_meta WHERE key = ?"
+NOTED = "SELECT count(*) FROM taskcore_meta WHERE key LIKE 'note %'"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[File]:
+    with closing(File(str(tmp_path / "a.db"), full=False, statuses={})) as file:
+        yield file
+
+
+def commits_of(file: File, calls: Sequence[Call]) -> tuple[int, list[object]]:
+    """How many commits it takes where all come while another thread has the file, and what each call gave or raised."""
+    together, given = Together(file), [object()] * len(calls)
+
+    def run(place: int) -> None:
+        try:
+            given[place] = together.run(*calls[place])
+        except sqlite3.Error as error:
+            given[place] = type(error)
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
+    seen: list[str] = []
+    file.enter()
+    deadline = clock.monotonic() + 30
+    for n, thread in enumerate(threads):
+        thread.start()
+        while (len(together._calls) < n or not file.line._threads) and clock.monotonic() < deadline:
+            clock.pause(0.001)  # the first has taken its own call, and waits for the file
+    file.leave(False)
+    connection = file._connection
+    assert connection is not None
+    connection.set_trace_callback(seen.append)
+    for thread in threads:
+        thread.join(30)
+    connection.set_trace_callback(None)
+    return len([text for text in seen if text == "BEGIN IMMEDIATE"]), given
+
+
+def test_those_who_come_while_another_writes_share_one_commit(file: File) -> None:
+    transactions, given = commits_of(file, [(NOTE, (f"note {n}", n)) for n in range(6)])
+    assert transactions == 1 and given == [1] * 6
+    assert file.read(lambda c: c.execute(NOTED).fetchone()) == (6,)
+
+
+def test_each_is_told_how_many_rows_its_own_statement_changed(file: File) -> None:
+    calls: list[Call] = [(NOTE, ("note 0", 0)), *[(FORGET, (f"note {n}",)) for n in range(3)]]
+    _, given = commits_of(file, calls)
+    assert given == [1, 1, 0, 0]
+
+
+def test_what_is_wrong_with_one_is_told_to_that_one_and_the_others_are_stored(file: File) -> None:
+    calls: list[Call] = [(NOTE, (f"note {n}", n)) for n in range(5)]
+    calls[2] = (NOTE, ("note 1", "again"))
+    _, given = commits_of(file, calls)
+    assert given == [1, 1, sqlite3.IntegrityError, 1, 1] or given == [1, sqlite3.IntegrityError, 1, 1, 1]
+    assert file.read(lambda c: c.execute(NOTED).fetchone()) == (4,)
+
+
+def test_in_a_transaction_of_ones_own_it_is_a_part_of_that(file: File) -> None:
+    together = Together(file)
+    file.enter()
+    assert together.run(NOTE, ("note 0", 0)) == 1
+    file.leave(False)
+    assert file.read(lambda c: c.execute(NOTED).fetchone()) == (0,)
