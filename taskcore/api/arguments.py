@@ -73,7 +73,7 @@ def encode(
     """(arguments as text, links). `TypeError` that names the argument that cannot be stored."""
     if not args and not kwargs:
         return NO_ARGUMENTS, []
-    if codec is JSON and not kwargs and all(type(value) in _SCALARS for value in args):
+    if codec is JSON and not kwargs and _SCALARS.issuperset(map(type, args)):
         return _scalars(name, fn, args), []
     links: list[Link] = []
     whole: Any = [list(args), kwargs]

@@ -37,11 +37,24 @@ class Bodies:
         register.settle_all(futures)
         missing = list(dict.fromkeys(future.id for future in futures if not future._resolved))
         if missing:
-            self.expect(parent, futures)
+            self.expect(parent, [future.id for future in futures])
+            self._futures.keep_errors_of(futures)
         return missing
 
-    def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
-        self._futures.expect(parent, futures)
+    def expect(self, parent: int, children: Sequence[int]) -> None:
+        self._futures.expect(parent, children)
+
+    def results(self, children: Sequence[int]) -> list[str] | None:
+        """Their texts, in order, if all succeeded, none gave much and they were made in a row: children of a gather."""
+        first, last = min(children), max(children)
+        if last - first >= 2 * len(children):
+            return None
+        texts = dict(self._context.read(queries.short_results, first, last))
+        given = [text for text in map(texts.get, children) if text is not None]
+        return given if len(given) == len(children) else None
+
+    def handles(self, children: Sequence[int]) -> list[TaskFuture]:
+        return [self._futures.handle(child) for child in children]
 
     def are_children(self, task_ids: Sequence[int], parent: int) -> bool:
         return self._context.read(queries.are_children, task_ids, parent)

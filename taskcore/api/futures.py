@@ -127,9 +127,12 @@ class Register:
             if not future._resolved and first[future.id]._resolved:
                 self.settle(future)
 
-    def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
-        """A body gives its thread back until these have ended: what they raise is kept for it."""
-        self.expecting.setdefault(parent, set()).update(future.id for future in futures)
+    def expect(self, parent: int, task_ids: Collection[int]) -> None:
+        """A body gives its thread back until these have ended: what they raise from now on is kept for it."""
+        self.expecting.setdefault(parent, set()).update(task_ids)
+
+    def keep_errors_of(self, futures: Sequence[TaskFuture]) -> None:
+        """What those raised that a body waits for, and that have ended already."""
         for future in futures:
             if future._exception is not None:
                 self._raised[future.id] = future._exception

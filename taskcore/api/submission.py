@@ -211,7 +211,7 @@ class Submissions:
             self._context.start()
         self.futures.transaction_ended()
 
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[int], bool]:
         """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again. → they,
         and whether they were made now."""
         context, function = self._context, self.named(fn)
@@ -228,9 +228,8 @@ class Submissions:
                 ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
             else:
                 ids = context.write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)
-            for task_id in ids:
-                context.spans.add(task_id)
-        return [self.futures.handle(task_id) for task_id in ids], new
+            context.spans.update(ids)
+        return ids, new
 
     def _orders(
         self, function: Submittable, encoded: list[tuple[str, list[arguments.Link]]], now: float, parent: int

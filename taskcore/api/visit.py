@@ -31,6 +31,7 @@ from taskcore.store.cache import Kind
 from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.steps import Notes
+from taskcore.store.together import Together
 
 EVERY: Final = 0.05
 """Seconds from one look into the file whether a body was asked to stop to the next."""
@@ -93,6 +94,7 @@ class Sender:
         saved = self._context.file.read(steps.saved, claimed.id) if claimed.saved else None
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
         wrong = unfindable(fn, self._context.scheduler.custody.crew.has_main)
+        claimed = claimed._replace(behind=None)  # a cluster may run the call twice: the second reads what the first did
         return Call(claimed, work.kind, str(module), str(qualname), saved, wrong)
 
 
@@ -140,10 +142,13 @@ class Stay(Stage):
         self._unshown: list[Notes] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name != "file":
-            raise AttributeError(name)
-        self.file = _opened(self._home)
-        return self.file
+        if name == "file":
+            self.file = _opened(self._home)
+            return self.file
+        if name == "together":
+            self.together = Together(self.file)
+            return self.together
+        raise AttributeError(name)
 
     @property
     def statuses(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from taskcore.body import logs
 from taskcore.body.outcome import result_or_error, storable
@@ -235,11 +235,18 @@ class Run:
         As with `map`, the shortest of the iterables ends them. When the body runs again, it has the children it made.
         """
         self._may_wait("gather()")
-        futures, new = self._stage.house.gather(fn, list(zip(*iterables, strict=False)), self)
-        if new and futures:  # none has ended, or hardly any: who suspends looks at the rows anyway
-            self._stage.house.expect(self._work.claimed.id, futures)
-            self._suspend("children", upstreams=[future.id for future in futures])
-        return self.wait(*futures, return_exceptions=return_exceptions) if futures else []
+        house = self._stage.house
+        children, new = house.gather(fn, list(zip(*iterables, strict=False)), self)
+        if not children:
+            return []
+        if new:  # none has ended, or hardly any: who suspends looks at the rows anyway
+            house.expect(self._work.claimed.id, children)
+            self._suspend("children", upstreams=children)
+        self._work.go_on()
+        texts = house.results(children)
+        if texts is not None:
+            return [*map(self._stage.codec.decode, texts)]
+        return self.wait(*house.handles(children), return_exceptions=return_exceptions)
 
     def wait_for(self, event: str, timeout: float | None = None) -> Any:
         """The payload of the next signal of this name, sent by `TaskFuture.signal`. Each call takes one, in the order
@@ -262,33 +269,23 @@ class Run:
         if step.state == NEW or (step.result is None and limit is not None):
             until = None if limit is None else repr(now + limit)
             step = step._replace(state=WAITING, result=until, started_at=now)
-        sent = self._stage.file.read(steps.is_signalled, *self._work.claim, event)
-        taken = self._take(step, event, now) if sent else None
-        if taken is not None:
-            return self._stage.codec.decode(taken)
+        attempt, claim = self._work.claimed.attempts, self._work.claim
+        if self._stage.file.read(steps.is_signalled, *claim, event):
+            kept = course.with_pending(step._replace(state=KEPT, attempt=attempt, finished_at=now))
+            taken = self._stage.file.write(steps.take_signal, *claim, event, kept)
+            if taken is not None:
+                return self._stage.codec.decode(taken)
         ends = None if step.result is None else float(step.result)
         if ends is not None and now >= ends:
-            step = step._replace(state=FAILED, attempt=self._work.claimed.attempts, finished_at=now)
+            step = step._replace(state=FAILED, attempt=attempt, finished_at=now)
             course.keep(step)
             raise _no_signal(event, step)
         self._suspend(suspension.waiting_for(event), signal=event, until=ends, step=step)
-        raise AssertionError("not reached")
-
-    def _take(self, step: Step, event: str, now: float) -> str | None:
-        claimed = self._work.claimed
-        kept = self._course.with_pending(step._replace(state=KEPT, attempt=claimed.attempts, finished_at=now))
-        taken: str | None = self._stage.file.write(steps.take_signal, claimed.id, claimed.token, event, kept)
-        return taken
 
     def _suspend(
-        self,
-        waiting_for: str,
-        *,
-        upstreams: Sequence[int] = (),
-        signal: str | None = None,
-        until: float | None = None,
+        self, waiting_for: str, *, upstreams: Sequence[int] = (), signal: str | None = None, until: float | None = None,
         step: Step | None = None,
-    ) -> None:
+    ) -> NoReturn:  # fmt: skip
         """Give the thread back. Never returns."""
         kept = [*self._course.take(), *([] if step is None else [step])]
         sleep = Sleep(waiting_for, upstreams, signal, until, kept)

@@ -137,10 +137,14 @@ class House(Protocol):
 
     def forget(self, task_id: int) -> None: ...
     def transaction(self) -> contextlib.AbstractContextManager[Any]: ...
-    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Any) -> tuple[list[Any], bool]:
+    def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Any) -> tuple[list[int], bool]:
         """The children, and whether they were made just now."""
 
-    def expect(self, parent: int, futures: Sequence[Any]) -> None: ...
+    def expect(self, parent: int, children: Sequence[int]) -> None: ...
+    def results(self, children: Sequence[int]) -> list[str] | None:
+        """The texts of their results, in order, if all succeeded and it can be told at once."""
+
+    def handles(self, children: Sequence[int]) -> list[Any]: ...
     def settled(self, futures: Sequence[Any], parent: int) -> list[int]:
         """Resolve what has ended. → the ids of those that have not, which `parent` is going to wait for."""
 

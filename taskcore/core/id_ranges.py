@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Spans:
@@ -18,7 +18,10 @@ class Spans:
         self._folding = False
 
     def add(self, number: int) -> None:
-        self._new.append(number)
+        self.update((number,))
+
+    def update(self, numbers: Iterable[int]) -> None:
+        self._new.extend(numbers)
         if len(self._new) > 1000:
             self._fold()
 

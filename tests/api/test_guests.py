@@ -169,6 +169,18 @@ def test_a_call_that_a_cluster_runs_twice_transacts_once(path):
         assert db.execute("SELECT count(*) FROM mine").fetchall() == [(1,)]
 
 
+def test_a_call_that_a_cluster_runs_again_passes_over_the_steps_of_the_first(path, tmp_path):
+    class Again(Away):
+        def submit(self, fn, /, *args, **kwargs):
+            super().submit(fn).result()
+            return super().submit(fn)
+
+    noted = tmp_path / "noted"
+    with contextlib.closing(Engine(path, executor=Again())) as engine:
+        engine.submit(away.notes_in_a_step, str(noted)).result(PATIENCE)
+    assert len(noted.read_text().splitlines()) == 1
+
+
 def test_what_would_wait_is_refused_in_another_process_with_the_reason(elsewhere, path):
     said = elsewhere.submit(away.waits, str(path)).result(PATIENCE)
     assert list(said) == ["sleep", "wait", "gather", "wait_for", "submit"]
