@@ -200,6 +200,10 @@ def verbs(engine, other, parents, pick, clock):
     ]  # fmt: skip
 
 
+def some_of(chance, ids):
+    return chance.sample(ids, min(len(ids), chance.randint(1, 5)))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_kept_counts_are_those_that_a_look_at_the_rows_finds_after_every_verb(made, raw, clock, seed):
     chance = random.Random(seed)
@@ -216,9 +220,7 @@ def test_kept_counts_are_those_that_a_look_at_the_rows_finds_after_every_verb(ma
                 continue
             ids = [row["id"] for row in raw("SELECT id FROM taskcore_task")]
             chance.shuffle(parents)
-            verb = chance.choice(
-                verbs(engine, other, parents, lambda: chance.sample(ids, min(len(ids), chance.randint(1, 5))), clock)
-            )
+            verb = chance.choice(verbs(engine, other, parents, lambda ids=ids: some_of(chance, ids), clock))
             with contextlib.suppress(DependencyCycle):  # a child cannot wait for its own job
                 verb()
             assert engine._context.read(counts.wrong) == [], (seed, step)
@@ -228,7 +230,7 @@ def test_kept_counts_are_those_that_a_look_at_the_rows_finds_after_every_verb(ma
                     assert counted(looks, parent) == read_all(raw, parent), (seed, step, parent)
                     kept.update((parent, block) for block in blocks(raw, parent))
             if chance.random() < 0.3:
-                assert sum(engine.tasks.counts().values()) == len(ids := list(engine.tasks)), (seed, step, len(ids))
+                assert sum(engine.tasks.counts().values()) == len(list(engine.tasks)), (seed, step)
             assert engine._context.read(counts.wrong) == [], (seed, step)
         assert engine.check() == [], seed
         assert len(kept) > 15, (seed, len(kept))
@@ -290,8 +292,10 @@ def test_two_that_count_the_same_children_at_once_keep_them_once(engine, made, r
         "UPDATE taskcore_count SET phase = 'failed' WHERE block = 1 AND parent = 1",
         "UPDATE taskcore_count SET hidden = 1 WHERE block = 1 AND parent = 1",
         "UPDATE taskcore_count SET parent = 99 WHERE block = 1 AND parent = 1",
-        "INSERT INTO taskcore_count SELECT 9, parent, kind, phase, label, hidden, first, n FROM taskcore_count LIMIT 1",
-        "INSERT INTO taskcore_count SELECT block, parent, kind, 'failed', label, hidden, 1, 1 FROM taskcore_count LIMIT 1",
+        "DELETE FROM taskcore_task WHERE id = 5",
+        "INSERT INTO taskcore_count VALUES (9, 1, 1, 'ready', '', 0, 40, 4)",
+        "INSERT INTO taskcore_count VALUES (1, 1, 1, 'failed', '', 0, 4, 4)",
+        "INSERT INTO taskcore_count VALUES (1, 5, 1, 'ready', '', 0, 4, 4)",
     ],
 )
 def test_check_finds_a_count_of_a_jobs_children_that_is_wrong_and_its_mend_mends_it(engine, made, harm):
@@ -300,11 +304,12 @@ def test_check_finds_a_count_of_a_jobs_children_that_is_wrong_and_its_mend_mends
     assert engine.check() == []
     with contextlib.closing(sqlite3.connect(made)) as connection, connection:
         assert connection.execute(harm).rowcount > 0
-    (finding,) = engine.check()
-    assert "counts() is not to be believed" in finding.what
+    (finding, *more) = [each for each in engine.check() if "counts() is not to be believed" in each.what]
+    assert not more
     with contextlib.closing(sqlite3.connect(made)) as connection, connection:
         connection.execute(finding.mend.split(",")[0])
-    assert engine.check() == [] and counted(engine, 1) == {"ready": 9}
+    assert not [each for each in engine.check() if "counts()" in each.what]
+    assert counted(engine, 1) == {"ready": 8 if "taskcore_task" in harm else 9}
 
 
 def traced(engine, call):
