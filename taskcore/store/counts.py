@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import schema
+from taskcore.store.busy import BUSY, code
 from taskcore.store.cache import Known
 from taskcore.store.queries import Where
 
@@ -156,9 +157,9 @@ def open_blocks(connection: sqlite3.Connection, chosen: Where) -> list[int]:
 
 
 def keep(connection: sqlite3.Connection, known: Known, chosen: Where, blocks: Collection[int]) -> bool:
-    """Keep the counts of these blocks that answer this, as far as they may still be kept. → False, and nothing is kept,
-    where the file cannot be written now: whoever only looks waits for no other program, and needs no room on the
-    disk."""
+    """Keep the counts of these blocks that answer this, as far as they may still be kept. While another program writes,
+    nothing is kept: whoever only looks waits for nobody. → False where the file cannot be written: nor does it need
+    room on the disk."""
     text, parent = json.dumps(list(blocks)), chosen.parent or 0
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -167,8 +168,8 @@ def keep(connection: sqlite3.Connection, known: Known, chosen: Where, blocks: Co
         known.has_counts = True  # under the lock over the connection: whoever moves one next drops them
         connection.execute("COMMIT")
         return True
-    except sqlite3.OperationalError:
-        return False
+    except sqlite3.OperationalError as error:
+        return code(error) in BUSY
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -248,6 +248,23 @@ def test_who_counts_waits_for_no_program_that_has_the_file_locked(engine, raw, m
     assert counted(engine, job) == {"ready": 12} and blocks(raw, job) == [0, 1, 2]
 
 
+def test_what_a_lock_of_another_program_prevents_is_passed_over_and_the_rest_is_kept(engine, raw, made, monkeypatch):
+    job, keep = a_job(engine, 22), counts.keep
+    with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as other:
+
+        def locked_once(*args):
+            monkeypatch.setattr(counts, "keep", keep)
+            other.execute("BEGIN IMMEDIATE")
+            try:
+                return keep(*args)
+            finally:
+                other.execute("ROLLBACK")
+
+        monkeypatch.setattr(counts, "keep", locked_once)
+        assert counted(engine, job) == {"ready": 22} and blocks(raw, job) == [2, 3, 4]
+        assert counted(engine, job) == {"ready": 22} and blocks(raw, job) == [0, 1, 2, 3, 4]
+
+
 def test_another_process_sees_that_counts_are_kept_and_drops_what_it_changes(made, raw):
     with Engine(made, workers=0) as engine, Engine(made, workers=0) as other:
         job = a_job(engine, 12)
