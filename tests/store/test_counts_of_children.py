@@ -129,6 +129,7 @@ def test_whatever_filter_the_kept_counts_answer_they_answer_it_as_the_rows_do(en
         assert children.where(phase="succeeded").counts() == {"good": 8}
         assert children.where(status=["good", "ready"]).counts() == {"good": 8, "ready": 23}
         assert len(children.where(phase="failed")) == 4
+        assert children.where(key=None).counts() == read_all(raw, job.id)  # what no kept count answers
         assert children.where(parent=job.id + 1).counts() == children.where(parent=None).counts() == {}
         assert engine.tasks.where(parent=None).where(parent=job).counts() == {}
         found = engine._context.by_name(queries.where([("parent", (job.id,)), ("name", ("b",))]))
