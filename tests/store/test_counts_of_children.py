@@ -62,6 +62,18 @@ def test_nothing_is_kept_of_a_task_with_few_children(engine, raw):
     assert raw("SELECT * FROM taskcore_count") == []
 
 
+def test_the_children_of_a_task_that_is_no_job_are_kept_while_it_runs(engine, raw):
+    parent = engine.submit("parent")
+    (claim,) = engine.claim("parent")
+    for n in range(14):
+        engine.task("child").options(parent=parent).submit(n)
+    for _ in range(2):
+        assert counted(engine, parent.id) == {"ready": 14} and blocks(raw, parent.id) == [0, 1, 2]
+    assert engine.tasks.counts() == {"running": 1, "ready": 14} and blocks(raw, 0) == [1, 2]
+    claim.succeed()
+    assert counted(engine, parent.id) == {"ready": 14} and engine.tasks.counts() == {"succeeded": 1, "ready": 14}
+
+
 def test_where_a_child_runs_the_children_are_read_and_where_others_run_they_are_kept(engine, raw):
     with engine.transaction(), engine.job("night") as job:
         for _ in range(8):
