@@ -27,7 +27,8 @@ FEW: Final = 1000
 ANSWERED: Final = frozenset({"name", "phase", "status", "hidden"})
 """What `where` may ask for that the kept counts answer, of all tasks or of the children of one."""
 
-# In all of these AMONG stands for the tasks that are counted: see `_among`. Of all together `parent` is 0.
+# In all of these AMONG stands for the tasks that are counted: see `_among`. Of all together `parent` is 0. In `_IN` the
+# sign # stands for a block.
 
 # The blocks that have any, and those of them that are not kept. From one to the next it is one seek, also over ids that
 # are no more, or are not among them.
