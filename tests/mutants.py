@@ -40,6 +40,7 @@ def m(file: str, old: str, new: str, tests: str, equivalent: bool = False) -> Mu
 
 LIFE, DEPS, CLAIM = "store/test_life.py", "store/test_dependencies.py", "api/test_claim.py"
 SIM, WALKS, FAMILIES = "storms/test_simulation.py", "store/test_walks.py", "store/test_family_walks.py"
+CHILDREN = "store/test_counts_of_children.py"
 SCHEDULER, JOBS, FUTURE, EXECUTOR = "runtime/test_scheduler.py", "api/test_jobs.py", "api/test_future.py", "api/test_executor.py"
 
 MUTANTS = [
@@ -69,6 +70,17 @@ MUTANTS = [
     m("store/dependencies", "            tx.uncount(tx.execute(_BELOW, (ids,)).fetchall()[0][0])\n", "            pass\n", "store/test_counts.py"),
     m("store/dependencies", "        tx.uncount(json.dumps([task]))\n", "", "store/test_counts.py"),
     m("store/settle", "    tx.uncount(text)\n", "", "store/test_counts.py"),
+    m("store/transaction", "WHERE block IN (SELECT value / ? FROM json_each(?))", "WHERE parent = 0 AND block IN (SELECT value / ? FROM json_each(?))", CHILDREN),
+    m("store/counts", "n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS", "NOT EXISTS", CHILDREN),
+    m("store/counts", "        SELECT 1 FROM taskcore_task AS one WHERE {_IN", "        SELECT 1 FROM taskcore_task AS one WHERE 0 AND {_IN", CHILDREN),
+    m("store/counts", "WHERE c.block = block.n AND c.parent = :parent)", "WHERE c.block = block.n)", CHILDREN),
+    m("store/counts", "ON c.block = block.n AND c.parent = :parent", "ON c.block = block.n", CHILDREN),
+    m("store/counts", "WHERE NOT EXISTS (SELECT 1 FROM taskcore_count AS c WHERE c.block = b.value AND c.parent = :parent)\n    ", "", CHILDREN),
+    m("store/counts", "        connection.execute(_STILL_OPEN, (text,))\n", "", CHILDREN),
+    m("store/counts", "        return code(error) in BUSY", "        return False", CHILDREN),
+    m("store/counts", "return chosen.parent if many else None", "return chosen.parent", CHILDREN),
+    m("store/counts", 'chosen.names <= ANSWERED | {"parent"}', "chosen.names", f"{CHILDREN} api/test_selection.py"),
+    m("store/queries", "0 < accepted[0] <= GREATEST", "accepted[0]", CHILDREN),
     m("store/submit", "len(args) > LONG or not args", "False", "store/test_long_arguments.py"),
     m("store/operations", "    \"DELETE FROM taskcore_text WHERE task IN (SELECT value FROM json_each(:ids))\",\n", "", "store/test_long_arguments.py"),
     m("store/suspension", "AND name = ? AND state = 'waiting'", "AND state = 'waiting'", "body/test_suspension.py"),

@@ -161,17 +161,16 @@ class Context:
         return self._counted(counts.by_name, where)
 
     def _counted(self, read: Callable[[Any, queries.Where], R], where: queries.Where) -> R:
-        if where.names <= counts.ANSWERED:
-            self._keep_counts()
+        self._keep_counts(where)
         return self.look(read, where)
 
-    def _keep_counts(self) -> None:
-        """Count what can be kept, so that it need not be read the next time."""
+    def _keep_counts(self, where: queries.Where) -> None:
+        """Count what can be kept of what answers this, so that it need not be read the next time."""
         if not self.file.apart or self.file.read_only or self.closed:
             return
-        blocks = self.look(counts.open_blocks)
+        blocks = self.look(counts.open_blocks, where)
         for start in range(0, len(blocks), counts.AT_ONCE):
-            if not self.file.read(counts.keep, self.file.known, blocks[start : start + counts.AT_ONCE]):
+            if not self.file.read(counts.keep, self.file.known, where, blocks[start : start + counts.AT_ONCE]):
                 return
 
     def close_pages(self) -> None:

@@ -1,9 +1,10 @@
 """How many tasks there are of each status, without reading them all.
 
-Tasks are counted by blocks of ids. What a block has is kept in `taskcore_count` by whoever counted it, and dropped by
-whoever changes it: so it costs those who look, and nothing where nobody does. Only blocks are kept in which every task
-waits, is ready or has ended, for out of these phases few verbs lead, and each of them calls `Transaction.uncount`.
-Blocks in which something runs, sleeps or has a time to come are read each time.
+Tasks are counted by blocks of ids: all in a block, or the children there of one task. What a block has is kept in
+`taskcore_count` by whoever counted it, and dropped by whoever changes it: so it costs those who look, and nothing where
+nobody does. It is kept only where every task that is counted waits, is ready or has ended, for out of these phases few
+verbs lead, and each of them calls `Transaction.uncount`, which drops all that is kept of a block. Blocks in which
+something runs, sleeps or has a time to come are read each time.
 """
 
 from __future__ import annotations
@@ -15,41 +16,53 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import schema
+from taskcore.store.busy import BUSY, code
 from taskcore.store.cache import Known
 from taskcore.store.queries import Where
 
 AT_ONCE: Final = 8
 """Blocks that one commit keeps: whoever submits meanwhile waits for it, some ten milliseconds."""
+FEW: Final = 1000
+"""Children that are counted each time: nothing is kept of parents with no more."""
 ANSWERED: Final = frozenset({"name", "phase", "status", "hidden"})
-"""What `where` may ask for that the kept counts answer."""
+"""What `where` may ask for that the kept counts answer, of all tasks or of the children of one."""
 
-# The blocks that are not kept. From one to the next it is one seek, also over ids that are no more.
+# In all of these AMONG stands for the tasks that are counted: see `_among`. Of all together `parent` is 0. In `_IN` the
+# sign # stands for a block.
+
+# The blocks that have any, and those of them that are not kept. From one to the next it is one seek, also over ids that
+# are no more, or are not among them.
 _BLOCKS: Final = """
     WITH RECURSIVE block (n) AS (
-        SELECT min(id) / :block FROM taskcore_task
+        SELECT min(one.id) / :block FROM taskcore_task AS one WHERE AMONG
         UNION ALL
-        SELECT (SELECT min(id) / :block FROM taskcore_task WHERE id >= (n + 1) * :block) FROM block WHERE n IS NOT NULL
-    ), unkept (n) AS (SELECT n FROM block WHERE n IS NOT NULL AND n NOT IN (SELECT block FROM taskcore_count))"""
-_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, n) AS MATERIALIZED (
-        SELECT first, kind, phase, nullif(label, ''), hidden, n FROM taskcore_count
+        SELECT (SELECT min(one.id) / :block FROM taskcore_task AS one WHERE AMONG AND one.id >= (n + 1) * :block)
+        FROM block WHERE n IS NOT NULL
+    ), unkept (n) AS (
+        SELECT n FROM block WHERE n IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM taskcore_count AS c WHERE c.block = block.n AND c.parent = :parent)
+    )"""
+_IN: Final = "AMONG AND one.id BETWEEN # * :block AND # * :block + :block - 1"
+_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, parent, n) AS MATERIALIZED (
+        SELECT c.first, c.kind, c.phase, nullif(c.label, ''), c.hidden, c.parent, c.n FROM block
+        CROSS JOIN taskcore_count AS c ON c.block = block.n AND c.parent = :parent
         UNION ALL
-        SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, count(*) FROM unkept
-        CROSS JOIN taskcore_task AS one ON one.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1
+        SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, :parent, count(*) FROM unkept
+        CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "unkept.n")}
         GROUP BY 2, 3, 4, 5
     ) """
 _SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.WAITING, lifecycle.READY, *lifecycle.ENDED))
+_MANY: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND children > ?"
 _OPEN: Final = f"""{_BLOCKS}
     SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
-        SELECT 1 FROM taskcore_task AS t
-        WHERE t.id BETWEEN unkept.n * :block AND unkept.n * :block + :block - 1 AND t.phase NOT IN ({_SETTLED})
+        SELECT 1 FROM taskcore_task AS one WHERE {_IN.replace("#", "unkept.n")} AND one.phase NOT IN ({_SETTLED})
     ) ORDER BY n"""
-_KEEP: Final = """
-    INSERT INTO taskcore_count (block, kind, phase, label, hidden, first, n)
-    SELECT b.value, t.kind, t.phase, ifnull(t.label, ''), t.hidden, min(t.id), count(*)
-    FROM json_each(:blocks) AS b
-    CROSS JOIN taskcore_task AS t ON t.id BETWEEN b.value * :block AND b.value * :block + :block - 1
-    WHERE b.value NOT IN (SELECT block FROM taskcore_count)
-    GROUP BY 1, 2, 3, 4, 5"""
+_KEEP: Final = f"""
+    INSERT INTO taskcore_count (block, parent, kind, phase, label, hidden, first, n)
+    SELECT b.value, :parent, one.kind, one.phase, ifnull(one.label, ''), one.hidden, min(one.id), count(*)
+    FROM json_each(:blocks) AS b CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "b.value")}
+    WHERE NOT EXISTS (SELECT 1 FROM taskcore_count AS c WHERE c.block = b.value AND c.parent = :parent)
+    GROUP BY 1, 2, 3, 4, 5, 6"""
 # Something may have begun in one of them since it was looked at.
 _STILL_OPEN: Final = f"""
     DELETE FROM taskcore_count WHERE block IN (
@@ -57,12 +70,21 @@ _STILL_OPEN: Final = f"""
         WHERE c.phase NOT IN ({_SETTLED})
     )"""
 _WRONG: Final = """
+    WITH kept (block, parent) AS MATERIALIZED (SELECT DISTINCT block, parent FROM taskcore_count)
     SELECT block FROM (
-        SELECT block, kind, phase, label, hidden, n FROM taskcore_count
+        SELECT block, parent, kind, phase, label, hidden, n FROM taskcore_count
         UNION ALL
-        SELECT t.id / :block, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*) FROM taskcore_task AS t
-        WHERE t.id / :block IN (SELECT block FROM taskcore_count) GROUP BY 1, 2, 3, 4, 5
-    ) GROUP BY block, kind, phase, label, hidden HAVING sum(n) <> 0"""
+        SELECT t.id / :block, 0, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*) FROM taskcore_task AS t
+        WHERE (t.id / :block, 0) IN kept GROUP BY 1, 3, 4, 5, 6
+        UNION ALL
+        SELECT t.id / :block, t.parent, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*)
+        FROM taskcore_task AS t WHERE (t.id / :block, t.parent) IN kept GROUP BY 1, 2, 3, 4, 5, 6
+    ) GROUP BY block, parent, kind, phase, label, hidden HAVING sum(n) <> 0"""
+
+
+def _among(sql: str, parent: int) -> str:
+    """Of all tasks, or of the children of one, which the index of parents finds."""
+    return sql.replace("AMONG", "one.parent = :parent" if parent else "1")
 
 
 def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
@@ -107,32 +129,48 @@ def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[tup
 
 def _read(connection: sqlite3.Connection, chosen: Where, sql: str) -> list[Any]:
     """By what is kept, where that answers; else all that match are read."""
-    values = {**chosen.values, "block": schema.BLOCK}
-    if chosen.names <= ANSWERED:
-        sql = _COUNTED + sql
-    else:
+    values, parent = {**chosen.values, "block": schema.BLOCK}, _of(connection, chosen)
+    if parent is None:
         sql = sql.replace("counted AS t", "taskcore_task AS t").replace("sum(t.n)", "count(*)")
+    else:
+        sql, values["parent"] = _among(_COUNTED, parent) + sql, parent
     return connection.execute(sql, values).fetchall()
 
 
-def open_blocks(connection: sqlite3.Connection) -> list[int]:
-    """The blocks that may be kept and are not: all in them waits, is ready or has ended, and nothing is born there."""
-    return [block for (block,) in connection.execute(_OPEN, {"block": schema.BLOCK}).fetchall()]
+def _of(connection: sqlite3.Connection, chosen: Where) -> int | None:
+    """Which kept counts answer what is asked: those of a task's children, or, 0, of all tasks. `None`: neither."""
+    if chosen.names <= ANSWERED:
+        return 0
+    if chosen.parent is None or not chosen.names <= ANSWERED | {"parent"}:
+        return None
+    many = connection.execute(_MANY, (chosen.parent, FEW)).fetchone()
+    return chosen.parent if many else None
 
 
-def keep(connection: sqlite3.Connection, known: Known, blocks: Collection[int]) -> bool:
-    """Keep the counts of these blocks, as far as they may still be kept. → False, and nothing is kept, where the file
-    cannot be written now: whoever only looks waits for no other program, and needs no room on the disk."""
-    text = json.dumps(list(blocks))
+def open_blocks(connection: sqlite3.Connection, chosen: Where) -> list[int]:
+    """The blocks of which what answers this may be kept and is not: all that is counted there waits, is ready or has
+    ended, and nothing is born there."""
+    parent = _of(connection, chosen)
+    if parent is None:
+        return []
+    values = {"block": schema.BLOCK, "parent": parent}
+    return [block for (block,) in connection.execute(_among(_OPEN, parent), values).fetchall()]
+
+
+def keep(connection: sqlite3.Connection, known: Known, chosen: Where, blocks: Collection[int]) -> bool:
+    """Keep the counts of these blocks that answer this, as far as they may still be kept. While another program writes,
+    nothing is kept: whoever only looks waits for nobody. → False where the file cannot be written: nor does it need
+    room on the disk."""
+    text, parent = json.dumps(list(blocks)), chosen.parent or 0
     try:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_KEEP, {"blocks": text, "block": schema.BLOCK})
+        connection.execute(_among(_KEEP, parent), {"blocks": text, "block": schema.BLOCK, "parent": parent})
         connection.execute(_STILL_OPEN, (text,))
         known.has_counts = True  # under the lock over the connection: whoever moves one next drops them
         connection.execute("COMMIT")
         return True
-    except sqlite3.OperationalError:
-        return False
+    except sqlite3.OperationalError as error:
+        return code(error) in BUSY
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

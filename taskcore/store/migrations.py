@@ -104,5 +104,11 @@ def _to_3(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE taskcore_task SET args = '' WHERE length(args) > :long", long)
 
 
-STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3)
+def _to_4(connection: sqlite3.Connection) -> None:
+    """Kept counts of the children of one task, too. Those that were kept are counted anew when somebody asks."""
+    connection.execute("DROP TABLE taskcore_count")
+    connection.execute(schema.COUNT)
+
+
+STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3, _to_4)
 """`STEPS[n]` brings a file of format n to n + 1. There was no format 0."""

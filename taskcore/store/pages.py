@@ -35,7 +35,7 @@ def newest(
 ) -> tuple[list[int], int | None]:
     """The ids of the newest tasks that match, below an id (`None`: of all), descending; and below which id to go on,
     `None` where nothing is left. There may be fewer than `size`, even none, and still more to be found further on."""
-    text, values, indexed, _ = chosen
+    text, values, indexed, *_ = chosen
     lowest, highest = connection.execute(
         "SELECT ifnull((SELECT min(id) FROM taskcore_task), 0), ifnull((SELECT max(id) FROM taskcore_task), 0)"
     ).fetchone()

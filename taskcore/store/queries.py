@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
+from taskcore.core.options import GREATEST
 from taskcore.store import capacity
 from taskcore.store.columns import ARGS, COLUMNS, READ, selected
 
@@ -66,11 +67,13 @@ class Where(NamedTuple):
     """Whether an index finds the rows, so that all ids are read at once, not by scanning pages."""
     names: frozenset[str]
     """Of the filters."""
+    parent: int | None
+    """The one task whose children they are, if that is asked for."""
 
 
 def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
     """Each filter with the values it accepts, or `None` for "has none"; all of them hold, also several of one name."""
-    terms, values, indexed = ["1"], {}, False
+    terms, values, indexed, parent = ["1"], {}, False, None
     for place, (name, accepted) in enumerate(filters):
         if name == "phase":
             phases = accepted or ()
@@ -82,7 +85,9 @@ def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
             terms.append(_FILTERS[name][0].replace(f":{name})", f":{name}{place})"))
             values[f"{name}{place}"] = json.dumps(accepted)
             indexed = indexed or name in _SELECTIVE
-    return Where(" AND ".join(terms), values, indexed, frozenset(name for name, _ in filters))
+            if name == "parent" and len(accepted) == 1 and 0 < accepted[0] <= GREATEST:
+                parent = accepted[0]
+    return Where(" AND ".join(terms), values, indexed, frozenset(name for name, _ in filters), parent)
 
 
 ALL: Final = where(())

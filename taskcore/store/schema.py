@@ -12,7 +12,7 @@ from taskcore.core import lifecycle
 from taskcore.store.columns import LINES
 from taskcore.store.views import VIEWS
 
-FORMAT: Final = "3"
+FORMAT: Final = "4"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
 
 
@@ -244,16 +244,18 @@ FIRE = """CREATE TABLE taskcore_fire (
 ) STRICT, WITHOUT ROWID"""
 FIRE_TASK = "CREATE INDEX taskcore_fire_task ON taskcore_fire (task)"
 
-# What is known of a block of ids without reading its tasks: see `counts`. No label is ''. `first` is the lowest id.
+# What is known of a block of ids without reading its tasks: see `counts`. Of the children of a task, or, where `parent`
+# is 0, of all. No label is ''. `first` is the lowest id.
 COUNT = """CREATE TABLE taskcore_count (
     block INTEGER NOT NULL,
+    parent INTEGER NOT NULL,
     kind INTEGER NOT NULL,
     phase TEXT NOT NULL,
     label TEXT NOT NULL,
     hidden INTEGER NOT NULL,
     first INTEGER NOT NULL,
     n INTEGER NOT NULL CHECK (n > 0),
-    PRIMARY KEY (block, kind, phase, label, hidden)
+    PRIMARY KEY (block, parent, kind, phase, label, hidden)
 ) STRICT, WITHOUT ROWID"""
 BLOCK: Final = 4096
 """Ids of a block."""

@@ -6,6 +6,7 @@ import datetime
 import pytest
 
 from taskcore import Engine, Selection, TaskNotFound, constant
+from taskcore.store import counts, schema
 from taskcore.testing import InlineExecutor
 
 
@@ -437,3 +438,21 @@ def test_verbs_reach_thousands_in_one_transaction(path, clock):
         engine.task(lambda n: n, name="f")
         assert engine.run() == {"succeeded": 2500}
         assert engine.tasks.delete() == 2500
+
+
+def test_the_children_of_a_job_are_counted_rightly_while_they_run(path, monkeypatch):
+    monkeypatch.setattr(schema, "BLOCK", 8)
+    monkeypatch.setattr(counts, "FEW", 4)
+    with Engine(path, workers=2) as engine:
+        double = engine.task(lambda n: 2 * n, name="double")
+        with engine.job("night") as job, engine.job("day"):
+            for n in range(400):
+                double.options(parent=job).submit(n)
+                double.submit(n)
+        children = engine.tasks.where(parent=job)
+        while not job.done():
+            assert sum(children.counts().values()) == len(children) == 401
+        assert children.counts() == {"succeeded": 401} == job.result()
+        assert engine.check() == []
+    with Engine(path, workers=0) as engine:
+        assert engine.tasks.where(parent=job.id, name="double", phase="succeeded").counts() == {"succeeded": 400}

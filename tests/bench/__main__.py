@@ -63,6 +63,7 @@ BENCHMARKS = (
     Benchmark("idle", processes.idle, 5.0, 2.0, 1, unit="/s", less=True),
     Benchmark("open", files.opened, 3.0, 1.2, 15, less=True),
     Benchmark("counts", files.counted, 2.0, 0.2, 15, unit="ms", less=True),
+    Benchmark("counts", files.counted_children, 2.0, 0.2, 15, unit="ms", less=True),
     Benchmark("import", processes.imported, 2.5, 1.5, 11, less=True),
 )
 

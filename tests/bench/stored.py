@@ -49,6 +49,16 @@ def noops(n: int, name: str = "noop") -> Store:
     return store
 
 
+def children(n: int, name: str = "noop") -> Store:
+    """A job of n such tasks, which comes first."""
+
+    def store(engine: taskcore.Engine) -> Iterable[object]:
+        with engine.job("job"):
+            yield from noops(n, name)(engine)
+
+    return store
+
+
 def copy(template: Path, path: Path) -> Path:
     """A copy of a file that nobody has open, for one round to use up."""
     with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(path)) as target:

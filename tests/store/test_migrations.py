@@ -92,6 +92,52 @@ def test_an_old_file_drains_under_the_new_format(old):
         assert engine.check() == []
 
 
+COUNT_OF_FORMAT_3 = """CREATE TABLE taskcore_count (
+    block INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    label TEXT NOT NULL,
+    hidden INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    n INTEGER NOT NULL CHECK (n > 0),
+    PRIMARY KEY (block, kind, phase, label, hidden)
+) STRICT, WITHOUT ROWID"""
+
+
+def bring_on(path, number):
+    """To a format before this one."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for step in migrations.STEPS[1:number]:
+            step(connection)
+        if number == 3:
+            connection.execute("DROP TABLE taskcore_count")
+            connection.execute(COUNT_OF_FORMAT_3)
+            connection.execute("INSERT INTO taskcore_count VALUES (0, 1, 'ready', '', 0, 1, 4096)")
+        connection.execute("UPDATE taskcore_meta SET value = ? WHERE key = 'format'", (str(number),))
+
+
+@pytest.mark.parametrize("number", range(2, int(schema.FORMAT)))
+def test_a_file_of_each_format_since_is_copied_and_brought_to_this_one_and_drains(old, number):
+    bring_on(old, number)
+    before = rows(old, TASKS)
+    with Engine(old, workers=2, statuses={"odd": "failed"}) as engine:
+        assert rows(old, TASKS) == before and rows(old, "SELECT * FROM taskcore_count") == []
+        assert engine.check() == [] and sum(engine.tasks.counts().values()) == len(before)
+        for job, n in rows(old, "SELECT parent, count(*) FROM taskcore_task WHERE parent IS NOT NULL GROUP BY 1"):
+            assert sum(engine.tasks.where(parent=job).counts().values()) == n
+        engine.task(lambda a, b: a + b, name="add")
+        engine.task(lambda what: what, name="fit")
+        engine.run(progress=False)
+        assert not engine.tasks.where(phase="ready", name=["add", "fit"])
+        assert engine.check() == []
+    assert rows(old, "SELECT value FROM taskcore_meta WHERE key = 'format'") == [(schema.FORMAT,)]
+    with contextlib.closing(sqlite3.connect(old)) as connection:
+        assert fault(shape(connection)) is None
+    copy = old.with_name(f"old.db.format-{number}")
+    assert rows(copy, TASKS) == before
+    assert rows(copy, "SELECT value FROM taskcore_meta WHERE key = 'format'") == [(str(number),)]
+
+
 def test_ten_threads_that_open_an_old_file_at_once_bring_it_on_once(old):
     errors = []
 

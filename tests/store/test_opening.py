@@ -284,7 +284,7 @@ NOT_OURS = {
     "a damaged format number": (overwrite(18, b"\x09\x09"), None),
     "a damaged schema page": (overwrite(100, bytes(500)), None),
     "a file cut short": (lambda path: os.truncate(path, 5000), None),
-    "a newer format": (sql("UPDATE taskcore_meta SET value = '4' WHERE key = 'format'"), "newer"),
+    "a newer format": (sql("UPDATE taskcore_meta SET value = value + 1 WHERE key = 'format'"), "newer"),
     "a much newer format": (
         sql("UPDATE taskcore_meta SET value = '12' WHERE key = 'format'", "DROP TABLE taskcore_tag"), "newer",
     ),
