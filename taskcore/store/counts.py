@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import schema
-from taskcore.store.busy import BUSY, code
 from taskcore.store.cache import Known
 from taskcore.store.queries import Where
 
@@ -24,6 +23,8 @@ AT_ONCE: Final = 8
 """Blocks that one commit keeps: whoever submits meanwhile waits for it, some ten milliseconds."""
 FEW: Final = 1000
 """Children that are counted each time: nothing is kept of parents with no more."""
+A_MOMENT: Final = 10
+"""Milliseconds: a program that drains the file seldom has it for longer, one that keeps it locked is not waited for."""
 ANSWERED: Final = frozenset({"name", "phase", "status", "hidden"})
 """What `where` may ask for that the kept counts answer, of all tasks or of the children of one."""
 
@@ -158,20 +159,22 @@ def open_blocks(connection: sqlite3.Connection, chosen: Where) -> list[int]:
 
 
 def keep(connection: sqlite3.Connection, known: Known, chosen: Where, blocks: Collection[int]) -> bool:
-    """Keep the counts of these blocks that answer this, as far as they may still be kept. While another program writes,
-    nothing is kept: whoever only looks waits for nobody. → False where the file cannot be written: nor does it need
-    room on the disk."""
+    """Keep the counts of these blocks that answer this, as far as they may still be kept. → False, and nothing is kept,
+    where the file cannot be written now: whoever only looks waits no more than a moment for another program, and needs
+    no room on the disk."""
     text, parent = json.dumps(list(blocks)), chosen.parent or 0
     try:
+        connection.execute(f"PRAGMA busy_timeout = {A_MOMENT}")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_among(_KEEP, parent), {"blocks": text, "block": schema.BLOCK, "parent": parent})
         connection.execute(_STILL_OPEN, (text,))
         known.has_counts = True  # under the lock over the connection: whoever moves one next drops them
         connection.execute("COMMIT")
         return True
-    except sqlite3.OperationalError as error:
-        return code(error) in BUSY
+    except sqlite3.OperationalError:
+        return False
     finally:
+        connection.execute("PRAGMA busy_timeout = 0")
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 

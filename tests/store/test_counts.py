@@ -137,7 +137,7 @@ def test_what_gets_a_dependency_late_is_counted_anew(engine, raw):
     assert engine.tasks.counts() == read_all(raw) == {"ready": 8, "waiting": 1}
 
 
-def test_who_counts_waits_for_no_program_that_has_the_file_locked(engine, raw, made):
+def test_who_counts_does_not_wait_until_a_program_lets_go_of_the_file(engine, raw, made):
     for n in range(12):
         engine.submit("f", n)
     with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as other:
