@@ -76,20 +76,20 @@ def test_a_line_has_the_figure_the_marks_and_both_rates():
 
 
 def test_the_table_ends_with_the_rows_below_must_each_with_its_figure_and_mark():
-    low = row(0.1, "slow"), row(9, "long", must=3, aim=1, less=True), row(2, "odd", fault="one had less")
+    low = row(0.498, "slow"), row(9, "long", must=3, aim=1, less=True), row(2, "odd", fault="one had less")
     said = summary([row(0.7), *low])
     assert [text.strip(" .") for text in said] == [
         "Below must:",
-        "slow: 0.10 ×, must be at least 0.50",
-        "long: 9.00 ×, must be at most 3.00",
-        "odd: 2.00 ×, must be at least 0.50, and one had less",
+        "slow: 0.498 ×, must be at least 0.50",
+        "long: 9.000 ×, must be at most 3.00",
+        "odd: 2.000 ×, must be at least 0.50, and one had less",
     ]
 
 
 def test_the_end_of_the_table_says_what_work_a_row_is_that_is_below_must():
     named = next(benchmark for benchmark in BENCHMARKS if benchmark.name == "chain")
     (text,) = summary([Row(named, row(0).figure)])[1:]
-    assert "chain: 0.00 ×" in text and "1,000 tasks, each of which depends on the one before" in text
+    assert "chain: 0.000 ×" in text and "1,000 tasks, each of which depends on the one before" in text
 
 
 def test_the_table_ends_with_a_sentence_where_no_row_is_below_must():

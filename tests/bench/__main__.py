@@ -45,7 +45,7 @@ class Benchmark:
         bound = "at most" if self.less else "at least"
         fault = figure.fault and f", and {figure.fault}"
         work = " ".join((self.measure.__doc__ or "").split("\n\n")[0].split())
-        return f"{self.name}: {figure.value:.2f} {self.unit}, must be {bound} {self.must:.2f}{fault}. {work}"
+        return f"{self.name}: {figure.value:.3f} {self.unit}, must be {bound} {self.must:.2f}{fault}. {work}"
 
 
 BENCHMARKS = (
