@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import taskcore
 
 from .measure import Figure, Measure, check, compare, per_second, seconds
-from .references import THREADS, bare_pool, noop
-from .stored import Store, copy, drain, ended_well, fill, noops
+from .references import THREADS, life_of_a_task, noop, raw_chain
+from .stored import Store, copy, drain, ended_well, fill, noops, run_through
 
 PARENTS = 3
 
@@ -93,7 +94,10 @@ def fan(place: Path, rounds: int) -> Figure:
 
 
 def chain(place: Path, rounds: int) -> Figure:
-    """1,000 tasks, each of which depends on the one before / the bare pool doing 1,000."""
+    """1,000 tasks, each of which depends on the one before, run by one thread / raw SQLite with one commit a link.
+
+    The raw one walks a copy of the same file by hand: see `raw_chain`.
+    """
     n = 1_000
     template = place / "chain.db"
 
@@ -107,14 +111,26 @@ def chain(place: Path, rounds: int) -> Figure:
 
     fill(template, links)
 
-    def ours(number: int) -> float:
-        return drain(copy(template, place / f"chain{number}.db"), n, noop=noop)
+    life = life_of_a_task(place)
 
-    return compare(ours, lambda _: n / seconds(lambda: bare_pool(n)), rounds, per_second)
+    def ours(number: int) -> float:
+        with closing(taskcore.Engine(copy(template, place / f"chain{number}.db"), workers=1)) as engine:
+            engine.task(noop, name="noop")
+            return run_through(engine, n)
+
+    def reference(number: int) -> float:
+        return raw_chain(copy(template, place / f"raw{number}.db"), life, n)
+
+    return compare(ours, reference, rounds, partial(per_second, of="links"))
 
 
 def signals(place: Path, rounds: int) -> Figure:
-    """1,000 bodies that wait, each signalled and ended / as many stored no-op tasks drained."""
+    """1,000 suspended bodies, each woken by one signal of its own and run to its end / as many stored no-op tasks
+    drained.
+
+    One thread calls `future.signal` a thousand times, each call a commit, while four threads take up the bodies that
+    have their signal. The time runs from the first signal to the last result.
+    """
     n = 1_000
     template = place / "stored.db"
     fill(template, noops(n))
@@ -137,7 +153,7 @@ def signals(place: Path, rounds: int) -> Figure:
     def reference(number: int) -> float:
         return drain(copy(template, place / f"drained{number}.db"), n, noop=noop)
 
-    return compare(ours, reference, rounds, per_second)
+    return compare(ours, reference, rounds, partial(per_second, of="signals"))
 
 
 def bigdag(place: Path, rounds: int) -> Figure:

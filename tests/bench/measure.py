@@ -29,6 +29,8 @@ class Figure:
     """The absolute figure of the reference, for orientation."""
     note: str = ""
     """What else was seen."""
+    fault: str = ""
+    """What else the row asks for, and was not so. It makes any figure one below its mark."""
 
 
 Measure = Callable[[int], float]
@@ -60,9 +62,9 @@ def compare(ours: Measure, reference: Measure, rounds: int, show: Callable[[floa
     return Figure(median / base, min(ratios), max(ratios), show(median), show(base), note)
 
 
-def per_second(rate: float) -> str:
-    """A rate for people: `48.1 k/s`."""
-    return f"{rate / 1000:.1f} k/s" if rate >= 1000 else f"{rate:.1f} /s"
+def per_second(rate: float, of: str = "") -> str:
+    """A rate for people: `48.1 k/s`, or `3.3 k links/s` where it says of what."""
+    return f"{rate / 1000:.1f} k{of and ' '}{of}/s" if rate >= 1000 else f"{rate:.1f} {of}/s"
 
 
 def duration(length: float) -> str:

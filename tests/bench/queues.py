@@ -109,7 +109,7 @@ def blocked(place: Path, rounds: int) -> Figure:
     def reference(number: int) -> float:
         return first_of(copy(short, place / f"reference{number}.db"), 1 + free, held=True)
 
-    return compare(ours, reference, rounds, per_second)
+    return compare(ours, reference, rounds, per_second, "100,000 of a name at its limit in front")
 
 
 def watched(place: Path, rounds: int) -> Figure:

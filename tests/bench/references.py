@@ -1,4 +1,4 @@
-"""The two references: a bare thread pool, and raw SQLite on the very table that the engine made."""
+"""The two references: a bare thread pool, and raw SQLite on the very tables that the engine made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import taskcore
 
-from .measure import check
+from .measure import check, seconds
 
 THREADS = 4
 TASK = "taskcore_task"
@@ -43,6 +43,16 @@ def bare_pool(n: int) -> None:
         check(sum(future.result() is None for future in futures) == n, f"the bare pool gave {n} results")
 
 
+def raw(path: Path, page_size: int = 0) -> sqlite3.Connection:
+    """A file opened as by hand: WAL, `synchronous=NORMAL`, foreign keys on, autocommit; a page size for a new one."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute(f"PRAGMA page_size = {page_size:d}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A table as the engine made it, with the rows that the engine stored in it."""
@@ -61,20 +71,21 @@ class Shape:
 
     def create(self, path: Path) -> sqlite3.Connection:
         """A fresh file with an empty table of this shape: WAL, `synchronous=NORMAL`, foreign keys on, autocommit."""
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        db.execute(f"PRAGMA page_size = {self.page_size:d}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
+        db = raw(path, self.page_size)
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute("BEGIN IMMEDIATE")
         for statement in self.statements:
             db.execute(statement)
-        for name, rows in self.companions.items():
-            for row in rows:
-                db.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
+        self.accompany(db)
         db.execute("COMMIT")
         db.execute("PRAGMA foreign_keys = ON")
         return db
+
+    def accompany(self, db: sqlite3.Connection) -> None:
+        """Store the rows that its rows refer to, where they are not there yet."""
+        for name, rows in self.companions.items():
+            for row in rows:
+                db.execute(f"INSERT OR IGNORE INTO {name} VALUES ({', '.join('?' * len(row))})", row)
 
     @property
     def insert(self) -> str:
@@ -167,6 +178,43 @@ def life_of_a_task(place: Path) -> Life:
         engine.run(progress=False)
     check(len(seen) == 3, "three tasks ran while their rows were looked at")
     return Life(ready, seen[0], shape_of(path))
+
+
+MET = "UPDATE taskcore_edge SET verdict = 'met' WHERE upstream = ?"
+DEPENDANT = "SELECT task FROM taskcore_edge WHERE upstream = ?"
+COUNT_DOWN = f"""
+UPDATE {TASK} SET blockers = blockers - 1, phase = CASE blockers WHEN 1 THEN 'ready' ELSE phase END WHERE rowid = ?
+"""
+
+
+def raw_chain(path: Path, life: Life, n: int) -> float:
+    """Walk a file's chain of n tasks by hand, in one thread; links per second.
+
+    Each link is one commit: the running task ends, its edge is met, the task that depends on it has one blocker less
+    and is ready, and is claimed. The statements are the fewest that leave the rows as the engine leaves them.
+    """
+    (claim, claimed), (finish, finished) = life.claim(), life.finish()
+    with closing(raw(path)) as db:
+        life.running.accompany(db)
+
+        def work() -> None:
+            task = db.execute(f"SELECT id FROM {TASK} WHERE phase = 'ready'").fetchone()
+            db.execute(claim, (*claimed, *task))
+            while task is not None:
+                noop()
+                db.execute("BEGIN IMMEDIATE")
+                db.execute(finish, (*finished, *task))
+                db.execute(MET, task)
+                task = db.execute(DEPENDANT, task).fetchone()
+                if task is not None:
+                    db.execute(COUNT_DOWN, task)
+                    db.execute(claim, (*claimed, *task))
+                db.execute("COMMIT")
+
+        took = seconds(work)
+        done = db.execute(f"SELECT phase, count(*) FROM {TASK} GROUP BY 1").fetchall()
+        check(done == [("succeeded", n)], f"all {n} links were walked by hand: {done}")
+    return n / took
 
 
 def step_shape(place: Path) -> Shape:
