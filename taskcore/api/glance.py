@@ -58,9 +58,14 @@ class Name:
 
     @property
     def seconds_left(self) -> float | None:
-        """At this rate, for what is not paused."""
-        to_do = self.left - self.phases[lifecycle.PAUSED]
-        return to_do / self.rate if self.rate and to_do else None
+        """At this rate, for what is neither paused nor waits for its time; `None` if that is nothing, or unknown."""
+        due = self.left - self.phases[lifecycle.PAUSED] - self.phases[lifecycle.SCHEDULED]
+        return due / self.rate if self.rate and due else None
+
+
+def longest(names: Iterable[Name]) -> float | None:
+    """How many seconds are left for all of them: as many as for the one that needs longest, of those that say so."""
+    return max((name.seconds_left for name in names if name.seconds_left), default=None)
 
 
 def phases_of(counts: Counts) -> Counter[str]:

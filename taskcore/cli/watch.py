@@ -51,8 +51,8 @@ def watch(engine: Engine, given: argparse.Namespace) -> int:
     if given.once:
         view.at = ("nothing", None)
         signs = "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
-        picture = frames.frame(watcher.glance(view), view, columns() or 80, 24, signs=signs)[:-2]
-        print("\n".join(plain(line).rstrip() for line in picture).rstrip())
+        picture = frames.frame(watcher.glance(view), view, columns() or 80, 24)[:-2]
+        print("\n".join(plain(line, signs).rstrip() for line in picture).rstrip())
         return 0
     with screen() as terminal:
         loop(watcher, view, terminal, every)
@@ -85,7 +85,7 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
         if view.at != at:  # what was chosen is gone
             due = min(due, monotonic() + RESTING)
         told = watcher.told(view, width) if view.opened is not None else ()
-        lines = frames.frame(glance, view, width, height, told, terminal.signs)
+        lines = frames.frame(glance, view, width, height, told)
         terminal.draw([painted(line, colours, terminal.signs) for line in lines], whole)
         key = terminal.key(due)
         whole = key == "resize"

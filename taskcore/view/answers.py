@@ -100,7 +100,7 @@ def session(ask: Ask) -> dict[str, Any]:
 
 def overview(ask: Ask) -> dict[str, Any]:
     """Counts by name and status, what runs, what failed last and why, what is on hold."""
-    context = ask.context
+    context, names = ask.context, glance.names_of(ask.context)
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     failures = context.look(lists.last_failed, FAILURES)
     for failure in failures:
@@ -115,15 +115,19 @@ def overview(ask: Ask) -> dict[str, Any]:
     return {
         "now": context.now(),
         "names": {
-            its.name: {"counts": {status: n for (_, status), n in its.counts.items()}, "rate": round(its.rate, 3)}
-            for its in glance.names_of(context)
+            its.name: {
+                "counts": {status: n for (_, status), n in its.counts.items()}, "rate": round(its.rate, 3),
+                "left": its.left, "seconds_left": its.seconds_left,
+            }
+            for its in names
         },
+        "seconds_left": glance.longest(names),
         "running": [row._asdict() for row in context.look(lists.newest, queries.RUNNING, FEW)],
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
         "looked_at": len(failures),
         "holds": context.look(capacity.held),
         "health": str(ask.engine.health),
-    }
+    }  # fmt: skip
 
 
 def tasks(ask: Ask) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def engine(engine: Engine) -> str:
     its = glance.whole(engine, FEW)
     counts, names = its.counts, its.names
     total = sum(counts.values())
-    left, last = glance.left_of(counts), max((each.seconds_left or 0.0 for each in names), default=0.0)
+    left, last = glance.left_of(counts), glance.longest(names)
     speed, until = _rate(sum(each.rate for each in names)), f"{duration(last)} left" if last else ""
     head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, until]
     health = "" if its.health == "ok" else f"<p>{sign('failed')}{words(its.health, 400)}</p>"

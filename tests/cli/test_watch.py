@@ -20,6 +20,7 @@ from taskcore.cli.lines import cut, painted, plain, short
 from taskcore.cli.main import main
 from taskcore.cli.terminal import keys_of, screen
 from taskcore.core.clock import monotonic
+from taskcore.core.lifecycle import PHASES
 from taskcore.core.text import cells, fitted
 from taskcore.store import pages
 from taskcore.store.overview import Brief
@@ -86,10 +87,10 @@ def test_a_picture_has_exactly_its_size_and_nothing_that_a_terminal_obeys(size):
     ]  # fmt: skip
     for seen in (glance(40, 40, 40, trouble=HOSTILE), Glance("x", 0.0)):
         for view in views:
+            lines = frames.frame(seen, view, width, height, [WIDE * 3, "x"] * 40)
             for signs in (True, False):
-                lines = frames.frame(seen, view, width, height, [WIDE * 3, "x"] * 40, signs)
-                assert [cells(plain(line)) for line in lines] == [width] * height, (view, signs)
-                assert all(plain(line).isprintable() for line in lines)
+                assert [cells(plain(line, signs)) for line in lines] == [width] * height, (view, signs)
+                assert all(plain(line, signs).isprintable() for line in lines)
 
 
 def test_a_terminal_of_60_columns_and_24_lines_shows_it_all():
@@ -117,18 +118,37 @@ def test_parts_share_the_lines_and_what_is_chosen_is_always_seen():
 
 
 def test_the_bar_gives_whatever_there_is_a_place():
-    assert plain(frames.bar({}, 9, True)) == "░" * 9
-    assert plain(frames.bar({"succeeded": 5}, 9, False)) == "#" * 9
-    assert plain(frames.bar({"succeeded": 10**6, "failed": 1, "running": 1, "ready": 10**6}, 20, False)) == (
-        "#" * 9 + "x>" + "." * 9
-    )
-    assert plain(frames.bar({"failed": 1, "succeeded": 2, "skipped": 0}, 10, False)) == "#######xxx"
+    assert plain(frames.bar({}, 9)) == "░" * 9
+    assert plain(frames.bar({"succeeded": 5}, 9)) == "█" * 9
+    counts = {"succeeded": 10**6, "failed": 1, "running": 1, "ready": 10**6}
+    assert plain(frames.bar(counts, 20)) == "█" * 9 + "▚▓" + "░" * 9
+    assert plain(frames.bar({"failed": 1, "succeeded": 2, "skipped": 0}, 10), signs=False) == "#######xxx"
+
+
+def test_a_terminal_of_ascii_is_shown_nothing_else():
+    counts = {(phase, phase): 1 for phase in PHASES}
+    seen = Glance("a.db", 0.0, [Name("f", counts, 2.0)], counts, lists=[("tasks", 1, [brief(1, "failed")])])
+    lines = frames.frame(seen, View(at=("task", 1), note="x" * 200), 200, 24)
+    assert all(painted(line, True, signs=False).isascii() for line in lines)
+
+
+def test_a_file_takes_as_long_as_the_name_that_takes_longest():
+    names = [
+        Name("fast", {("succeeded", "succeeded"): 9, ("ready", "ready"): 10, ("scheduled", "scheduled"): 10}, 10.0),
+        Name("slow", {("ready", "ready"): 50, ("paused", "paused"): 70}, 1.0),
+        Name("unknown", {("ready", "ready"): 10**6}),
+    ]  # fmt: skip
+    seen = Glance("a.db", 0.0, names, api.summed(names))
+    text = [plain(line) for line in frames.frame(seen, View(), 80, 24)]
+    assert text[1].rstrip().endswith("11/s  50 s left")
+    times = [(line[1:].split()[0], line[-7:].strip()) for line in text[4:8]]
+    assert times == [("all", "50 s"), ("unknown", ""), ("slow", "50 s"), ("fast", "1 s")]
 
 
 def test_colours_can_be_done_without(monkeypatch):
     line = [("failed", "✗"), ("chosen", " #1…")]
     assert painted(line, True, True) == "\x1b[31m✗\x1b[0m\x1b[7m #1…\x1b[0m"
-    assert painted(line, False, False) == "✗\x1b[7m #1~\x1b[0m"
+    assert painted(line, False, False) == "x\x1b[7m #1~\x1b[0m"
     assert cut(line, 3) == [("failed", "✗"), ("chosen", " …")]
 
 

@@ -141,13 +141,9 @@ const PAGES = {
     for (const { counts } of Object.values(data.names))
       for (const [status, many] of Object.entries(counts)) whole[status] = (whole[status] ?? 0) + many;
     const held = data.holds.includes("");
-    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its, left: sum(its.counts, (s) => !isEnd(s)),
-      due: sum(its.counts, (s) => !isEnd(s) && !["scheduled", "paused"].includes(phaseOf(s))) }))
-      .sort((a, b) => (b.left > 0) - (a.left > 0) || sum(b.counts) - sum(a.counts));
+    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its })).sort((a, b) => (b.left > 0) - (a.left > 0) || sum(b.counts) - sum(a.counts));
     const all = new URLSearchParams(location.search).has("all");
     const rate = names.reduce((total, its) => total + its.rate, 0), left = sum(whole, (s) => !isEnd(s));
-    // It lasts as long as the name that needs longest; unknown while nothing of one that has work to do has ended.
-    const lasts = Math.max(...names.map((its) => its.due && its.due / its.rate));
     return [
       head("Overview", may() && (held ? button("let_go", { name: "" }, "Resume the file", { class: "main" })
         : button("hold", { name: "" }, "Pause the file", { class: "" }))),
@@ -155,7 +151,7 @@ const PAGES = {
       held && h("p", { class: "why paused" }, "The whole file is paused: what runs goes on to its end, and nothing begins."),
       section(tasksOf(sum(whole)), [h("span", { class: "faint" },
         left ? n(left) + " to do" : "nothing to do", rate ? ", " + perSecond(rate) : "",
-          lasts > 0 && lasts < Infinity ? `, about ${duration(lasts)} left` : "")],
+          data.seconds_left ? `, about ${duration(data.seconds_left)} left` : "")],
         bar(whole, true), h("div", { class: "legend" },
           order(whole).map(([status, many]) => chip(status, to("/tasks", { status }), many)))),
       section("Names", null, table("Counts by name",
@@ -167,7 +163,7 @@ const PAGES = {
             holds && h("span", { class: "chip paused" }, " ", h("i", {}, session.signs.paused), "paused")],
             bar(its.counts), n(sum(its.counts)), its.left ? n(its.left) : "",
               failed ? link(to("/tasks", { name: its.name, phase: "failed" }), n(failed)) : "",
-            its.rate ? perSecond(its.rate) : "", its.due && its.rate ? duration(its.due / its.rate) : "",
+            its.rate ? perSecond(its.rate) : "", its.seconds_left ? duration(its.seconds_left) : "",
             may() && (its.left > 0 || holds) ? button(holds ? "let_go" : "hold", { name: its.name }, holds ? "Resume" : "Pause",
               { "aria-label": `${holds ? "Resume" : "Pause"} ${plain(its.name)}` }) : null];
         })), !all && names.length > FEW && link("/?all=1", `All ${n(names.length)} names`)),
