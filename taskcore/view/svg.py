@@ -98,18 +98,16 @@ def legend(x: float, y: float, counts: Mapping[str, int], width: float) -> tuple
     return "".join(pieces), y + 12
 
 
-RULES: Final = (
+_RULES: Final = (
     css(".tc-picture")
     + ".tc-picture{max-width:100%;height:auto}"
     + "".join(f".tc-f-{tone}{{fill:var(--tc-{tone})}}.tc-s-{tone}{{stroke:var(--tc-{tone})}}" for tone in _TONES)
 )
-"""What a picture needs that has no style of its own."""
 
 
-def document(width: float, height: float, label: str, pieces: Iterable[str], *, style: bool = True) -> str:
-    """The picture. `label` says in a sentence what it shows, for whoever hears it. Without a `style` of its own it
-    needs `RULES` in the page that it is in."""
-    own = f"<style>{RULES}</style>{rect(0, 0, width, height, paint('paper'))}" if style else ""
+def document(width: float, height: float, label: str, pieces: Iterable[str]) -> str:
+    """The picture. `label` says in a sentence what it shows, for whoever hears it."""
+    own = f"<style>{_RULES}</style>{rect(0, 0, width, height, paint('paper'))}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tc-picture" role="group" aria-label="{words(label, 1000)}" '
         f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}">'

@@ -81,10 +81,10 @@ function chip(status, address, count) {
     count == null ? null : h("b", {}, n(count)), bdi(status)];
   return h(address ? "a" : "span", { class: "chip " + phaseOf(status), href: address }, inner);
 }
-const ORDER = ["succeeded", "failed", "cancelled", "skipped", "running", "suspended", "paused", "ready", "scheduled", "waiting",
-  "open"];
-const order = (counts) => Object.entries(counts).filter(([, many]) => many > 0).sort(([a], [b]) =>
-  ORDER.indexOf(phaseOf(a)) - ORDER.indexOf(phaseOf(b)) || (a < b ? -1 : 1));
+function order(counts) {
+  const places = [...Object.keys(session.signs), "open"], place = (status) => places.indexOf(phaseOf(status));
+  return Object.entries(counts).filter(([, many]) => many > 0).sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
+}
 function bar(counts, big) {
   const parts = order(counts);
   const label = parts.map(([status, many]) => `${n(many)} ${plain(status)}`).join(", ") || "none";
@@ -392,8 +392,8 @@ function life(task) {
 
 const FIELDS = { name: "Name", phase: "Phase", status: "Status", tag: "Tag", key: "Key", worker: "Worker", parent: "Part of #" };
 function filters(place, asked, whole) {
-  const own = Object.keys(session.phases).filter((label) => !(label in session.signs));
-  const options = { phase: Object.keys(session.signs), status: [...Object.keys(session.signs), ...own] };
+  const statuses = Object.keys(session.phases);
+  const options = { phase: statuses.filter((status) => status in session.signs), status: statuses };
   const others = FILTERS.filter((name) => !(name in FIELDS) && name !== "hidden").concat("task").filter((name) => asked.has(name));
   return h("form", { class: "filters", "data-place": place, role: "search", "aria-label": "Which tasks" },
     Object.entries(FIELDS).filter(([name]) => whole || !["key", "worker", "status"].includes(name)).map(([name, label]) => {
