@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pprint
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, Final, NamedTuple
 
 from taskcore.api import glance
@@ -121,6 +121,7 @@ def overview(ask: Ask) -> dict[str, Any]:
             }
             for its in names
         },
+        "counts": {status: n for (_, status), n in glance.summed(names).items()},
         "seconds_left": glance.longest(names),
         "running": [row._asdict() for row in context.look(lists.newest, queries.RUNNING, FEW)],
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
@@ -175,16 +176,12 @@ def task(ask: Ask) -> dict[str, Any]:
         "job": line is not None and line.job is not None,
         "explanation": future.explain(),
         "attempts": [
-            {
-                "number": attempt.number, "worker": attempt.worker, "started_at": attempt.started_at,
-                "finished_at": attempt.finished_at, "outcome": attempt.outcome, "error": cut(attempt.error, longest),
-                "traceback": cut(attempt.traceback, longest),
-            }
+            asdict(attempt) | {"error": cut(attempt.error, longest), "traceback": cut(attempt.traceback, longest)}
             for attempt in attempts
         ],
         "steps": [dict(zip(("name", "result", "started_at", "finished_at"), step, strict=True)) for step in steps],
         "unshown": {"attempts": attempts[0].number - 1 if len(attempts) >= FEW else 0, "steps": done - len(steps)},
-        "log": [{"at": line.at, "level": line.level, "text": cut(line.text, longest)} for line in future.log()],
+        "log": [asdict(line) | {"text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],
         "children": _listed(ask, ids),

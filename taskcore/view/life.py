@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from taskcore.api import glance
+from taskcore.api.context import Context
+from taskcore.api.future import TaskFuture
 from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Task, Unreadable, own_key
 from taskcore.core.text import duration, percent
+from taskcore.store import overview, queries, rows
 from taskcore.store.overview import Brief
 from taskcore.view.escaped import lines, words
 from taskcore.view.markup import bar, frame, legend, part, section, sign, spans, status, table, when
 
 PIECES: Final = 12
 """Of a life, those that are said in words: the first and the last ones."""
+MOST: Final = 40
+"""Of attempts, steps, lines of a log and upstreams: the newest."""
 
 
 class Piece(NamedTuple):
@@ -74,33 +79,42 @@ def line(found: Sequence[Piece], now: float | None) -> str:
     return f"{spans(drawn, label)}<p>{words(label, 1000)}</p>"
 
 
-def of_a_task(its: glance.One) -> str:
-    """A handle: all that there is to know."""
-    task, now = its.task, its.now
+def of_a_task(future: TaskFuture) -> str:
+    """A handle: all that there is to know. `TaskNotFound`."""
+    context, row = future._context, future.snapshot()
+    now, explained = context.now(), future.explain()
+    (task,) = glance.told(context, context.look(overview.briefs, [row.id]))
+    attempts = context.look(rows.history, row.id, MOST)[-MOST:]
+    all_steps, steps = context.look(overview.steps, row.id, MOST)
+    children = context.by_phase(queries.where([("parent", (row.id,))]))
     label = sign(task.phase) if task.status == task.phase else status(task.phase, task.status)
-    facts = f"<p>{label} {words(its.explained, 600)}</p>"
+    facts = f"<p>{label} {words(explained, 600)}</p>"
     done = ""
-    if its.children:
-        ended = sum(n for (phase, _), n in its.children.items() if phase in lifecycle.ENDED)
-        total = sum(its.children.values())
-        done = section("Children", bar(its.children) + legend(its.children), f"{ended:,} of {total:,} ended")
+    if children:
+        total = sum(children.values())
+        ended = total - glance.left_of(children)
+        done = section("Children", bar(children) + legend(children), f"{ended:,} of {total:,} ended")
     elif task.progress is not None and task.finished_at is None:
         done = f"{part(task.progress)}<p>{percent(task.progress)} {words(task.doing)}</p>"
     result = f"<p>→ <code>{words(task.result)}</code></p>" if task.result else ""
-    told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in its.attempts)
+    told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in attempts)
     error = f"<p>{words(task.last_error, 600)}</p>" if task.last_error and not told else ""
     own = own_key(task.key)
     key = f" <small>{words(own, 60)}</small>" if own and own != task.name else ""
-    kept = f"the newest {len(its.steps)} of {its.all_steps:,}" if its.all_steps > len(its.steps) else ""
+    kept = f"the newest {len(steps)} of {all_steps:,}" if all_steps > len(steps) else ""
     log = "\n".join(
-        f"{duration(max(0.0, now - at.at)):>7} ago {words(at.level, 12):<8} {lines(at.text, 4000)}" for at in its.log
+        f"{duration(max(0.0, now - at.at)):>7} ago {words(at.level, 12):<8} {lines(at.text, 4000)}"
+        for at in future.log()[-MOST:]
     )
     return frame(
         f"<h4>#{task.id} {words(task.args)}{key}</h4>", facts,
-        line(pieces(task, its.first_started_at, its.attempts), now), done, result, error,
-        section("Waits for", _upstreams(its)),
-        section("Attempts", _attempts(its.attempts, now)),
-        section("Steps", table((), [_step(step) for step in its.steps]) if its.steps else "", kept),
+        line(pieces(task, row.first_started_at, attempts), now), done, result, error,
+        section("Waits for", _upstreams(context, task)),
+        section("Attempts", _attempts(attempts, now)),
+        section("Steps", table((), [
+            (words(name, 60), words(glance.value(context.codec, text)), (duration(ended_at - began), "n"))
+            for name, text, began, ended_at in steps
+        ]), kept),
         section("Log", f"<pre>{log}</pre>" if log else ""),
     )  # fmt: skip
 
@@ -108,13 +122,16 @@ def of_a_task(its: glance.One) -> str:
 _EDGES: Final = {"unmet": "is to be", "met": "was to be", "doomed": "was to be", "dropped": "no longer has to be"}
 
 
-def _upstreams(its: glance.One) -> str:
-    rows = [
-        ((f"#{up.id}", "n"), words(up.args), status(up.phase, up.status), words(f"{_EDGES[verdict]} {wants}", 60))
-        for wants, verdict, up in its.upstreams
-        if verdict in _EDGES and (its.task.finished_at is None or verdict != "met")
-    ]
-    return table((), rows) if rows else ""
+def _upstreams(context: Context, task: Brief) -> str:
+    found = context.look(overview.upstreams, task.id, MOST)
+    return table((), [
+        (
+            (f"#{up.id}", "n"), words(glance.call(context.codec, up)), status(up.phase, up.status),
+            words(f"{_EDGES[verdict]} {wants}", 60),
+        )
+        for wants, verdict, up in found
+        if verdict in _EDGES and (task.finished_at is None or verdict != "met")
+    ])  # fmt: skip
 
 
 def _attempts(attempts: Sequence[Attempt], now: float) -> str:
@@ -135,11 +152,6 @@ def _attempt(attempt: Attempt, now: float) -> tuple[str | tuple[str, str], ...]:
         (str(attempt.number), "n"), status(phase, attempt.outcome), (took, "n"), (when(attempt.started_at, now), "t"),
         words(attempt.worker or "", 60), error,
     )  # fmt: skip
-
-
-def _step(step: tuple[str, str, float, float]) -> tuple[str | tuple[str, str], ...]:
-    name, result, began, ended = step
-    return words(name, 60), words(result), (duration(ended - began), "n")
 
 
 def of_a_row(task: Task) -> str:

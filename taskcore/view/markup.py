@@ -138,7 +138,10 @@ Cell = str | tuple[str, str] | tuple[str, str, float | None]
 """HTML; with its class; and with what it is sorted by."""
 
 
-def table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], *, sorts: bool = False, kind: str = "") -> str:
+def table(head: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, sorts: bool = False, kind: str = "") -> str:
+    """Nothing where there are no rows."""
+    if not rows:
+        return ""
     tops = "".join(_cell("th", cell, _button if sorts else str) for cell in head)
     body = "".join(f"<tr>{''.join(_cell('td', cell, str) for cell in row)}</tr>" for row in rows)
     clicked = f' onclick="{html.escape(_SORT)}"' if sorts else ""
