@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import collections
+from collections import Counter, defaultdict
 from typing import Any, Final, NamedTuple
 
 from taskcore.api.pictures import EDGES, Edge, Node, Subject
@@ -134,29 +134,21 @@ def _lines(
     above: list[dict[int, Any]], verdicts: dict[tuple[int, int], str], group: list[int]
 ) -> tuple[list[Line], set[int]]:
     """→ the lines between boxes, and the boxes that have edges within."""
-    found: dict[tuple[int, int], collections.Counter[Any]] = {}
+    kinds: dict[tuple[int, int], Counter[Any]] = defaultdict(Counter)
+    found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     chains = set()
     for other, before in enumerate(above):
         its = group[other]
         for one, kind in before.items():
             if group[one] == its:
                 chains.add(its)
-                continue
-            pair = (group[one], its)
-            counter = found.get(pair)
-            if counter is None:
-                counter = found[pair] = collections.Counter()
-            counter[kind, verdicts.get((one, other), "met")] += 1
+            else:
+                kinds[group[one], its][kind] += 1
+                found[group[one], its][verdicts.get((one, other), "met")] += 1
     lines = []
-    for (one, its), counter in sorted(found.items()):
-        kinds = collections.Counter[Any]()
-        for (kind, _), n in counter.items():
-            kinds[kind] += n
-        labels = [_label(kind, n if len(kinds) > 1 else 0) for kind, n in kinds.items() if kind not in (PLAIN, CHILD)]
-        found_so = collections.Counter[str]()
-        for (_, verdict), n in counter.items():
-            found_so[verdict] += n
-        lines.append(Line(one, its, counter.total(), ", ".join(labels), set(kinds) == {CHILD}, dict(found_so)))
+    for (one, its), of_it in sorted(kinds.items()):
+        labels = [_label(kind, n if len(of_it) > 1 else 0) for kind, n in of_it.items() if kind not in (PLAIN, CHILD)]
+        lines.append(Line(one, its, of_it.total(), ", ".join(labels), set(of_it) == {CHILD}, dict(found[one, its])))
     return lines, chains
 
 
@@ -182,7 +174,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
 
 
 def _group(nodes: list[Node], chain: bool) -> Box:
-    phases = collections.Counter(node.phase for node in nodes)
+    phases = Counter(node.phase for node in nodes)
     names = list(dict.fromkeys(node.name for node in nodes))
     job = all(node.job for node in nodes)
     name = names[0]

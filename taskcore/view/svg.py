@@ -98,6 +98,15 @@ def legend(x: float, y: float, counts: Mapping[str, int], width: float) -> tuple
     return "".join(pieces), y + 12
 
 
+def samples(x: float, y: float, meanings: Iterable[tuple[str, str]]) -> tuple[str, float]:
+    """Each as it is drawn from (0, 0) to (30, 0), with what it means, in a row. → it, and how far down it reaches."""
+    pieces = []
+    for drawn, said in meanings:
+        pieces.append(f'<g transform="translate({x:.0f} {y:.0f})">{drawn}{text(37, 4, said, "faint", 12)}</g>')
+        x += 60 + width_of(said, 12)
+    return "".join(pieces), y + 8 if pieces else y - 12
+
+
 _RULES: Final = (
     css(".tc-picture")
     + ".tc-picture{max-width:100%;height:auto}"

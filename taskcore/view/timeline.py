@@ -14,7 +14,7 @@ from taskcore.view.colours import COLOURS, SIGNS
 from taskcore.view.escaped import words
 from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
 from taskcore.view.scale import Scale
-from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of
+from taskcore.view.svg import document, fitting, legend, paint, rect, samples, text
 
 ROWS: Final = 60
 """Up to so many tasks have a row each; of more, the runs share lanes."""
@@ -70,7 +70,7 @@ class Timeline:
         if self._nodes:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
-        marks, down = self._marks(20, down + 14)
+        marks, down = samples(20, down + 14, self._marks())
         label = f"Timeline of {caption}: {counted(self.phases)}{self._told_path()}"
         return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
 
@@ -100,24 +100,17 @@ class Timeline:
             pieces.append(text(x, top + 5, f"{lasts}", "faint", 9, 'text-anchor="middle"'))
         return "".join(pieces)
 
-    def _marks(self, x: float, y: float) -> tuple[str, float]:
-        pieces = []
-        small = len(self._nodes) <= ROWS
-        there = {gap.phase for gaps in self._gaps for gap in gaps} if small else set()
-        ends = {run.phase for run in self._all}
+    def _marks(self) -> list[tuple[str, str]]:
+        """A sample of each kind of mark that there is, and what it means."""
+        there = {gap.phase for gaps in self._gaps for gap in gaps} if len(self._nodes) <= ROWS else set()
         lines = {"waiting": "has not begun", "suspended": "suspended", "scheduled": "until tried again"}
-        for phase, said in lines.items():
-            if phase in there:
-                pieces.append(_thin(x, x + 30, y, phase) + text(x + 37, y + 4, said, "faint", 12))
-                x += 60 + width_of(said, 12)
-        if "failed" in ends:
-            pieces.append(_block(x, x + 30, y - BAR / 2, BAR, "failed"))
-            pieces.append(text(x + 37, y + 4, "a failed run", "faint", 12))
-            x += 60 + width_of("a failed run", 12)
+        found = [(_thin(0, 30, 0, phase), said) for phase, said in lines.items() if phase in there]
+        if any(run.phase == "failed" for run in self._all):
+            found.append((_block(0, 30, -BAR / 2, BAR, "failed"), "a failed run"))
         if self._path:
-            frame = rect(x, y - BAR / 2, 30, BAR, paint("none", "accent"), 'stroke-width="2"')
-            pieces.append(frame + text(x + 37, y + 4, "on the critical path", "faint", 12))
-        return "".join(pieces), y + 8 if pieces else y - 12
+            frame = rect(0, -BAR / 2, 30, BAR, paint("none", "accent"), 'stroke-width="2"')
+            found.append((frame, "on the critical path"))
+        return found
 
     def _told_path(self) -> str:
         if not self._path:
