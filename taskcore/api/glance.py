@@ -21,9 +21,6 @@ from taskcore.store.overview import CUT, Brief
 if TYPE_CHECKING:
     from taskcore.api.selection import Selection
 
-FEW: Final = 5_000
-"""So many rows an index finds and sorts in no time."""
-
 Counts = dict[tuple[str, str], int]
 """(phase, status) → number."""
 
@@ -99,8 +96,6 @@ def newest(chosen: Selection, total: int, most: int, patience: float = 0.3) -> l
     """Of `total` tasks those with the highest ids, descending; fewer where to find them takes longer than `patience`
     seconds."""
     context, where, until = chosen._context, chosen._where, monotonic() + patience
-    if where.indexed and total <= FEW:
-        return context.look(overview.newest, where, most)
     ids, below = context.look(pages.newest, where, None, most)
     while len(ids) < min(most, total) and below is not None and monotonic() < until:
         more, below = context.look(pages.newest, where, below, most - len(ids))

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     within.add("set", set_limit, 'how much there is of it, or of "name:fetch": how many may run').add_argument(
         "name", metavar="NAME"
     )
-    within.parsers["set"].add_argument("n", metavar="N", type=whole)
+    within.parsers["set"].add_argument("n", metavar="N", type=whole())
     within.add("unset", unset_limit, "no limit any more; of a capacity: none of it").add_argument(
         "name", metavar="NAME"
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, Final, NamedTuple
 
-from taskcore.api.pictures import EDGES, Edge, Node, Subject
+from taskcore.api.pictures import Subject
 from taskcore.core.text import counted, duration, number, printable
+from taskcore.store import pictures
+from taskcore.store.pictures import EDGES, Edge, Node
 from taskcore.view import alike
 from taskcore.view.colours import COLOURS, SIGNS
 
@@ -78,7 +80,7 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     """→ the boxes, the lines between two of them, and whether all edges were read."""
     nodes = of.nodes
     place = {node.id: number for number, node in enumerate(nodes)}
-    edges = of.edges()
+    edges = of.context.look(pictures.edges, of.ids, EDGES)
     above, verdicts = _above(of, edges, place)
     group = alike.groups([node.name for node in nodes], [node.job is not None for node in nodes], above, ALONE, MOST)
     number = {key: its for its, key in enumerate(dict.fromkeys(group))}
@@ -87,7 +89,8 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     for node, its in zip(nodes, group, strict=True):
         members[its].append(node)
     lines, chains = _lines(above, verdicts, group)
-    said, now = of.said([of_it[0].id for of_it in members if len(of_it) == 1]), of.now
+    said = of.context.look(pictures.said, [of_it[0].id for of_it in members if len(of_it) == 1])
+    now = of.context.now()
     boxes = [
         _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
         if len(of_it) == 1 else _group(of_it, its in chains)
@@ -113,7 +116,8 @@ def _above(
         parent = None if node.parent is None else place.get(node.parent)
         if parent is not None and all(nodes[one].parent != node.parent for one in above[other]):
             above[other].setdefault(parent, CHILD)
-    for upstream, task in of.joins():
+    suspended = [node.id for node in nodes if node.phase == "suspended"]
+    for upstream, task in of.context.look(pictures.joins, suspended, EDGES):
         one, other = place.get(upstream), place.get(task)
         if one is not None and other is not None and not _is_below(nodes, place, one, other):
             above[other].setdefault(one, JOINED)

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taskcore.api.pictures import Failure, Subject, Tally, subject
+from taskcore.api.pictures import Subject, subject
 from taskcore.core import lifecycle
 from taskcore.core.text import counted, duration, moment, number
 from taskcore.core.version import VERSION
+from taskcore.store import pictures
+from taskcore.store.pictures import Failure, Tally
 from taskcore.view.colours import COLOURS, css
 from taskcore.view.escaped import lines, words
 from taskcore.view.graph import Graph
@@ -42,7 +44,7 @@ def write(engine: Any, path: str | os.PathLike[str], tasks: Any = None) -> None:
 
 def page(of: Subject) -> str:
     """The whole of it."""
-    tallies = of.tallies()
+    tallies = of.context.look(pictures.tallies, of.chosen._where)
     phases: Counter[str] = Counter()
     for tally in tallies:
         phases[tally.phase] += tally.n
@@ -50,10 +52,10 @@ def page(of: Subject) -> str:
     title = of.title or name
     total = phases.total()
     ended = sum(phases[phase] for phase in lifecycle.ENDED)
-    said = f"{number(total)}, {ended:,} ended"
+    said, now = f"{number(total)}, {ended:,} ended", moment(of.context.now())
     parts = [
         f"<h1>{words(title)}</h1>",
-        f'<p class="dim">{said}. Written {moment(of.now)} from {words(name)} by taskcore {words(VERSION)}.</p>',
+        f'<p class="dim">{said}. Written {now} from {words(name)} by taskcore {words(VERSION)}.</p>',
         bar(_counts(phases)) + legend(_counts(phases)) if total else "<p>There are no tasks.</p>",
         "<h2>By name</h2>", _names(tallies),
         *_failures(of.failures(FAILURES), phases[lifecycle.FAILED]),

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from taskcore.api.pictures import Edge, Node, Past
+from taskcore.store.pictures import Edge, Node, Past
 
 NOBODY = "no worker"
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
 from taskcore.core.text import counted, duration, moment, number, printable
+from taskcore.store import pictures
 from taskcore.view import saving
 from taskcore.view.colours import COLOURS, SIGNS
 from taskcore.view.escaped import words
@@ -36,14 +37,15 @@ class Timeline:
     """A picture of what ran when, as it was when it was made."""
 
     def __init__(self, of: Subject) -> None:
-        now = of.now
+        now = of.context.now()
         nodes = self._nodes = of.nodes
-        self._runs = runs_of(nodes, of.attempts(), now)
+        self._runs = runs_of(nodes, of.context.look(pictures.attempts, of.ids, pictures.EDGES), now)
         self._gaps = [gaps_of(node, runs, now) for node, runs in zip(nodes, self._runs, strict=True)]
         self._path: list[int] = []
         if of.root is not None:
             roots = [place for place, node in enumerate(nodes) if node.id == of.root.id]  # none: deleted meanwhile
-            self._path = [place for root in roots for place in critical_path(nodes, of.edges(), root, now)]
+            edges = of.context.look(pictures.edges, of.ids, pictures.EDGES)
+            self._path = [place for root in roots for place in critical_path(nodes, edges, root, now)]
         self._all = [run for runs in self._runs for run in runs]
         moments = [(node.submitted_at, node.submitted_at) for node in nodes]
         self._at = Scale([*moments, *((run.start, run.end) for run in self._all)], LEFT, WIDTH)
@@ -126,10 +128,7 @@ class Timeline:
         runs = [run for place in self._path for run in self._runs[place]]
         seconds = duration(sum(run.end - run.start for run in runs))
         told = f"{len(self._path):,} tasks, {seconds} of running{self._told_path()}"
-        pieces.append(f'<g role="img"><title>{words(told, 1000)}</title>')
-        pieces.append(text(20, y + 11, "critical path", "accent", 12.5, 'font-weight="600"'))
-        pieces.append(text(20, y + 25, fitting(f"{len(self._path):,} tasks, {seconds}", LEFT - 34, 11), "faint", 11))
-        pieces.append("</g>")
+        pieces.append(_label(y - 1, "critical path", f"{len(self._path):,} tasks, {seconds}", told, "accent"))
         self._bars(pieces, runs, y + 3, 20.0, set(self._path), True)
         return y + 40
 
@@ -175,11 +174,8 @@ class Timeline:
 
     def _lanes(self, pieces: list[str], y: float, worker: str, lanes: list[list[Run]], critical: set[int]) -> float:
         runs = sum(map(len, lanes))
-        pieces.append(f'<g role="img"><title>{words(worker)}: {runs:,} runs, at most {len(lanes)} at a time</title>')
-        pieces.append(text(20, y + 12, fitting(worker, LEFT - 34, 12.5), "ink", 12.5, 'font-weight="600"'))
-        if len(lanes) > 1:
-            pieces.append(text(20, y + 27, f"{runs:,} runs", "faint", 11))
-        pieces.append("</g>")
+        told = f"{printable(worker, 200)}: {runs:,} runs, at most {len(lanes)} at a time"
+        pieces.append(_label(y, worker, f"{runs:,} runs" if len(lanes) > 1 else "", told))
         for lane in lanes:
             self._bars(pieces, lane, y + 2, BAR + 2, critical, True)
             y += PITCH - 2
@@ -264,21 +260,27 @@ class Timeline:
         totals = [sum(column) for column in zip(*series.values(), strict=True)]
         peak = max(totals, default=0.0) or 1.0
         most = f"up to {peak:,.0f} at a time" if peak >= 1.5 else f"busy {_share(totals)}"
-        pieces.append(f'<g role="img"><title>{words(name)}: {said}{", " if said else ""}{most}</title>')
-        pieces.append(text(20, y + 12, fitting(name, LEFT - 34, 12.5), "ink", 12.5, 'font-weight="600"'))
-        pieces.append(text(20, y + 27, fitting(f"{said}{', ' if said else ''}{most}", LEFT - 30, 11), "faint", 11))
+        said = f"{said}, {most}" if said else most
+        pieces.append(_label(y, name, said, f"{printable(name, 200)}: {said}"))
         base = [0.0] * BINS
         for phase, column in series.items():
             upper = [low + its for low, its in zip(base, column, strict=True)]
             pieces.append(f'<path d="{_area(base, upper, y + high, high / peak)}" {paint(phase)}/>')
             base = upper
-        pieces.append(f'<path d="M{LEFT:.0f} {y + high:.1f}h{WIDTH:.0f}" {paint("none", "line")}/></g>')
+        pieces.append(f'<path d="M{LEFT:.0f} {y + high:.1f}h{WIDTH:.0f}" {paint("none", "line")}/>')
         return y + high + 12
 
 
 def timeline(engine: Any, tasks: Any = None) -> Timeline:
     """Read it. `tasks`: as `api.pictures.subject` has it."""
     return Timeline(subject(engine, tasks))
+
+
+def _label(y: float, name: str, said: str, told: str, tone: str = "ink") -> str:
+    """What stands to the left of some runs."""
+    head = text(20, y + 12, fitting(name, LEFT - 34, 12.5), tone, 12.5, 'font-weight="600"')
+    below = text(20, y + 27, fitting(said, LEFT - 30, 11), "faint", 11) if said else ""
+    return f'<g role="img"><title>{words(told, 1000)}</title>{head}{below}</g>'
 
 
 def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float) -> str:
