@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from taskcore import Engine
 from taskcore.api import glance as api
 from taskcore.api.glance import Name
 from taskcore.cli import frames, watch
@@ -291,6 +292,19 @@ def test_a_filter_is_of_names_phases_statuses_and_numbers(engine, typed):
     pages = typed("down", "enter", None)
     assert "TO COME 1" in pages[-4] and "· fetch ·" in pages[-4]
     assert "NAME" in typed("/", *"nobody", "escape", None)[-4]
+
+
+def test_a_phase_that_is_filtered_by_has_all_of_its_labels(path, typed):
+    with contextlib.closing(Engine(path, workers=0, statuses={"no match": "failed"})) as engine:
+        for _ in range(4):
+            engine.submit("fetch")
+        first, second, third = engine.claim("fetch", n=3)
+        first.fail("broken", retry=False)
+        second.succeed(status="no match")
+        third.succeed()
+    assert "FAILED READY 3" in typed("/", *"failed ready", "enter", None)[-4]
+    assert "FAILED 2" in typed("/", *"failed", "enter", None)[-4]
+    assert "NO MATCH 1" in typed("/", *"no match", "enter", None)[-4]
 
 
 def test_the_names_are_sorted_as_one_likes_and_help_is_there(engine, typed):

@@ -498,4 +498,5 @@ def test_a_page_for_looking_has_nothing_to_press_and_tells_of_the_end(browser, e
     engine.close()
     for each in (tab, other):
         each.until("!document.querySelector('#banner').hidden")
-    assert [said for said in other.complaints() if "ERR_" not in str(said)] == []
+    said = [str(each) for each in other.complaints()]
+    assert [each for each in said if "ERR_" not in each and " 503 " not in each] == []  # it asked while that closed
