@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.api.glance import Counts, Name, longest, phases_of, summed
 from taskcore.cli.lines import Line, cut, plain, short
+from taskcore.cli.showing import called
 from taskcore.core import lifecycle
 from taskcore.core.text import cells, duration, fitted, moment, number, printable
 from taskcore.store.overview import Brief
@@ -211,18 +212,13 @@ def _name(name: Name, seconds_left: float | None, width: int) -> Line:
 
 def _tasks(title: str, total: int, tasks: Sequence[Brief], now: float) -> Section:
     ids = max((len(str(task.id)) for task in tasks), default=1) + 1
-    widest = max((cells(_called(task)) for task in tasks), default=0)
+    widest = max((cells(called(task, 60)) for task in tasks), default=0)
 
     def head(part: str, width: int) -> Line:
         more = f", the newest {len(tasks)}" if total > len(tasks) else ""
         return [("bold", title.upper()), ("dim", f" {total:,}{more}  {part}" if total else " none")]
 
     return Section(head, [Row(("task", task.id), partial(_task, task, now, ids, widest)) for task in tasks])
-
-
-def _called(task: Brief) -> str:
-    name = printable(task.name, 60)
-    return name if task.key is None else f"{name} [{printable(task.key, 30)}]"
 
 
 def _task(task: Brief, now: float, ids: int, widest: int, width: int) -> Line:
@@ -237,7 +233,7 @@ def _task(task: Brief, now: float, ids: int, widest: int, width: int) -> Line:
     label = [] if task.status == task.phase else [task.status]
     bad = task.phase in (lifecycle.FAILED, lifecycle.CANCELLED, lifecycle.SKIPPED)
     why = (task.last_error if bad else task.message or task.step or task.last_error) or ""
-    text = f" {f'#{task.id}':<{ids}} {fitted(_called(task), names)} {done:>4} {duration(now - since):>6} "
+    text = f" {f'#{task.id}':<{ids}} {fitted(called(task, 60), names)} {done:>4} {duration(now - since):>6} "
     said = printable(": ".join([*label, *([why] if why else [])]), width)
     return [(task.phase, SIGNS[task.phase]), ("", text), ("", said)]
 

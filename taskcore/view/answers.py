@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pprint
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final, NamedTuple
 
@@ -14,11 +14,13 @@ from taskcore.api.engine import Engine
 from taskcore.api.pictures import way_of
 from taskcore.api.selection import Selection, matching
 from taskcore.core import lifecycle
+from taskcore.core.model import own_key
 from taskcore.core.text import printable
 from taskcore.core.version import VERSION
 from taskcore.store import capacity, pages, queries
 from taskcore.store import overview as lists
 from taskcore.store import rows as read_rows
+from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
 SIZE: Final = 100
@@ -123,7 +125,7 @@ def overview(ask: Ask) -> dict[str, Any]:
         },
         "counts": {status: n for (_, status), n in glance.summed(names).items()},
         "seconds_left": glance.longest(names),
-        "running": [row._asdict() for row in context.look(lists.newest, queries.RUNNING, FEW)],
+        "running": _listed(context.look(lists.newest, queries.RUNNING, FEW)),
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
         "looked_at": len(failures),
         "holds": context.look(capacity.held),
@@ -136,7 +138,7 @@ def tasks(ask: Ask) -> dict[str, Any]:
     context, below = ask.context, one(ask.said, "below")
     where = chosen(ask.engine, ask.said)._where
     ids, further = context.look(pages.newest, where, None if below is None else number(below), SIZE)
-    return {"now": context.now(), "tasks": _listed(ask, ids), "below": further}
+    return {"now": context.now(), "tasks": _listed(context.look(lists.briefs, ids)), "below": further}
 
 
 def count(ask: Ask) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def task(ask: Ask) -> dict[str, Any]:
         "log": [asdict(line) | {"text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],
-        "children": _listed(ask, ids),
+        "children": _listed(context.look(lists.briefs, ids)),
         "tally": context.look(pages.ended_children, [row.id]).get(row.id, {}),
         "open": 0 if line is None else line.open,
     }  # fmt: skip
@@ -194,7 +196,7 @@ def jobs(ask: Ask) -> dict[str, Any]:
     """Jobs, and other tasks that have children, the newest first; of small ones each child."""
     context, below = ask.context, one(ask.said, "below")
     ids = context.look(pages.parents, None if below is None else number(below), FEW)
-    ended, rows = context.look(pages.ended_children, ids), _listed(ask, ids)
+    ended, rows = context.look(pages.ended_children, ids), _listed(context.look(lists.briefs, ids))
     small = [row["id"] for row in rows if row["children"] <= STEPS]
     members: dict[int, list[dict[str, Any]]] = {}
     for member in context.look(pages.members, small, FEW * STEPS):
@@ -245,9 +247,8 @@ ANSWERS: Final[dict[str, Callable[[Ask], dict[str, Any]]]] = {
 # -- values --------------------------------------------------------------------------------------------------------
 
 
-def _listed(ask: Ask, ids: Collection[int]) -> list[dict[str, Any]]:
-    """These tasks as a list shows them, in this order."""
-    return [brief._asdict() for brief in ask.context.look(lists.briefs, ids)]
+def _listed(rows: Iterable[Brief]) -> list[dict[str, Any]]:
+    return [row._replace(key=own_key(row.key))._asdict() for row in rows]
 
 
 def shown(value: Any, longest: int | None) -> str | None:

@@ -95,6 +95,15 @@ def test_a_list_has_the_first_or_the_newest_and_says_that_it_was_cut(engine, say
     assert (code, err) == (0, "2 of 5; --limit 0 shows all\n")
 
 
+def test_a_key_that_was_made_from_the_arguments_is_not_listed(engine, say):
+    engine.task("weigh").options(key=True).submit(4)
+    engine.task("weigh").options(key="a").submit(4)
+    first, second = told(say, "list").splitlines()
+    assert "[" not in first and "weigh [a]" in second
+    engine.claim(n=2)
+    assert told(say, "watch", "--once").count("[") == 1
+
+
 def test_an_empty_file_has_an_empty_list(engine, say):
     assert told(say, "list") == told(say, "counts") == ""
     assert each(say, "list") == [] and shown(say, "counts") == {}
