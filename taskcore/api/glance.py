@@ -74,11 +74,12 @@ def left_of(counts: Counts) -> int:
 
 
 def summed(names: Iterable[Name]) -> Counts:
-    """Of all of them together, in the order of a task's life."""
+    """Of all of them together, in the order of a task's life; what a damaged file has beyond that comes last."""
+    place = {phase: place for place, phase in enumerate(lifecycle.PHASES)}
     total = Counter[tuple[str, str]]()
     for name in names:
         total.update(name.counts)
-    return dict(sorted(total.items(), key=lambda item: (lifecycle.PHASES.index(item[0][0]), item[0][1])))
+    return dict(sorted(total.items(), key=lambda item: (place.get(item[0][0], len(place)), item[0][1])))
 
 
 def names_of(context: Context, where: queries.Where = queries.SEEN, *, rated: bool = True) -> list[Name]:

@@ -164,7 +164,7 @@ def _head(glance: Glance, view: View, width: int) -> list[Line]:
         if room < cells(text) + 1:
             legends.append([])
             room = width
-        legends[-1] += [(phase, SIGNS[phase]), ("", text + "  ")]
+        legends[-1] += [(phase, SIGNS.get(phase, "?")), ("", text + "  ")]
         room -= cells(text) + 3
     return [*lines, *(cut(legend, width) for legend in legends[:2])]
 
@@ -235,7 +235,7 @@ def _task(task: Brief, now: float, ids: int, widest: int, width: int) -> Line:
     why = (task.last_error if bad else task.message or task.step or task.last_error) or ""
     text = f" {f'#{task.id}':<{ids}} {fitted(called(task, 60), names)} {done:>4} {duration(now - since):>6} "
     said = printable(": ".join([*label, *([why] if why else [])]), width)
-    return [(task.phase, SIGNS[task.phase]), ("", text), ("", said)]
+    return [(task.phase, SIGNS.get(task.phase, "?")), ("", text), ("", said)]
 
 
 # -- the whole picture ----------------------------------------------------------------------------------------------

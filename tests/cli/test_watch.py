@@ -352,6 +352,15 @@ def test_without_a_terminal_it_prints_one_picture_or_says_what_it_needs(engine, 
     assert found["names"] == [{"name": "fetch", "counts": {"ready": 1, "running": 1}, "rate": None, "held": False}]
 
 
+def test_a_damaged_row_hides_no_other(engine, typed, path, capsys, raw):
+    engine.submit("fetch"), engine.submit("fetch")
+    raw("PRAGMA ignore_check_constraints = ON")
+    raw("UPDATE taskcore_task SET phase = 'odd\x1b' WHERE id = 2")
+    assert main([str(path), "watch", "--once"]) == 0
+    assert "○ 1 ready  ? 1 odd\\x1b" in capsys.readouterr().out
+    assert "? #2 fetch" in typed("/", *"#2", "enter", None)[-4]
+
+
 # -- on a terminal --------------------------------------------------------------------------------------------------
 
 

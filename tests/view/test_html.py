@@ -230,6 +230,7 @@ def test_a_phase_that_there_is_not_hides_no_other_task(inline, night, raw, tmp_p
     for thing in (inline, inline.tasks, inline.future(2), inline.tasks[1], inline.graph(), inline.timeline()):
         assert "b" not in page(thing).tags or thing is inline
         assert repr(thing).isprintable()
+    assert "n\\x1b<b>" in page(inline).text and "cannot be shown" not in page(inline).text
     assert inline.future(2).explain() == "its row is damaged: there is no phase 'n\\x1b<b>'"
     assert "5 of 6 tasks" in inline.graph().caption
     inline.report(tmp_path / "run.html")
