@@ -43,7 +43,6 @@ class Commands:
         )
         self.filters = _filters()
         """For a command that takes a selection; `selected` makes it of what is said."""
-        self.parsers: dict[str, Parser] = {}
 
     def add(self, name: str, run: Run, help: str, *more: argparse.ArgumentParser, alone: bool = False) -> Parser:
         """Add a command, with the options of `more` beside its own. → its parser.
@@ -52,7 +51,6 @@ class Commands:
         """
         added: Parser = self._added.add_parser(name, help=help, description=help, parents=[self._form, *more])
         added.set_defaults(run=run, alone=alone)
-        self.parsers[name] = added
         return added
 
     def within(self, parser: Parser) -> Commands:

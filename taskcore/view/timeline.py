@@ -228,10 +228,8 @@ class Timeline:
             by_worker[f"{len(rest):,} more workers"] = [run for worker in rest for run in by_worker[worker]]
             busiest[WORKERS - 1 :] = [f"{len(rest):,} more workers"]
         for worker in busiest:
-            phases: dict[str, list[Run]] = {}
-            for run in by_worker[worker]:
-                phases.setdefault(run.phase, []).append(run)
-            there = {phase: self._binned(phases[phase]) for phase in COLOURS if phase in phases}
+            phases = [(phase, [run for run in by_worker[worker] if run.phase == phase]) for phase in COLOURS]
+            there = {phase: self._binned(runs) for phase, runs in phases if runs}
             y = self._strip(pieces, y, worker, f"{len(by_worker[worker]):,} runs", there, STRIP)
         return y
 
