@@ -11,7 +11,7 @@ from taskcore.api.glance import Counts, Name, longest, phases_of, summed
 from taskcore.cli.lines import Line, cut, plain, short
 from taskcore.cli.showing import called
 from taskcore.core import lifecycle
-from taskcore.core.text import cells, duration, fitted, moment, number, printable
+from taskcore.core.text import cells, duration, fitted, moment, number, percent, printable
 from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
@@ -229,7 +229,7 @@ def _task(task: Brief, now: float, ids: int, widest: int, width: int) -> Line:
     elif task.finished_at is not None:
         since = task.finished_at
     ended = task.phase in lifecycle.ENDED
-    done = "" if progress is None or ended else f"{progress:.0%}"
+    done = "" if progress is None or ended else percent(progress).replace(" ", "")
     label = [] if task.status == task.phase else [task.status]
     bad = task.phase in (lifecycle.FAILED, lifecycle.CANCELLED, lifecycle.SKIPPED)
     why = (task.last_error if bad else task.message or task.step or task.last_error) or ""

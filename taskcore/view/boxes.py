@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from typing import Any, Final, NamedTuple
 
 from taskcore.api.pictures import Subject
-from taskcore.core.text import counted, duration, number, printable
+from taskcore.core.text import counted, duration, number, percent, printable
 from taskcore.store import pictures
 from taskcore.store.pictures import EDGES, Edge, Node
 from taskcore.view import alike
@@ -168,7 +168,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
         if node.finished_at is not None:
             line += f" · {duration(node.finished_at - node.started_at)}"
         elif node.phase == "running":
-            done = f"{progress:.0%}" if progress is not None else duration(now - node.started_at)
+            done = percent(progress) if progress is not None else duration(now - node.started_at)
             line += f" · {done}"
     told = [f"{printable(node.name)} #{node.id}: {printable(node.status)}"]
     told += [printable(said, 200) for said in (message, error) if said]

@@ -443,6 +443,16 @@ def test_a_sound_file_is_code_0_and_another_code_1(engine, say, raw):
     assert code == 1 and json.loads(out)["mend"] == "pause and resume them"
 
 
+def test_what_is_saved_of_a_file_is_checked_in_each_form(engine, say, raw, tmp_path):
+    engine.submit("work")
+    assert told(say, "salvage", str(tmp_path / "whole.db")).endswith(f"in {tmp_path / 'whole.db'}\n")
+    raw("UPDATE taskcore_task SET links = 'x'")
+    code, out, _ = say("salvage", str(tmp_path / "text.db"))
+    assert code == 1 and "check finds 1 things there" in out
+    code, out, _ = say("salvage", str(tmp_path / "json.db"), "--json")
+    assert code == 1 and json.loads(out.splitlines()[0]).keys() == {"table", "rows", "lost"}
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 

@@ -132,7 +132,7 @@ function progress(task) {
   if (task.progress == null || task.finished_at != null) return null;
   const node = h("progress", { max: 1, "aria-label": `progress of task ${task.id}` });
   node.value = task.progress;
-  node.title = Math.round(task.progress * 100) + " %";
+  node.title = Math.floor(task.progress * 100) + " %"; // 100 of the whole alone
   return node;
 }
 const byId = (task) => task.id, byName = (its) => its.name;
