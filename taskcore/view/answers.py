@@ -16,7 +16,6 @@ from taskcore.api.selection import Selection, matching
 from taskcore.core import lifecycle
 from taskcore.core.model import own_key
 from taskcore.core.text import printable
-from taskcore.core.version import VERSION
 from taskcore.store import capacity, pages, queries
 from taskcore.store import overview as lists
 from taskcore.store import rows as read_rows
@@ -94,7 +93,7 @@ FILTERS: Final = (*_READ, "hidden")
 def session(ask: Ask) -> dict[str, Any]:
     """What the page needs to know once."""
     return {
-        "path": ask.engine.path, "version": VERSION, "read_only": ask.read_only, "signs": SIGNS,
+        "path": ask.engine.path, "read_only": ask.read_only, "signs": SIGNS,
         "phases": {phase: phase for phase in lifecycle.PHASES} | ask.context.look(pages.labels),
         "ended": lifecycle.ENDED,
     }  # fmt: skip
