@@ -18,8 +18,8 @@ from taskcore.view.colours import SIGNS
 Key = tuple[str, Any]
 """What a row is of: ("all", None), ("name", its text) or ("task", its number)."""
 
-_BAR: Final = {"succeeded": "█", "failed": "▚", "cancelled": "▒", "running": "▓"}
-"""Parts of the bar, from the left; skipped goes with cancelled, and what is left is the rest."""
+_BAR: Final = {"succeeded": "█", "failed": "▚", "cancelled": "▒", "skipped": "▒", "running": "▓"}
+"""Parts of the bar, from the left; what is left is the rest."""
 
 SORTS: Final[Mapping[str, Callable[[Name], Any]]] = {
     "left": lambda name: (-name.left, name.name),
@@ -124,15 +124,13 @@ def _rate(rate: float | None) -> str:
 def bar(phases: Mapping[str, int], width: int) -> Line:
     """What has ended how, what runs and what is left, as one bar; whatever there is at all has a cell of it."""
     total = sum(phases.values())
-    counts = dict(phases)
-    counts["cancelled"] = counts.get("cancelled", 0) + counts.pop("skipped", 0)
     line, room = Line(), width
     for phase, block in _BAR.items():
-        n = counts.get(phase, 0)
+        n = phases.get(phase, 0)
         long = min(room, max(1, width * n // total)) if n else 0
         line.append((phase, block * long))
         room -= long
-    ended = sum(counts.get(phase, 0) for phase in lifecycle.ENDED)
+    ended = sum(phases.get(phase, 0) for phase in lifecycle.ENDED)
     if room and ended == total > 0:  # what rounding left
         line[0] = (line[0][0], line[0][1] + _BAR["succeeded"] * room)
         room = 0
@@ -252,19 +250,19 @@ def shares(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
-def has(found: Sequence[Section], key: Key) -> bool:
-    """Whether there is a row of it."""
-    return any(row.key == key for section in found for row in section.rows)
+def keys(found: Sequence[Section]) -> list[Key]:
+    """Of all rows."""
+    return [row.key for section in found for row in section.rows]
 
 
 def settle(view: View, found: Sequence[Section]) -> None:
     """Let what is chosen be a row that there is: the same one, or the one that stands in its place now."""
-    keys = [row.key for section in found for row in section.rows]
-    if view.at in keys:
-        view.place = keys.index(view.at)
-    elif keys:
-        view.place = min(view.place, len(keys) - 1)
-        view.at = keys[view.place]
+    there = keys(found)
+    if view.at in there:
+        view.place = there.index(view.at)
+    elif there:
+        view.place = min(view.place, len(there) - 1)
+        view.at = there[view.place]
 
 
 def _body(found: Sequence[Section], view: View, width: int, height: int) -> list[Line]:
@@ -272,10 +270,10 @@ def _body(found: Sequence[Section], view: View, width: int, height: int) -> list
     found = found[: max(0, height // 2)] if height < 2 * len(found) else found
     room = shares([len(section.rows) for section in found], height - len(found))
     for section, n in zip(found, room, strict=True):
-        keys = [row.key for row in section.rows]
-        place = keys.index(view.at) if view.at in keys else 0
-        first = max(0, min(place - n // 2, len(keys) - n))
-        part = f"{first + 1}–{first + n}" if n < len(keys) else ""
+        there = keys([section])
+        place = there.index(view.at) if view.at in there else 0
+        first = max(0, min(place - n // 2, len(there) - n))
+        part = f"{first + 1}–{first + n}" if n < len(there) else ""
         lines.append(cut(section.title(part, width), width))
         for row in section.rows[first : first + n]:
             chosen = row.key == view.at

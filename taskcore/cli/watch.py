@@ -127,7 +127,7 @@ def press(view: View, key: str, glance: Glance, height: int) -> str | tuple[str,
         view.help, view.scroll = True, 0
     elif key in _MOVES or key in ("tab", "back tab"):
         _move(view, key, found, height)
-    elif view.help or (key in (*_VERBS, "enter") and not (view.opened or frames.has(found, view.at))):
+    elif view.help or (key in (*_VERBS, "enter") and not (view.opened or view.at in frames.keys(found))):
         pass
     elif key == "/" and view.opened is None:
         view.typing = True
@@ -163,7 +163,7 @@ def _move(view: View, key: str, found: Sequence[frames.Section], height: int) ->
     if view.help or view.opened is not None:
         view.scroll = max(0, view.scroll + far)
         return
-    keys = [row.key for section in found for row in section.rows]
+    keys = frames.keys(found)
     if not keys:
         return
     view.place = keys.index(view.at) if view.at in keys else 0

@@ -62,11 +62,12 @@ class Graph:
             pieces.append(_curve(line, points, flat, self, id(line) in labelled))
         for box, its in zip(self.boxes, plan.at, strict=True):
             pieces.append(_drawn(box, *point(*its)))
-        shown, down = legend(left, top + height + 34, self.phases, max(width, 560))
+        wide = max(width, 560)
+        shown, down = legend(left, top + height + 34, self.phases, wide)
         pieces.append(shown)
-        kinds, down = samples(left, down + 14, self._line_kinds())
+        kinds, down = samples(left, down + 14, 30, self._line_kinds(), wide)
         label = f"Graph of {self.caption}: {counted(self.phases)}"
-        return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
+        return document(wide + 2 * left, down + 12, label, [*pieces, kinds])
 
     def __repr__(self) -> str:
         return f"<Graph of {self.caption}>"

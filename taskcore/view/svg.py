@@ -86,25 +86,23 @@ def stacked(x: float, y: float, width: float, height: float, counts: Mapping[str
 
 def legend(x: float, y: float, counts: Mapping[str, int], width: float) -> tuple[str, float]:
     """The phases that occur, each with sign and number. → it, and how far down it reaches."""
+    there = [(sign(8, 0, phase), f"{counts[phase]:,} {phase}") for phase in COLOURS if counts.get(phase)]
+    return samples(x, y, 16, there, width)
+
+
+def samples(
+    x: float, y: float, wide: float, meanings: Iterable[tuple[str, str]], width: float
+) -> tuple[str, float]:
+    """Each as it is drawn from (0, 0) to (`wide`, 0), with what it means, in as many rows as they need. → it, and how
+    far down it reaches."""
     pieces, left = [], x
-    for phase in COLOURS:
-        if n := counts.get(phase):
-            said = f"{n:,} {phase}"
-            room = 42 + width_of(said, 12)
-            if x + room > left + width and x > left:
-                x, y = left, y + 24
-            pieces.append(sign(x + 8, y, phase) + text(x + 21, y + 4, said, "ink", 12))
-            x += room
-    return "".join(pieces), y + 12
-
-
-def samples(x: float, y: float, meanings: Iterable[tuple[str, str]]) -> tuple[str, float]:
-    """Each as it is drawn from (0, 0) to (30, 0), with what it means, in a row. → it, and how far down it reaches."""
-    pieces = []
     for drawn, said in meanings:
-        pieces.append(f'<g transform="translate({x:.0f} {y:.0f})">{drawn}{text(37, 4, said, "faint", 12)}</g>')
-        x += 60 + width_of(said, 12)
-    return "".join(pieces), y + 8 if pieces else y - 12
+        room = wide + 26 + width_of(said, 12)
+        if x + room > left + width and x > left:
+            x, y = left, y + 24
+        pieces.append(f'<g transform="translate({x:.0f} {y:.0f})">{drawn}{text(wide + 5, 4, said, "ink", 12)}</g>')
+        x += room
+    return "".join(pieces), y + 12 if pieces else y - 12
 
 
 _RULES: Final = (

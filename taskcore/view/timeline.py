@@ -72,7 +72,7 @@ class Timeline:
         if self._nodes:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
-        marks, down = samples(20, down + 14, self._marks())
+        marks, down = samples(20, down + 14, 30, self._marks(), LEFT + WIDTH)
         label = f"Timeline of {caption}: {counted(self.phases)}{self._told_path()}"
         return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
 

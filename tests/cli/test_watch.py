@@ -108,7 +108,7 @@ def test_a_terminal_of_60_columns_and_24_lines_shows_it_all():
 def test_parts_share_the_lines_and_what_is_chosen_is_always_seen():
     assert frames.shares([2, 100, 100], 12) == [2, 5, 5] and frames.shares([1, 0], 9) == [1, 0]
     view, seen = View(), glance(50, 50, 50)
-    keys = [row.key for section in frames.sections(seen, view) for row in section.rows]
+    keys = frames.keys(frames.sections(seen, view))
     assert len(keys) == len(set(keys)) == 151
     for view.at in keys[::7]:
         assert sum(plain(line).startswith("›") for line in frames.frame(seen, view, 60, 24)) == 1
