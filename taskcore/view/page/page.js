@@ -388,15 +388,14 @@ const edges = (title, rows) => table(title, rows, byId, [
 ], "Nothing.");
 
 function life(task) {
-  const steps = [["Submitted", task.submitted_at, "waiting"]];
-  if (task.first_started_at != null) steps.push(["First begun", task.first_started_at, "running"]);
-  if (task.started_at != null && task.started_at !== task.first_started_at) steps.push(["Begun again", task.started_at, "running"]);
-  if (task.finished_at != null) steps.push([capital(plain(task.status)), task.finished_at, task.phase]);
-  else if (task.phase !== "running" || task.started_at == null) steps.push([capital(plain(task.status)), task.greenfield > now()
-    ? task.greenfield : null, task.phase]);
-  return steps.map(([name, at, phase], i) => h("li", { class: phase }, h("b", {}, name), h("br"),
+  const again = task.started_at !== task.first_started_at ? task.started_at : null, runs = task.phase === "running";
+  const end = task.finished_at ?? (task.greenfield > now() ? task.greenfield : null);
+  const moments = [["Submitted", task.submitted_at, "waiting"], ["First begun", task.first_started_at, "running"],
+    ["Begun again", again, "running"]].filter(([, at]) => at != null);
+  if (!runs || task.started_at == null) moments.push([capital(plain(task.status)), end, task.phase]);
+  return moments.map(([name, at, phase], i) => h("li", { class: phase }, h("b", {}, name), h("br"),
     h("span", { class: "faint small" }, at == null ? "now" : ago(at),
-    i && at != null && steps[i - 1][1] != null && at <= now() ? `, after ${duration(at - steps[i - 1][1])}` : "")));
+      i > 0 && at != null && at <= now() && `, after ${duration(at - moments[i - 1][1])}`)));
 }
 
 const FIELDS = { name: "Name", phase: "Phase", status: "Status", tag: "Tag", key: "Key", worker: "Worker", parent: "Part of #" };
@@ -506,10 +505,11 @@ function patch(there, wanted) {
     if (own.nodeName === "FORM") continue; // somebody may be filling it in
     if (own.type === "checkbox") own.checked = fresh.checked;
     if (own.isEqualNode(fresh)) continue;
-    for (const { name } of [...own.attributes]) if (!fresh.hasAttribute(name) && name !== "open"
-      && name !== "style" && name !== "src") own.removeAttribute(name);
-    for (const { name, value } of fresh.attributes) if (own.getAttribute(name) !== value) name === "style"
-      ? (own.style.flexGrow = fresh.style.flexGrow) : own.setAttribute(name, value);
+    for (const { name } of [...own.attributes])
+      if (!fresh.hasAttribute(name) && !["open", "style", "src"].includes(name)) own.removeAttribute(name);
+    for (const { name, value } of fresh.attributes)
+      if (name !== "style" && own.getAttribute(name) !== value) own.setAttribute(name, value);
+    own.style.flexGrow = fresh.style.flexGrow; // the one style that is set here
     if (own.nodeName === "PROGRESS") own.value = fresh.value;
     patch(own, fresh);
   }
@@ -553,9 +553,9 @@ async function show() {
   main.removeAttribute("aria-busy");
   if (dirty) setTimeout(show, 50);
 }
-function go(address, replace) {
-  if (!replace) history.replaceState({ y: scrollY }, ""); // where the way back leads to
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+function go(address) {
+  history.replaceState({ y: scrollY }, ""); // where the way back leads to
+  history.pushState(null, "", address);
   show();
 }
 
