@@ -399,27 +399,25 @@ function life(task) {
 }
 
 const FIELDS = { name: "Name", phase: "Phase", status: "Status", tag: "Tag", key: "Key", worker: "Worker", parent: "Part of #" };
+/** A field for each value that is asked for, so that none of them has to be told apart from others. */
 function filters(place, asked, whole) {
   const statuses = Object.keys(session.phases);
   const options = { phase: statuses.filter((status) => status in session.signs), status: statuses };
-  const others = FILTERS.filter((name) => !(name in FIELDS) && name !== "hidden").concat("task").filter((name) => asked.has(name));
+  const others = [...FILTERS.filter((name) => !(name in FIELDS) && name !== "hidden"), "task"].filter((name) => asked.has(name));
+  const field = (name, label, value) => !options[name] ? input(name, value, { "aria-label": label, required: false })
+    : h("select", { name, "aria-label": label }, h("option", { value: "" }, "any"),
+      options[name].map((one) => h("option", { value: one, selected: one === value }, plain(one))));
   return h("form", { class: "filters", "data-place": place, role: "search", "aria-label": "Which tasks" },
-    Object.entries(FIELDS).filter(([name]) => whole || !["key", "worker", "status"].includes(name)).map(([name, label]) => {
-      const now = asked.getAll(name);
-      if (!options[name]) return h("label", { class: "field" }, label,
-        h("input", { name, value: now.join(","), autocomplete: "off", spellcheck: "false" }));
-      const select = h("select", { name }, h("option", { value: "" }, "any"),
-        options[name].map((one) => h("option", { value: one, selected: now.includes(one) }, plain(one))));
-      if (now.length > 1) select.prepend(h("option", { value: now.join(","), selected: true }, now.map(plain).join(", ")));
-      return h("label", { class: "field" }, label, select);
-    }),
-    others.map((name) => h("input", { type: "hidden", name, value: asked.getAll(name).join(",") })),
-    others.length > 0 && h("p", { class: "small" },
-      others.map((name) => `${name.replaceAll("_", " ")}: ${asked.getAll(name).slice(0, 5).join(", ")}${asked.getAll(name).length > 5 ? " …" : ""} `)),
+    Object.entries(FIELDS).filter(([name]) => whole || !["key", "worker", "status"].includes(name)).map(([name, label]) =>
+      h("label", { class: "field" }, label,
+        (asked.has(name) ? asked.getAll(name) : [""]).map((value) => field(name, label, value)))),
+    others.map((name) => asked.getAll(name).map((value) => h("input", { type: "hidden", name, value }))),
+    others.map((name) => h("p", { class: "small" }, `${name.replaceAll("_", " ")}: ${asked.getAll(name).slice(0, 5).join(", ")}`,
+      asked.getAll(name).length > 5 && " …")),
     h("label", { class: "small" }, h("input", { type: "checkbox", name: "hidden", value: "1", checked: asked.has("hidden") }),
       " hidden too"),
     h("button", { type: "submit", class: "main" }, "Filter"),
-      [...asked.keys()].some((name) => name !== "below") && link(place, "All"));
+    [...asked.keys()].some((name) => name !== "below") && link(place, "All"));
 }
 
 /** It is drawn anew when something changed, but not too often: that of a whole file takes a second. */
@@ -580,8 +578,8 @@ function ask(title, text, fields, label, act, names = []) {
     fields.map(([, name, field]) => field.type === "checkbox" ? h("label", {}, field, " " + name)
       : h("label", { class: "field" }, name, field)),
     names.length > 0 && h("datalist", { id: "names" }, names.map((name) => h("option", { value: name }))), wrong,
-    h("p", { class: "row" }, h("button", { type: "button", id: "dialog-no" }, "No, leave it"),
-      label && h("button", { type: "submit", class: "main", id: "dialog-yes" }, label)));
+    h("p", { class: "row" }, tool("close", null, "No, leave it"),
+      label && h("button", { type: "submit", class: "main", autofocus: fields.every(([, , { type }]) => type === "checkbox") }, label)));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     wrong.textContent = "";
@@ -594,10 +592,8 @@ function ask(title, text, fields, label, act, names = []) {
       else toast(plain(error.message)); // it was left meanwhile
     }
   });
-  form.querySelector("#dialog-no").addEventListener("click", () => dialog.close());
   dialog.replaceChildren(form);
   if (!dialog.open) dialog.showModal();
-  (form.querySelector("input:not([type=checkbox]), textarea") ?? form.querySelector("#dialog-yes") ?? form.querySelector("#dialog-no")).focus();
 }
 
 // -- what can be done ------------------------------------------------------------------------------------------------
@@ -661,6 +657,7 @@ const ACTS = {
     ask(of.name === "" ? "New limit" : `Limit of ${plain(of.name)}`, null, fields, "Change", (said) => does("limit",
       { name: of.name || said.name, value: said.value === "" ? null : Number(said.value) }, () => "changed"));
   },
+  close: () => $("dialog").close(),
   redraw: () => document.querySelectorAll("img[data-picture]").forEach((image) => { image.asked = null; draw(image); }),
   save(name) {
     const { src } = document.querySelector("img[data-picture]");
@@ -689,10 +686,9 @@ document.addEventListener("submit", (event) => {
   const { place } = event.target.dataset;
   if (!place) return;
   event.preventDefault();
-  const said = {};
-  for (const [name, text] of new FormData(event.target)) said[name] = name === "name" || name === "key" || name === "worker"
-    || name === "tag" ? text.trim() : text.split(",").filter(Boolean);
-  go(to(place, said));
+  const said = new URLSearchParams();
+  for (const [name, text] of new FormData(event.target)) if (text.trim()) said.append(name, text.trim());
+  go(place + (said.size ? "?" + said : ""));
 });
 window.addEventListener("popstate", () => { $("dialog").close(); show(); });
 window.addEventListener("hashchange", async () => { if (await enter()) location.reload(); });
