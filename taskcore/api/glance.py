@@ -1,4 +1,4 @@
-"""What pictures of an engine, a selection, a task or a pipeline are drawn from: values, read in a few short reads."""
+"""What there is of each name, and values as text: for whoever shows a file, whole or in part."""
 
 from __future__ import annotations
 
@@ -9,25 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from taskcore.api.context import Context, context_of
+from taskcore.api.context import Context
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
-from taskcore.core.model import Attempt, Handle, LogLine
+from taskcore.core.model import Handle
 from taskcore.core.text import printable
 from taskcore.store import capacity, overview, pages, queries, workers
-from taskcore.store import rows as read_rows
-from taskcore.store import schedules as stored
 from taskcore.store.overview import CUT, Brief
 
 if TYPE_CHECKING:
-    from taskcore.api.engine import Engine
-    from taskcore.api.future import TaskFuture
-    from taskcore.api.pipeline import Pipeline
     from taskcore.api.selection import Selection
-
-FEW: Final = 5_000
-"""So many rows an index finds and sorts in no time."""
 
 Counts = dict[tuple[str, str], int]
 """(phase, status) → number."""
@@ -58,9 +50,14 @@ class Name:
 
     @property
     def seconds_left(self) -> float | None:
-        """At this rate, for what is not paused."""
-        to_do = self.left - self.phases[lifecycle.PAUSED]
-        return to_do / self.rate if self.rate and to_do else None
+        """At this rate, for what is neither paused nor waits for its time; `None` if that is nothing, or unknown."""
+        due = self.left - self.phases[lifecycle.PAUSED] - self.phases[lifecycle.SCHEDULED]
+        return due / self.rate if self.rate and due else None
+
+
+def longest(names: Iterable[Name]) -> float | None:
+    """How many seconds are left for all of them: as many as for the one that needs longest, of those that say so."""
+    return max((name.seconds_left for name in names if name.seconds_left), default=None)
 
 
 def phases_of(counts: Counts) -> Counter[str]:
@@ -77,11 +74,12 @@ def left_of(counts: Counts) -> int:
 
 
 def summed(names: Iterable[Name]) -> Counts:
-    """Of all of them together, in the order of a task's life."""
+    """Of all of them together, in the order of a task's life; what a damaged file has beyond that comes last."""
+    place = {phase: place for place, phase in enumerate(lifecycle.PHASES)}
     total = Counter[tuple[str, str]]()
     for name in names:
         total.update(name.counts)
-    return dict(sorted(total.items(), key=lambda item: (lifecycle.PHASES.index(item[0][0]), item[0][1])))
+    return dict(sorted(total.items(), key=lambda item: (place.get(item[0][0], len(place)), item[0][1])))
 
 
 def names_of(context: Context, where: queries.Where = queries.SEEN, *, rated: bool = True) -> list[Name]:
@@ -99,8 +97,6 @@ def newest(chosen: Selection, total: int, most: int, patience: float = 0.3) -> l
     """Of `total` tasks those with the highest ids, descending; fewer where to find them takes longer than `patience`
     seconds."""
     context, where, until = chosen._context, chosen._where, monotonic() + patience
-    if where.indexed and total <= FEW:
-        return context.look(overview.newest, where, most)
     ids, below = context.look(pages.newest, where, None, most)
     while len(ids) < min(most, total) and below is not None and monotonic() < until:
         more, below = context.look(pages.newest, where, below, most - len(ids))
@@ -112,95 +108,6 @@ def engines(context: Context) -> int:
     """How many engines, of processes that live, run tasks of the file."""
     lanes = context.lanes
     return sum(lanes is None or not lanes.is_dead(lane) for _, lane in context.look(workers.alive))
-
-
-# In all rows here, `args` is what the task calls, and `result` a line of text.
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole file."""
-
-    path: str
-    health: str
-    now: float
-    names: list[Name]
-    """Those with most left to do first, then the largest."""
-    counts: Counts
-    running: list[Brief]
-    failed: list[Brief]
-
-
-def whole(engine: Engine, most: int) -> Whole:
-    """Of rows at most so many; hidden tasks are left out."""
-    context = context_of(engine)
-    now, found = context.now(), names_of(context)
-    return Whole(
-        context.path, str(engine.health), now,
-        sorted(found, key=lambda each: (-each.left, -each.total, each.name)), summed(found),
-        _told(context.codec, context.look(overview.newest, queries.RUNNING, most)),
-        _told(context.codec, context.look(overview.last_failed, most)),
-    )  # fmt: skip
-
-
-def some(selection: Selection, most: int) -> tuple[Counts, list[Brief], float]:
-    """How many of each status, the newest of them, and when."""
-    context = selection._context
-    counts = context.by_phase(selection._where)
-    rows = context.look(overview.newest, selection._where, most)
-    return counts, _told(context.codec, rows), context.now()
-
-
-@dataclass(frozen=True)
-class One:
-    """One task, with what there is around it."""
-
-    task: Brief
-    now: float
-    explained: str
-    first_started_at: float | None
-    attempts: list[Attempt]
-    steps: list[tuple[str, str, float, float]]
-    """The newest: name, result, started_at, finished_at."""
-    all_steps: int
-    log: list[LogLine]
-    upstreams: list[tuple[str, str, Brief]]
-    """What is asked, the verdict, and of whom; those that hold it first."""
-    children: Counts
-
-
-def one(future: TaskFuture, most: int) -> One:
-    """Of each kind of rows around it at most so many. `TaskNotFound`."""
-    context, row = future._context, future.snapshot()
-    known, kept = context.look(overview.steps, row.id, most)
-    upstreams = context.look(overview.upstreams, row.id, most)
-    return One(
-        _told(context.codec, context.look(overview.briefs, [row.id]))[0], context.now(), future.explain(),
-        row.first_started_at, context.look(read_rows.history, row.id, most)[-most:],
-        [(name, value(context.codec, text), *times) for name, text, *times in kept],  # type: ignore[misc]
-        known, context.look(read_rows.log, row.id)[-most:],
-        [(wants, verdict, up._replace(args=call(context.codec, up))) for wants, verdict, up in upstreams],
-        context.by_phase(queries.where([("parent", (row.id,))])),
-    )  # fmt: skip
-
-
-def subjects(pipeline: Pipeline, most: int) -> tuple[int, list[str], list[Any], dict[str, Name]]:
-    """How many subjects there are; the steps; the newest subjects as `overview.subjects` tells them; the counts of each
-    step."""
-    context, steps = pipeline._context, list(pipeline._tasks)
-    number, rows = context.look(overview.subjects, pipeline.name, steps, most)
-    counted = context.by_name(queries.ALL)
-    known = {step: Name(step, counted.get(f"{pipeline.name}.{step}", {})) for step in steps}
-    return number, steps, rows, known
-
-
-def schedules(
-    context: Context, most: int, wanted: list[str] | None = None
-) -> tuple[int, list[stored.Row], float]:
-    """How many there are, or of these; the first by name; and when."""
-    names = context.look(stored.names) if wanted is None else wanted
-    rows = [context.look(stored.one, name) for name in names[:most]]
-    return len(names), [row for row in rows if row is not None], context.now()
 
 
 # -- values ---------------------------------------------------------------------------------------------------------
@@ -225,7 +132,9 @@ def shown(value: Any) -> str:
     return printable(_repr.repr(value), LONGEST)
 
 
-def _told(codec: Codec, rows: list[Brief]) -> list[Brief]:
+def told(context: Context, rows: Iterable[Brief]) -> list[Brief]:
+    """The rows with `args` as what the task calls, and `result` as a line of text."""
+    codec = context.codec
     return [row._replace(args=call(codec, row), result=value(codec, row.result)) for row in rows]
 
 

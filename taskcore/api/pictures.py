@@ -12,17 +12,14 @@ from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.core.text import number, printable
 from taskcore.store import pictures, queries
-from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
-
-__all__ = ["EDGES", "Edge", "Failure", "Node", "Past", "Subject", "Tally", "subject"]
-
+from taskcore.store.pictures import FAMILY, MOST, Failure, Node
 
 TEXTS: Final = 1000
 """Different errors that are put together."""
 
 
 class Subject(NamedTuple):
-    """What a picture is of. Its reads are of the moment in which each is made."""
+    """What a picture is of: what else it shows of these tasks it reads itself, at a later moment."""
 
     context: Context
     chosen: Selection
@@ -37,25 +34,6 @@ class Subject(NamedTuple):
     @property
     def ids(self) -> list[int]:
         return [node.id for node in self.nodes]
-
-    @property
-    def now(self) -> float:
-        return self.context.now()
-
-    def edges(self) -> list[Edge]:
-        return self.context.look(pictures.edges, self.ids, EDGES)
-
-    def joins(self) -> list[tuple[int, int]]:
-        return self.context.look(pictures.joins, [node.id for node in self.nodes if node.phase == "suspended"], EDGES)
-
-    def attempts(self) -> list[Past]:
-        return self.context.look(pictures.attempts, self.ids, EDGES)
-
-    def said(self, ids: list[int]) -> dict[int, tuple[str | None, str | None, float | None]]:
-        return self.context.look(pictures.said, ids)
-
-    def tallies(self) -> list[Tally]:
-        return self.context.look(pictures.tallies, self.chosen._where)
 
     def failures(self, most: int) -> list[tuple[Failure, str | None]]:
         """The ways in which tasks failed, the most frequent first, each with the traceback of the newest."""

@@ -129,24 +129,29 @@ def line(progress: Progress, columns: int, blocks: str, paint: Callable[[str, in
         if text and cells(text) > room and place in (0, 7) and room > 8:
             text = fitted(text, room).rstrip()
         if text and cells(text) <= room:
-            parts.append((place, text, code))
+            parts.append((place, paint(text, code) if code else text, cells(text)))
             room -= cells(text) + 2
     if part is not None and room >= 6:
         size = min(WIDEST, room)
         full = int(size * part)
-        parts.append((2, blocks[0] * full, 32))
-        parts.append((2, blocks[1] * (size - full), 2))
+        bar = [(blocks[0] * full, 32), (blocks[1] * (size - full), 2)]
+        parts.append((2, "".join(paint(piece, code) for piece, code in bar if piece), size))
     parts.sort(key=lambda each: each[0])
-    text, length, before = "", 0, -1
-    for place, piece, code in parts:
-        gap = "" if before in (-1, place) else "  "
-        text += gap + (paint(piece, code) if code and piece else piece)
-        length += len(gap) + cells(piece)
-        before = place
-    return text, length
+    return "  ".join(text for _, text, _ in parts), sum(length + 2 for *_, length in parts) - 2 * bool(parts)
 
 
-class _Terminal:
+class _Sink:
+    """A place where progress is shown."""
+
+    every: float
+    """Seconds from one time to the next, at least."""
+    draw: Callable[[Progress], object]
+
+    def end(self, how: str) -> None:
+        """Nothing more is shown. `how` it ended, if not well."""
+
+
+class _Terminal(_Sink):
     every = 0.2
 
     def __init__(self, screen: Screen, stream: Any) -> None:
@@ -167,7 +172,7 @@ class _Terminal:
         self._screen.end()
 
 
-class _Lines:
+class _Lines(_Sink):
     """For a stream that is no terminal, where somebody wants it all the same: a line now and then."""
 
     every = 10.0
@@ -177,11 +182,8 @@ class _Lines:
             sys.stderr.write(f"{progress}\n")
             sys.stderr.flush()
 
-    def end(self, how: str) -> None:
-        return
 
-
-class _Cell:
+class _Cell(_Sink):
     """Of a notebook: drawn in place, and left there."""
 
     every = 0.5
@@ -205,14 +207,11 @@ class _Cell:
             self.draw(self._last, how)
 
 
-class _Called:
+class _Called(_Sink):
     every = 0.25
 
     def __init__(self, function: Callable[[Progress], object]) -> None:
         self.draw = function
-
-    def end(self, how: str) -> None:
-        return
 
 
 class Line:
@@ -234,7 +233,7 @@ class Line:
         self._wanted = wanted
         self._task = task_id
         self._asked = asked
-        self._sink: _Terminal | _Lines | _Cell | _Called | None = None
+        self._sink: _Sink | None = None
         self._meter: Meter | None = None
         self._next = 0.0
 
@@ -255,7 +254,7 @@ class Line:
                     raise
         return self
 
-    def _place(self) -> _Terminal | _Lines | _Cell | _Called | None:
+    def _place(self) -> _Sink | None:
         if callable(self._wanted):
             return _Called(self._wanted)
         display = _notebook() if self._asked else None

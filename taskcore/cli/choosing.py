@@ -43,7 +43,6 @@ class Commands:
         )
         self.filters = _filters()
         """For a command that takes a selection; `selected` makes it of what is said."""
-        self.parsers: dict[str, Parser] = {}
 
     def add(self, name: str, run: Run, help: str, *more: argparse.ArgumentParser, alone: bool = False) -> Parser:
         """Add a command, with the options of `more` beside its own. → its parser.
@@ -52,7 +51,6 @@ class Commands:
         """
         added: Parser = self._added.add_parser(name, help=help, description=help, parents=[self._form, *more])
         added.set_defaults(run=run, alone=alone)
-        self.parsers[name] = added
         return added
 
     def within(self, parser: Parser) -> Commands:
@@ -94,10 +92,16 @@ def task_id(text: str) -> int:
         raise argparse.ArgumentTypeError(f"a task is given by its number, not by {printable(text, WIDE)!r}") from None
 
 
-def whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise argparse.ArgumentTypeError(f"a whole number is needed, not {printable(text, WIDE)!r}")
-    return int(text)
+def whole(least: int = 0, most: int = 10**15) -> Callable[[str], int]:
+    """→ what reads a whole number of these."""
+
+    def read(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most:
+            return int(text)
+        which = f"from {least} to {most:,}" if most < 10**15 else f"from {least} on"
+        raise argparse.ArgumentTypeError(f"a whole number {which} is needed, not {printable(text, WIDE)!r}")
+
+    return read
 
 
 def period(text: str) -> float | str:

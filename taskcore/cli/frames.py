@@ -7,22 +7,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from taskcore.api.glance import Counts, Name, phases_of, summed
+from taskcore.api.glance import Counts, Name, longest, phases_of, summed
 from taskcore.cli.lines import Line, cut, plain, short
+from taskcore.cli.showing import called
 from taskcore.core import lifecycle
-from taskcore.core.text import cells, duration, fitted, moment, number, printable
+from taskcore.core.text import cells, duration, fitted, moment, number, percent, printable
 from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
 Key = tuple[str, Any]
 """What a row is of: ("all", None), ("name", its text) or ("task", its number)."""
 
-_ASCII: Final = {
-    "waiting": ".", "scheduled": "@", "ready": "o", "running": ">", "suspended": "~", "paused": "=",
-    "succeeded": "+", "failed": "x", "cancelled": "/", "skipped": "-",
-}  # fmt: skip
-_BAR: Final = (("succeeded", "█", "#"), ("failed", "▚", "x"), ("cancelled", "▒", "-"), ("running", "▓", ">"))
-"""Parts of the bar, from the left; skipped goes with cancelled, and what is left is the rest."""
+_BAR: Final = {"succeeded": "█", "failed": "▚", "cancelled": "▒", "skipped": "▒", "running": "▓"}
+"""Parts of the bar, from the left; what is left is the rest."""
 
 SORTS: Final[Mapping[str, Callable[[Name], Any]]] = {
     "left": lambda name: (-name.left, name.name),
@@ -52,9 +49,9 @@ R           rerun a task, or what failed of a name, after
 q           quit
 
 The last numbers of a name are how fast its tasks end, and
-how long what is left of them takes at that. Of the file
-they are taken together. An engine that has to run tasks
-is counted in the first line."""
+how long what is left of them takes at that. The file
+takes as long as the name that takes longest. An engine
+that has to run tasks is counted in the first line."""
 
 
 @dataclass(frozen=True)
@@ -121,36 +118,26 @@ def _rate(rate: float | None) -> str:
     return f"{rate * 60:.0f}/min" if rate >= 0.95 / 60 else f"{rate * 3600:.0f}/h"
 
 
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else duration(seconds)
-
-
-def _sign(phase: str, signs: bool) -> str:
-    return SIGNS[phase] if signs else _ASCII[phase]
-
-
 # -- the head -------------------------------------------------------------------------------------------------------
 
 
-def bar(phases: Mapping[str, int], width: int, signs: bool) -> Line:
+def bar(phases: Mapping[str, int], width: int) -> Line:
     """What has ended how, what runs and what is left, as one bar; whatever there is at all has a cell of it."""
     total = sum(phases.values())
-    counts = dict(phases)
-    counts["cancelled"] = counts.get("cancelled", 0) + counts.pop("skipped", 0)
     line, room = Line(), width
-    for phase, sign, ascii in _BAR:
-        n = counts.get(phase, 0)
+    for phase, block in _BAR.items():
+        n = phases.get(phase, 0)
         long = min(room, max(1, width * n // total)) if n else 0
-        line.append((phase, (sign if signs else ascii) * long))
+        line.append((phase, block * long))
         room -= long
-    ended = sum(counts.get(phase, 0) for phase in lifecycle.ENDED)
+    ended = sum(phases.get(phase, 0) for phase in lifecycle.ENDED)
     if room and ended == total > 0:  # what rounding left
-        line[0] = (line[0][0], line[0][1] + (_BAR[0][1] if signs else "#") * room)
+        line[0] = (line[0][0], line[0][1] + _BAR["succeeded"] * room)
         room = 0
-    return [*line, ("dim", ("░" if signs else ".") * room)]
+    return [*line, ("dim", "░" * room)]
 
 
-def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
+def _head(glance: Glance, view: View, width: int) -> list[Line]:
     phases = phases_of(glance.counts)
     total, ended = phases.total(), sum(phases[phase] for phase in lifecycle.ENDED)
     looked = "" if view.name is None else f" · {printable(view.name, 40)}"
@@ -160,22 +147,22 @@ def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
     clock = moment(glance.now, local=True)[-8:]
     left: Line = [("bold", printable(glance.file, 60)), ("paused", held), ("", looked), ("dim", f" · {engines}")]
     lines = [cut(left, max(0, width - 9)) + [("dim", f" {clock}"[-width:])]]
-    rates = [name.rate for name in glance.names if name.rate]
-    to_do = total - ended - phases[lifecycle.PAUSED]
-    said = [f"{short(ended)} of {short(total)}" if width < 80 else f"{ended:,} of {total:,}"]
-    if rates:
-        said.append(_rate(sum(rates)))
-        if to_do:
-            said.append(f"{_time(to_do / sum(rates))} left")
-    text = "  " + "  ".join(said)
-    lines.append(cut([*bar(phases, max(10, width - cells(text) - 1), signs), ("", text)], width))
+    lasts = longest(glance.names)
+    said = [
+        "",
+        f"{short(ended)} of {short(total)}" if width < 80 else f"{ended:,} of {total:,}",
+        _rate(sum(name.rate for name in glance.names)),
+        f"{duration(lasts)} left" if lasts else "",
+    ]
+    text = "  ".join(said).rstrip()
+    lines.append(cut([*bar(phases, max(10, width - cells(text) - 1)), ("", text)], width))
     legends, room = [Line() if glance.counts else [("dim", "no tasks")]], width
     for (phase, status), n in glance.counts.items():
         text = f" {short(n)} {printable(status, 20)}"
         if room < cells(text) + 1:
             legends.append([])
             room = width
-        legends[-1] += [(phase, _sign(phase, signs)), ("", text + "  ")]
+        legends[-1] += [(phase, SIGNS.get(phase, "?")), ("", text + "  ")]
         room -= cells(text) + 3
     return [*lines, *(cut(legend, width) for legend in legends[:2])]
 
@@ -183,22 +170,20 @@ def _head(glance: Glance, view: View, width: int, signs: bool) -> list[Line]:
 # -- the parts ------------------------------------------------------------------------------------------------------
 
 
-def sections(glance: Glance, view: View, signs: bool = True) -> list[Section]:
+def sections(glance: Glance, view: View) -> list[Section]:
     """The names, unless one is looked at, and the lists of tasks."""
     found = []
     if view.name is None:
         shown = sorted(glance.names, key=SORTS[view.sort])
-        rows = [Row(("name", name.name), partial(_name, name)) for name in shown]
+        rows = [Row(("name", name.name), partial(_name, name, name.seconds_left)) for name in shown]
         if not view.filter and rows:
-            rows.insert(0, Row(("all", None), partial(_name, _sum(glance))))
+            rate = sum(name.rate for name in glance.names)
+            whole = Name("all", summed(glance.names), rate, glance.held)
+            rows.insert(0, Row(("all", None), partial(_name, whole, longest(glance.names))))
         found.append(Section(partial(_names_title, view.sort, len(rows)), rows))
     for title, total, tasks in glance.lists:
-        found.append(_tasks(title, total, tasks, glance.now, signs))
+        found.append(_tasks(title, total, tasks, glance.now))
     return found
-
-
-def _sum(glance: Glance) -> Name:
-    return Name("all", summed(glance.names), sum(name.rate for name in glance.names), glance.held)
 
 
 def _names_title(sorted_by: str, n: int, part: str, width: int) -> Line:
@@ -215,47 +200,40 @@ def _name_columns(name: str, done: str, of: str, run: str, fail: str, rate: str,
     return f" {fitted(name, max(0, width - len(right) - 1))}{right}"
 
 
-def _name(name: Name, width: int) -> Line:
-    phases, left = name.phases, "on hold" if name.held else _time(name.seconds_left)
+def _name(name: Name, seconds_left: float | None, width: int) -> Line:
+    phases, left = name.phases, "on hold" if name.held else duration(seconds_left) if seconds_left else ""
     some = [short(phases[phase]) if phases[phase] else "" for phase in (lifecycle.RUNNING, lifecycle.FAILED)]
     done, total = short(name.total - name.left), short(name.total)
     text = _name_columns(name.name, done, total, some[0], some[1], _rate(name.rate), left, width)
     return [("paused" if name.held else "dim" if not name.left else "", text)]
 
 
-def _tasks(title: str, total: int, tasks: Sequence[Brief], now: float, signs: bool) -> Section:
+def _tasks(title: str, total: int, tasks: Sequence[Brief], now: float) -> Section:
     ids = max((len(str(task.id)) for task in tasks), default=1) + 1
-    longest = max((cells(_called(task)) for task in tasks), default=0)
+    widest = max((cells(called(task, 60)) for task in tasks), default=0)
 
     def head(part: str, width: int) -> Line:
         more = f", the newest {len(tasks)}" if total > len(tasks) else ""
         return [("bold", title.upper()), ("dim", f" {total:,}{more}  {part}" if total else " none")]
 
-    def draw(task: Brief) -> Callable[[int], Line]:
-        return lambda width: _task(task, width, ids, min(longest, max(8, width * 3 // 10)), now, signs)
-
-    return Section(head, [Row(("task", task.id), draw(task)) for task in tasks])
+    return Section(head, [Row(("task", task.id), partial(_task, task, now, ids, widest)) for task in tasks])
 
 
-def _called(task: Brief) -> str:
-    name = printable(task.name, 60)
-    return name if task.key is None else f"{name} [{printable(task.key, 30)}]"
-
-
-def _task(task: Brief, width: int, ids: int, names: int, now: float, signs: bool) -> Line:
+def _task(task: Brief, now: float, ids: int, widest: int, width: int) -> Line:
+    names = min(widest, max(8, width * 3 // 10))
     progress, since = task.progress, task.submitted_at
     if task.phase == lifecycle.RUNNING and task.started_at is not None:
         since = task.started_at
     elif task.finished_at is not None:
         since = task.finished_at
     ended = task.phase in lifecycle.ENDED
-    done = "" if progress is None or ended else f"{progress:.0%}"
+    done = "" if progress is None or ended else percent(progress).replace(" ", "")
     label = [] if task.status == task.phase else [task.status]
     bad = task.phase in (lifecycle.FAILED, lifecycle.CANCELLED, lifecycle.SKIPPED)
     why = (task.last_error if bad else task.message or task.step or task.last_error) or ""
-    text = f" {f'#{task.id}':<{ids}} {fitted(_called(task), names)} {done:>4} {duration(now - since):>6} "
+    text = f" {f'#{task.id}':<{ids}} {fitted(called(task, 60), names)} {done:>4} {duration(now - since):>6} "
     said = printable(": ".join([*label, *([why] if why else [])]), width)
-    return [(task.phase, _sign(task.phase, signs)), ("", text), ("", said)]
+    return [(task.phase, SIGNS.get(task.phase, "?")), ("", text), ("", said)]
 
 
 # -- the whole picture ----------------------------------------------------------------------------------------------
@@ -272,34 +250,34 @@ def shares(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
-def has(found: Sequence[Section], key: Key) -> bool:
-    """Whether there is a row of it."""
-    return any(row.key == key for section in found for row in section.rows)
+def keys(found: Sequence[Section]) -> list[Key]:
+    """Of all rows."""
+    return [row.key for section in found for row in section.rows]
 
 
 def settle(view: View, found: Sequence[Section]) -> None:
     """Let what is chosen be a row that there is: the same one, or the one that stands in its place now."""
-    keys = [row.key for section in found for row in section.rows]
-    if view.at in keys:
-        view.place = keys.index(view.at)
-    elif keys:
-        view.place = min(view.place, len(keys) - 1)
-        view.at = keys[view.place]
+    there = keys(found)
+    if view.at in there:
+        view.place = there.index(view.at)
+    elif there:
+        view.place = min(view.place, len(there) - 1)
+        view.at = there[view.place]
 
 
-def _body(found: Sequence[Section], view: View, width: int, height: int, signs: bool) -> list[Line]:
+def _body(found: Sequence[Section], view: View, width: int, height: int) -> list[Line]:
     lines = list[Line]()
     found = found[: max(0, height // 2)] if height < 2 * len(found) else found
     room = shares([len(section.rows) for section in found], height - len(found))
     for section, n in zip(found, room, strict=True):
-        keys = [row.key for row in section.rows]
-        place = keys.index(view.at) if view.at in keys else 0
-        first = max(0, min(place - n // 2, len(keys) - n))
-        part = f"{first + 1}–{first + n}" if n < len(keys) else ""
+        there = keys([section])
+        place = there.index(view.at) if view.at in there else 0
+        first = max(0, min(place - n // 2, len(there) - n))
+        part = f"{first + 1}–{first + n}" if n < len(there) else ""
         lines.append(cut(section.title(part, width), width))
         for row in section.rows[first : first + n]:
             chosen = row.key == view.at
-            line = cut([("", ("›" if signs else ">") if chosen else " "), *row.draw(width - 1)], width)
+            line = cut([("", "›" if chosen else " "), *row.draw(width - 1)], width)
             lines.append([("chosen", plain(line))] if chosen else line)
     return lines
 
@@ -324,15 +302,13 @@ def _foot(glance: Glance, view: View, width: int) -> list[Line]:
     return [cut(said, width), cut(below, width)]
 
 
-def frame(
-    glance: Glance, view: View, width: int, height: int, told: Sequence[str] = (), signs: bool = True
-) -> list[Line]:
+def frame(glance: Glance, view: View, width: int, height: int, told: Sequence[str] = ()) -> list[Line]:
     """`told`: the lines of the task that is opened."""
     if view.help:
         page: Sequence[str] | None = HELP.split("\n")
     else:
         page = told if view.opened is not None else None
-    head, foot = _head(glance, view, width, signs), _foot(glance, view, width)
+    head, foot = _head(glance, view, width), _foot(glance, view, width)
     if page is not None:
         head = [] if view.help else head[:1]
         room = max(0, height - len(head) - len(foot))
@@ -340,6 +316,6 @@ def frame(
         body = [cut([("", text)], width) for text in page[view.scroll : view.scroll + room]]
     else:
         head = head if height >= 10 else head[:1]
-        body = _body(sections(glance, view, signs), view, width, max(0, height - len(head) - len(foot)), signs)
+        body = _body(sections(glance, view), view, width, max(0, height - len(head) - len(foot)))
     body += [cut([], width)] * (height - len(head) - len(foot) - len(body))
     return [*head, *body, *foot][-height:]

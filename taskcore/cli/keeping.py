@@ -53,18 +53,17 @@ def salvage(_: None, given: argparse.Namespace) -> int:
 
     given.new = path_of(given.new)
     saved = salvage(given.file, given.new)
-    lost = any(table.lost for table in saved)
+    with contextlib.closing(Engine(given.new, workers=0, codec=Lenient())) as engine:
+        found = len(engine.check())
     if given.json:
         as_json(*(table._asdict() for table in saved))
-        return FOUND_SOMETHING if lost else 0
-    for table in saved:
+    for table in () if given.json else saved:
         if table.rows or table.lost:
             print(f"{table.rows:>10}  {table.table}")
         for what in table.lost[:20]:
             print(f"            lost: {printable(what)}")
         if len(table.lost) > 20:
             print(f"            and {len(table.lost) - 20} more")
-    with contextlib.closing(Engine(given.new, workers=0, codec=Lenient())) as engine:
-        found = len(engine.check())
-    print(f"in {printable(given.new)}" + (f"; check finds {found} things there" if found else ""))
-    return FOUND_SOMETHING if lost or found else 0
+    if not given.json:
+        print(f"in {printable(given.new)}" + (f"; check finds {found} things there" if found else ""))
+    return FOUND_SOMETHING if found or any(table.lost for table in saved) else 0

@@ -18,21 +18,22 @@ _SGR: Final[Mapping[str, str]] = {
 _NO_COLOUR: Final = frozenset({"bold", "dim", "chosen"})
 """Styles that stay where colours are not wanted."""
 
-_LIKE: Final = str.maketrans("…·–", "~-~")
+_ASCII: Final = str.maketrans("◌◷○►◐‖✓✗⊘»█▚▒▓░›…·–", ".@o>~=+x/-#x->.>~-~")
 
 
-def painted(line: Line, colours: bool, signs: bool) -> str:
-    """For a terminal: with the codes of its styles; for one without `signs` in other encodings, nearly the same."""
+def painted(line: Line, colours: bool, signs: bool = True) -> str:
+    """For a terminal: with the codes of its styles. `signs`: whether it shows more than ASCII."""
     said = []
     for style, text in line:
-        text = text if signs else text.translate(_LIKE)
         code = _SGR.get(style, "") if colours or style in _NO_COLOUR else ""
         said.append(f"\x1b[{code}m{text}\x1b[0m" if code and text else text)
-    return "".join(said)
+    return "".join(said) if signs else "".join(said).translate(_ASCII)
 
 
-def plain(line: Line) -> str:
-    return "".join(text for _, text in line)
+def plain(line: Line, signs: bool = True) -> str:
+    """The same without any codes."""
+    text = "".join(text for _, text in line)
+    return text if signs else text.translate(_ASCII)
 
 
 def cut(line: Line, width: int) -> Line:

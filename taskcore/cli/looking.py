@@ -22,7 +22,7 @@ LONGEST: Final = 4_000
 def add(commands: Commands) -> None:
     commands.add("counts", counts, "how many there are of each status", commands.filters)
     listed = commands.add("list", list_, "the tasks, one a line", commands.filters)
-    listed.add_argument("--limit", type=whole, default=50, metavar="N", help="at most so many (50); 0: all")
+    listed.add_argument("--limit", type=whole(), default=50, metavar="N", help="at most so many (50); 0: all")
     listed.add_argument("--newest", action="store_true", help="the newest first")
     one = commands.add("show", show, "all that is known of a task")
     one.add_argument("id", metavar="ID", type=task_id)

@@ -8,21 +8,16 @@ import signal
 import sys
 
 from taskcore.api.engine import Engine
-from taskcore.cli.choosing import Commands
+from taskcore.cli.choosing import Commands, whole
 from taskcore.cli.showing import answer
 from taskcore.core import clock
 
 
 def add(commands: Commands) -> None:
     served = commands.add("serve", serve, "a web page of the file, for this machine alone, until Ctrl-C")
+    port = whole(0, 65535)
     served.add_argument("--port", type=port, default=0, metavar="N", help="listen there, not at any free port")
     served.add_argument("--read-only", action="store_true", help="a page for looking: nothing can be changed")
-
-
-def port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"a port is a whole number from 0 to 65535, not {text[:20]!r}")
-    return int(text)
 
 
 def serve(engine: Engine, given: argparse.Namespace) -> int:

@@ -16,8 +16,9 @@ from dataclasses import fields
 from typing import Any, Final
 
 from taskcore.codec.json import JSON
-from taskcore.core.model import Handle, Task
+from taskcore.core.model import Handle, Task, own_key
 from taskcore.core.text import cells, fitted, moment, printable
+from taskcore.store.overview import Brief
 
 WIDE: Final = 60
 """Characters of a text in a list."""
@@ -103,10 +104,14 @@ def lined(rows: Iterable[Sequence[str]]) -> int:
 
 def line(task: Task) -> list[str]:
     why = task.message or task.last_error or task.waiting_for or ""
-    key = "" if task.key is None else f"[{printable(task.key, 30)}]"
-    name = f"{printable(task.name, 40)} {key}".rstrip()
     when = moment(task.submitted_at, local=True)
-    return [f"#{task.id}", printable(task.status, 30), name, when, printable(why, WIDE)]
+    return [f"#{task.id}", printable(task.status, 30), called(task, 40), when, printable(why, WIDE)]
+
+
+def called(task: Task | Brief, longest: int) -> str:
+    """Its name, and the key that somebody gave it."""
+    key = own_key(task.key)
+    return printable(task.name, longest) + ("" if key is None else f" [{printable(key, 30)}]")
 
 
 def told(row: dict[str, Any]) -> Iterable[str]:

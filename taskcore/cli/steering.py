@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
-from taskcore.cli.choosing import Commands, period, whole
+from taskcore.cli.choosing import Commands, Parser, period, whole
 from taskcore.cli.showing import WIDE, answer, as_json, lined
 from taskcore.core.text import duration, moment, quoted
 
@@ -16,24 +16,19 @@ _FIELDS: Final = ("name", "every", "cron", "tz", "enabled", "next_at", "last_at"
 
 def add(commands: Commands) -> None:
     planned = commands.add("schedules", schedules, "the schedules; or change one, until its code says something new")
+    named = Parser(add_help=False)
+    named.add_argument("name", metavar="NAME")
     within = commands.within(planned)
-    for name, run, help in (
-        ("enable", enable, "fire from its next due time on"),
-        ("disable", disable, "fire nothing until it is enabled"),
-        ("trigger", trigger, "submit its task now"),
-        ("set-every", set_every, "another period"),
-    ):
-        within.add(name, run, help).add_argument("name", metavar="NAME")
-    within.parsers["set-every"].add_argument("period", metavar="PERIOD", type=period, help='seconds, or as "1h30m"')
+    within.add("enable", enable, "fire from its next due time on", named)
+    within.add("disable", disable, "fire nothing until it is enabled", named)
+    within.add("trigger", trigger, "submit its task now", named)
+    again = within.add("set-every", set_every, "another period", named)
+    again.add_argument("period", metavar="PERIOD", type=period, help='seconds, or as "1h30m"')
     capped = commands.add("limits", limits, "the limits, and what is on hold; or change one, until code says otherwise")
     within = commands.within(capped)
-    within.add("set", set_limit, 'how much there is of it, or of "name:fetch": how many may run').add_argument(
-        "name", metavar="NAME"
-    )
-    within.parsers["set"].add_argument("n", metavar="N", type=whole)
-    within.add("unset", unset_limit, "no limit any more; of a capacity: none of it").add_argument(
-        "name", metavar="NAME"
-    )
+    much = within.add("set", set_limit, 'how much there is of it, or of "name:fetch": how many may run', named)
+    much.add_argument("n", metavar="N", type=whole())
+    within.add("unset", unset_limit, "no limit any more; of a capacity: none of it", named)
 
 
 # -- schedules ------------------------------------------------------------------------------------------------------

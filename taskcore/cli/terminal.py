@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from taskcore.api.terminal import size
 from taskcore.core.clock import monotonic
@@ -54,9 +54,8 @@ class Terminal:
         """Whether it shows more than ASCII."""
         self._drawn: list[str] = []
         self._typed: list[str] = []
-        self._noted: set[int] = set()  # signals that came and are heeded between two pictures
-        self._bell = os.pipe()
-        os.set_blocking(self._bell[1], False)
+        self.bell = os.pipe()  # the numbers of signals that came
+        os.set_blocking(self.bell[1], False)
         self._before: Any = None
 
     @property
@@ -80,18 +79,15 @@ class Terminal:
     def key(self, until: float) -> str | None:
         """The next key; "resize" if everything is to be drawn anew; `None` at that moment. A signal to end is a
         `SystemExit`, and so is a terminal that is gone."""
-        while True:
-            if self._noted and self._heed():
+        while not self._typed:
+            ready, _, _ = select.select([self._in, self.bell[0]], [], [], max(0.0, until - monotonic()))
+            if self.bell[0] in ready:
+                self._heed(set(os.read(self.bell[0], 64)))
                 return "resize"
-            if self._typed:
-                return self._typed.pop(0)
-            ready, _, _ = select.select([self._in, self._bell[0]], [], [], max(0.0, until - monotonic()))
-            if self._bell[0] in ready:
-                os.read(self._bell[0], 64)
-            elif not ready:
+            if not ready:
                 return None
-            if self._in in ready:
-                self._typed += keys_of(self._read())
+            self._typed += keys_of(self._read())
+        return self._typed.pop(0)
 
     def forget(self) -> None:
         """What was typed and not yet read is no answer to what is asked now."""
@@ -116,28 +112,14 @@ class Terminal:
 
     # -- signals ----------------------------------------------------------------------------------------------------
 
-    def note(self, number: int, _: FrameType | None) -> None:
-        """A signal came, perhaps in the middle of a commit, which must not be held up by a stopped process."""
-        if number in self._noted and number in (signal.SIGTERM, signal.SIGHUP):
-            raise SystemExit(128 + number)  # the second time, at once
-        self._noted.add(number)
-        with contextlib.suppress(OSError):
-            os.write(self._bell[1], b"!")
-
-    def _heed(self) -> bool:
-        """→ whether everything is to be drawn anew."""
-        noted, self._noted = self._noted, set()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if number in noted:
-                raise SystemExit(128 + number)
+    def _heed(self, noted: set[int]) -> None:
         if signal.SIGTSTP in noted:
             self.give_back()
-            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            noting = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTSTP)  # here it stands still until it is continued
-            signal.signal(signal.SIGTSTP, self.note)
+            signal.signal(signal.SIGTSTP, noting)
         if noted & {signal.SIGTSTP, signal.SIGCONT}:
             self.take()
-        return True
 
     # -- taking and giving back -------------------------------------------------------------------------------------
 
@@ -166,11 +148,20 @@ class Terminal:
             rest = rest[os.write(self._out, rest) :]
 
     def close(self) -> None:
-        for end in self._bell:
+        for end in self.bell:
             os.close(end)
 
 
-_SIGNALS: Final = ("SIGWINCH", "SIGTSTP", "SIGCONT", "SIGTERM", "SIGHUP")
+def _note(number: int, _: FrameType | None) -> None:
+    """Python writes the number down, to be heeded between two pictures: what stops in the middle of a commit would hold
+    up everybody."""
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+_SIGNALS: Final = {"SIGWINCH": _note, "SIGTSTP": _note, "SIGCONT": _note, "SIGTERM": _leave, "SIGHUP": _leave}
 
 
 @contextlib.contextmanager
@@ -179,19 +170,22 @@ def screen() -> Iterator[Terminal]:
     if not is_there():
         raise ValueError("watch needs a terminal; --once prints one picture, --json one as JSON")
     sys.stdout.flush()
-    terminal, before = Terminal(), {}
+    terminal, before = Terminal(), dict[int, Any]()
+    bell = signal.set_wakeup_fd(terminal.bell[1], warn_on_full_buffer=False)
     try:
-        for name in _SIGNALS:
+        for name, handler in _SIGNALS.items():
             number = getattr(signal, name)
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, say
-                before[number] = signal.signal(number, terminal.note)
+                before[number] = signal.signal(number, handler)
         terminal.take()
         yield terminal
     finally:
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the way back is not left half gone
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the way back is not left half gone
+            before.setdefault(number, signal.signal(number, signal.SIG_IGN))
         terminal.give_back()
-        for number, handler in {**before, signal.SIGINT: interrupt}.items():
+        for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(bell)
         terminal.close()
 
 

@@ -24,7 +24,7 @@ from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.text import number
-from taskcore.store import overview
+from taskcore.store import overview, pages
 from taskcore.store.busy import Trouble
 from taskcore.store.overview import Brief
 
@@ -51,8 +51,8 @@ def watch(engine: Engine, given: argparse.Namespace) -> int:
     if given.once:
         view.at = ("nothing", None)
         signs = "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
-        picture = frames.frame(watcher.glance(view), view, columns() or 80, 24, signs=signs)[:-2]
-        print("\n".join(plain(line).rstrip() for line in picture).rstrip())
+        picture = frames.frame(watcher.glance(view), view, columns() or 80, 24)[:-2]
+        print("\n".join(plain(line, signs).rstrip() for line in picture).rstrip())
         return 0
     with screen() as terminal:
         loop(watcher, view, terminal, every)
@@ -85,7 +85,7 @@ def loop(watcher: Watcher, view: View, terminal: Terminal, every: float) -> None
         if view.at != at:  # what was chosen is gone
             due = min(due, monotonic() + RESTING)
         told = watcher.told(view, width) if view.opened is not None else ()
-        lines = frames.frame(glance, view, width, height, told, terminal.signs)
+        lines = frames.frame(glance, view, width, height, told)
         terminal.draw([painted(line, colours, terminal.signs) for line in lines], whole)
         key = terminal.key(due)
         whole = key == "resize"
@@ -127,7 +127,7 @@ def press(view: View, key: str, glance: Glance, height: int) -> str | tuple[str,
         view.help, view.scroll = True, 0
     elif key in _MOVES or key in ("tab", "back tab"):
         _move(view, key, found, height)
-    elif view.help or (key in (*_VERBS, "enter") and not (view.opened or frames.has(found, view.at))):
+    elif view.help or (key in (*_VERBS, "enter") and not (view.opened or view.at in frames.keys(found))):
         pass
     elif key == "/" and view.opened is None:
         view.typing = True
@@ -163,7 +163,7 @@ def _move(view: View, key: str, found: Sequence[frames.Section], height: int) ->
     if view.help or view.opened is not None:
         view.scroll = max(0, view.scroll + far)
         return
-    keys = [row.key for section in found for row in section.rows]
+    keys = frames.keys(found)
     if not keys:
         return
     view.place = keys.index(view.at) if view.at in keys else 0
@@ -235,20 +235,19 @@ class Watcher:
         shown = found if names is None else [name for name in found if name.name in names]
         counts, chosen = summed(shown), self._chosen if names is None else self._chosen.where(name=names)
 
-        def some(title: str, phases: Collection[str], labels: Collection[str] = ()) -> tuple[str, int, list[Brief]]:
-            its = chosen.where(phase=phases, status=labels) if labels else chosen.where(phase=phases)
-            total = sum(
-                n for (phase, label), n in counts.items() if phase in phases and (label in labels or not labels)
-            )
-            return title, total, newest(its, total, MOST)
+        def some(title: str, wanted: Collection[str]) -> tuple[str, int, list[Brief]]:
+            """Of phases, whatever their labels, and of labels."""
+            kinds = [kind for kind in counts if not set(kind).isdisjoint(wanted)]
+            total = sum(counts[kind] for kind in kinds)
+            its = chosen.where(phase=[phase for phase, _ in kinds], status=[label for _, label in kinds])
+            return title, total, newest(its, total, MOST) if total else []
 
         lists: list[tuple[str, int, list[Brief]]]
         if ids:
             tasks = context.look(overview.briefs, ids)
             lists = [("tasks", len(tasks), tasks)]
         elif statuses:
-            phases = sorted({self._phase(status) for status in statuses}, key=lifecycle.PHASES.index)
-            lists = [some(" ".join(statuses), phases, [] if set(phases) == set(statuses) else statuses)]
+            lists = [some(" ".join(statuses), statuses)]
         else:
             lists = [some("running", [lifecycle.RUNNING]), some("failed", [lifecycle.FAILED])]
             if view.name is not None:
@@ -266,7 +265,7 @@ class Watcher:
 
     def _wanted(self, view: View, names: list[str]) -> tuple[list[str] | None, list[str], list[int]]:
         """(names, statuses, ids) that the view is of; no names: all of them."""
-        known = (*lifecycle.PHASES, *self._engine.statuses)
+        known = (*lifecycle.PHASES, *context_of(self._engine).look(pages.labels))
         rest, statuses, words, ids = f" {view.filter} ", list[str](), list[str](), list[int]()
         for status in sorted(known, key=len, reverse=True):
             if f" {status} " in rest:  # one of the user's own may be several words
@@ -283,9 +282,6 @@ class Watcher:
         if view.name is not None:
             return [view.name], statuses, ids
         return [name for name in names if all(word in name.lower() for word in words)] if words else None, statuses, ids
-
-    def _phase(self, status: str) -> str:
-        return self._engine.statuses.get(status, status)
 
     def _explained(self, view: View) -> str:
         kind, which = ("task", view.opened) if view.opened is not None else view.at

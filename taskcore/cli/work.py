@@ -15,7 +15,7 @@ from taskcore.api.assembly import employ
 from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.api.settings import workers_of
-from taskcore.cli.choosing import FAILED, Commands
+from taskcore.cli.choosing import FAILED, Commands, whole
 from taskcore.core.logger import show, tell
 from taskcore.core.text import printable
 
@@ -23,15 +23,9 @@ from taskcore.core.text import printable
 def add(commands: Commands) -> None:
     parser = commands.add("work", work, "run what is in the file, until SIGTERM or Ctrl-C", alone=True)
     parser.add_argument("module", metavar="MODULE[:ENGINE]", help="a module that makes an engine on FILE; and which")
-    parser.add_argument("--threads", type=_count, metavar="N", help="bodies at a time, in each process")
-    parser.add_argument("--processes", type=_count, metavar="N", help="worker processes; else bodies run in this one")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="bodies at a time, in each process")
+    parser.add_argument("--processes", type=whole(1), metavar="N", help="worker processes; else bodies run in this one")
     parser.add_argument("-q", "--quiet", action="store_true", help="no line for each task that ends")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {printable(text, 60)!r}")
-    return int(text)
 
 
 def work(_: Engine | None, given: argparse.Namespace) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import pprint
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any, Final, NamedTuple
 
 from taskcore.api import glance
@@ -14,11 +14,12 @@ from taskcore.api.engine import Engine
 from taskcore.api.pictures import way_of
 from taskcore.api.selection import Selection, matching
 from taskcore.core import lifecycle
+from taskcore.core.model import own_key
 from taskcore.core.text import printable
-from taskcore.core.version import VERSION
 from taskcore.store import capacity, pages, queries
 from taskcore.store import overview as lists
 from taskcore.store import rows as read_rows
+from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
 SIZE: Final = 100
@@ -92,7 +93,7 @@ FILTERS: Final = (*_READ, "hidden")
 def session(ask: Ask) -> dict[str, Any]:
     """What the page needs to know once."""
     return {
-        "path": ask.engine.path, "version": VERSION, "read_only": ask.read_only, "signs": SIGNS,
+        "path": ask.engine.path, "read_only": ask.read_only, "signs": SIGNS,
         "phases": {phase: phase for phase in lifecycle.PHASES} | ask.context.look(pages.labels),
         "ended": lifecycle.ENDED,
     }  # fmt: skip
@@ -100,7 +101,7 @@ def session(ask: Ask) -> dict[str, Any]:
 
 def overview(ask: Ask) -> dict[str, Any]:
     """Counts by name and status, what runs, what failed last and why, what is on hold."""
-    context = ask.context
+    context, names = ask.context, glance.names_of(ask.context)
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     failures = context.look(lists.last_failed, FAILURES)
     for failure in failures:
@@ -115,15 +116,20 @@ def overview(ask: Ask) -> dict[str, Any]:
     return {
         "now": context.now(),
         "names": {
-            its.name: {"counts": {status: n for (_, status), n in its.counts.items()}, "rate": round(its.rate, 3)}
-            for its in glance.names_of(context)
+            its.name: {
+                "counts": {status: n for (_, status), n in its.counts.items()}, "rate": round(its.rate, 3),
+                "left": its.left, "seconds_left": its.seconds_left,
+            }
+            for its in names
         },
-        "running": [row._asdict() for row in context.look(lists.newest, queries.RUNNING, FEW)],
+        "counts": {status: n for (_, status), n in glance.summed(names).items()},
+        "seconds_left": glance.longest(names),
+        "running": _listed(context.look(lists.newest, queries.RUNNING, FEW)),
         "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
         "looked_at": len(failures),
         "holds": context.look(capacity.held),
         "health": str(ask.engine.health),
-    }
+    }  # fmt: skip
 
 
 def tasks(ask: Ask) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def tasks(ask: Ask) -> dict[str, Any]:
     context, below = ask.context, one(ask.said, "below")
     where = chosen(ask.engine, ask.said)._where
     ids, further = context.look(pages.newest, where, None if below is None else number(below), SIZE)
-    return {"now": context.now(), "tasks": _listed(ask, ids), "below": further}
+    return {"now": context.now(), "tasks": _listed(context.look(lists.briefs, ids)), "below": further}
 
 
 def count(ask: Ask) -> dict[str, Any]:
@@ -171,19 +177,15 @@ def task(ask: Ask) -> dict[str, Any]:
         "job": line is not None and line.job is not None,
         "explanation": future.explain(),
         "attempts": [
-            {
-                "number": attempt.number, "worker": attempt.worker, "started_at": attempt.started_at,
-                "finished_at": attempt.finished_at, "outcome": attempt.outcome, "error": cut(attempt.error, longest),
-                "traceback": cut(attempt.traceback, longest),
-            }
+            asdict(attempt) | {"error": cut(attempt.error, longest), "traceback": cut(attempt.traceback, longest)}
             for attempt in attempts
         ],
         "steps": [dict(zip(("name", "result", "started_at", "finished_at"), step, strict=True)) for step in steps],
         "unshown": {"attempts": attempts[0].number - 1 if len(attempts) >= FEW else 0, "steps": done - len(steps)},
-        "log": [{"at": line.at, "level": line.level, "text": cut(line.text, longest)} for line in future.log()],
+        "log": [asdict(line) | {"text": cut(line.text, longest)} for line in future.log()],
         "upstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "up", FEW)],
         "downstream": [edge._asdict() for edge in context.look(pages.edges, row.id, "down", FEW)],
-        "children": _listed(ask, ids),
+        "children": _listed(context.look(lists.briefs, ids)),
         "tally": context.look(pages.ended_children, [row.id]).get(row.id, {}),
         "open": 0 if line is None else line.open,
     }  # fmt: skip
@@ -193,7 +195,7 @@ def jobs(ask: Ask) -> dict[str, Any]:
     """Jobs, and other tasks that have children, the newest first; of small ones each child."""
     context, below = ask.context, one(ask.said, "below")
     ids = context.look(pages.parents, None if below is None else number(below), FEW)
-    ended, rows = context.look(pages.ended_children, ids), _listed(ask, ids)
+    ended, rows = context.look(pages.ended_children, ids), _listed(context.look(lists.briefs, ids))
     small = [row["id"] for row in rows if row["children"] <= STEPS]
     members: dict[int, list[dict[str, Any]]] = {}
     for member in context.look(pages.members, small, FEW * STEPS):
@@ -244,9 +246,8 @@ ANSWERS: Final[dict[str, Callable[[Ask], dict[str, Any]]]] = {
 # -- values --------------------------------------------------------------------------------------------------------
 
 
-def _listed(ask: Ask, ids: Collection[int]) -> list[dict[str, Any]]:
-    """These tasks as a list shows them, in this order."""
-    return [brief._asdict() for brief in ask.context.look(lists.briefs, ids)]
+def _listed(rows: Iterable[Brief]) -> list[dict[str, Any]]:
+    return [row._replace(key=own_key(row.key))._asdict() for row in rows]
 
 
 def shown(value: Any, longest: int | None) -> str | None:

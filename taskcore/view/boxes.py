@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import collections
+from collections import Counter, defaultdict
 from typing import Any, Final, NamedTuple
 
-from taskcore.api.pictures import EDGES, Edge, Node, Subject
-from taskcore.core.text import counted, duration, number, printable
+from taskcore.api.pictures import Subject
+from taskcore.core.text import counted, duration, number, percent, printable
+from taskcore.store import pictures
+from taskcore.store.pictures import EDGES, Edge, Node
 from taskcore.view import alike
 from taskcore.view.colours import COLOURS, SIGNS
 
@@ -78,7 +80,7 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     """→ the boxes, the lines between two of them, and whether all edges were read."""
     nodes = of.nodes
     place = {node.id: number for number, node in enumerate(nodes)}
-    edges = of.edges()
+    edges = of.context.look(pictures.edges, of.ids, EDGES)
     above, verdicts = _above(of, edges, place)
     group = alike.groups([node.name for node in nodes], [node.job is not None for node in nodes], above, ALONE, MOST)
     number = {key: its for its, key in enumerate(dict.fromkeys(group))}
@@ -87,7 +89,8 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     for node, its in zip(nodes, group, strict=True):
         members[its].append(node)
     lines, chains = _lines(above, verdicts, group)
-    said, now = of.said([of_it[0].id for of_it in members if len(of_it) == 1]), of.now
+    said = of.context.look(pictures.said, [of_it[0].id for of_it in members if len(of_it) == 1])
+    now = of.context.now()
     boxes = [
         _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
         if len(of_it) == 1 else _group(of_it, its in chains)
@@ -113,7 +116,8 @@ def _above(
         parent = None if node.parent is None else place.get(node.parent)
         if parent is not None and all(nodes[one].parent != node.parent for one in above[other]):
             above[other].setdefault(parent, CHILD)
-    for upstream, task in of.joins():
+    suspended = [node.id for node in nodes if node.phase == "suspended"]
+    for upstream, task in of.context.look(pictures.joins, suspended, EDGES):
         one, other = place.get(upstream), place.get(task)
         if one is not None and other is not None and not _is_below(nodes, place, one, other):
             above[other].setdefault(one, JOINED)
@@ -134,29 +138,21 @@ def _lines(
     above: list[dict[int, Any]], verdicts: dict[tuple[int, int], str], group: list[int]
 ) -> tuple[list[Line], set[int]]:
     """→ the lines between boxes, and the boxes that have edges within."""
-    found: dict[tuple[int, int], collections.Counter[Any]] = {}
+    kinds: dict[tuple[int, int], Counter[Any]] = defaultdict(Counter)
+    found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     chains = set()
     for other, before in enumerate(above):
         its = group[other]
         for one, kind in before.items():
             if group[one] == its:
                 chains.add(its)
-                continue
-            pair = (group[one], its)
-            counter = found.get(pair)
-            if counter is None:
-                counter = found[pair] = collections.Counter()
-            counter[kind, verdicts.get((one, other), "met")] += 1
+            else:
+                kinds[group[one], its][kind] += 1
+                found[group[one], its][verdicts.get((one, other), "met")] += 1
     lines = []
-    for (one, its), counter in sorted(found.items()):
-        kinds = collections.Counter[Any]()
-        for (kind, _), n in counter.items():
-            kinds[kind] += n
-        labels = [_label(kind, n if len(kinds) > 1 else 0) for kind, n in kinds.items() if kind not in (PLAIN, CHILD)]
-        found_so = collections.Counter[str]()
-        for (_, verdict), n in counter.items():
-            found_so[verdict] += n
-        lines.append(Line(one, its, counter.total(), ", ".join(labels), set(kinds) == {CHILD}, dict(found_so)))
+    for (one, its), of_it in sorted(kinds.items()):
+        labels = [_label(kind, n if len(of_it) > 1 else 0) for kind, n in of_it.items() if kind not in (PLAIN, CHILD)]
+        lines.append(Line(one, its, of_it.total(), ", ".join(labels), set(of_it) == {CHILD}, dict(found[one, its])))
     return lines, chains
 
 
@@ -172,7 +168,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
         if node.finished_at is not None:
             line += f" · {duration(node.finished_at - node.started_at)}"
         elif node.phase == "running":
-            done = f"{progress:.0%}" if progress is not None else duration(now - node.started_at)
+            done = percent(progress) if progress is not None else duration(now - node.started_at)
             line += f" · {done}"
     told = [f"{printable(node.name)} #{node.id}: {printable(node.status)}"]
     told += [printable(said, 200) for said in (message, error) if said]
@@ -182,7 +178,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
 
 
 def _group(nodes: list[Node], chain: bool) -> Box:
-    phases = collections.Counter(node.phase for node in nodes)
+    phases = Counter(node.phase for node in nodes)
     names = list(dict.fromkeys(node.name for node in nodes))
     job = all(node.job for node in nodes)
     name = names[0]

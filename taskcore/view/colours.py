@@ -9,32 +9,24 @@ from __future__ import annotations
 
 from typing import Final
 
-COLOURS: Final[dict[str, tuple[str, str]]] = {
-    "waiting": ("#9091a5", "#7f819c"),
-    "scheduled": ("#402c8c", "#99a2ff"),
-    "ready": ("#3492ef", "#a6fefe"),
-    "running": ("#0743ca", "#2881ff"),
-    "suspended": ("#995ca9", "#bd9cb6"),
-    "paused": ("#c28b00", "#f6f151"),
-    "succeeded": ("#008862", "#20d77b"),
-    "failed": ("#c94200", "#e67910"),
-    "cancelled": ("#2d2720", "#b06b57"),
-    "skipped": ("#5e535f", "#ccc7d2"),
+_LOOKS: Final = {
+    "succeeded": ("✓", "#008862", "#20d77b"),
+    "failed": ("✗", "#c94200", "#e67910"),
+    "cancelled": ("⊘", "#2d2720", "#b06b57"),
+    "skipped": ("»", "#5e535f", "#ccc7d2"),
+    "running": ("►", "#0743ca", "#2881ff"),
+    "suspended": ("◐", "#995ca9", "#bd9cb6"),
+    "ready": ("○", "#3492ef", "#a6fefe"),
+    "scheduled": ("◷", "#402c8c", "#99a2ff"),
+    "waiting": ("◌", "#9091a5", "#7f819c"),
+    "paused": ("‖", "#c28b00", "#f6f151"),
 }
+"""In the order in which a bar has them: what has ended first."""
+
+COLOURS: Final = {phase: (light, dark) for phase, (_, light, dark) in _LOOKS.items()}
 """Phase → its colour on a light page, and on a dark one."""
 
-SIGNS: Final[dict[str, str]] = {
-    "waiting": "◌",
-    "scheduled": "◷",
-    "ready": "○",
-    "running": "►",
-    "suspended": "◐",
-    "paused": "‖",
-    "succeeded": "✓",
-    "failed": "✗",
-    "cancelled": "⊘",
-    "skipped": "»",
-}
+SIGNS: Final = {phase: sign for phase, (sign, *_) in _LOOKS.items()}
 """Phase → one character, one column wide, that no platform draws as an emoji."""
 
 PAGE: Final[dict[str, tuple[str, str]]] = {

@@ -12,7 +12,7 @@ from taskcore.view import layers, saving
 from taskcore.view.boxes import Box, Line, boxed
 from taskcore.view.colours import COLOURS
 from taskcore.view.escaped import words
-from taskcore.view.svg import document, fitting, legend, paint, rect, sign, stacked, text, width_of
+from taskcore.view.svg import document, fitting, legend, paint, rect, samples, sign, stacked, text, width_of
 
 WIDE: Final = 208.0
 HIGH: Final = 46.0
@@ -62,30 +62,27 @@ class Graph:
             pieces.append(_curve(line, points, flat, self, id(line) in labelled))
         for box, its in zip(self.boxes, plan.at, strict=True):
             pieces.append(_drawn(box, *point(*its)))
-        shown, down = legend(left, top + height + 34, self.phases, max(width, 560))
+        wide = max(width, 560)
+        shown, down = legend(left, top + height + 34, self.phases, wide)
         pieces.append(shown)
-        kinds, down = self._line_kinds(left, down + 14)
+        kinds, down = samples(left, down + 14, 30, self._line_kinds(), wide)
         label = f"Graph of {self.caption}: {counted(self.phases)}"
-        return document(max(width, 560) + 2 * left, down + 12, label, [*pieces, kinds])
+        return document(wide + 2 * left, down + 12, label, [*pieces, kinds])
 
     def __repr__(self) -> str:
         return f"<Graph of {self.caption}>"
 
-    def _line_kinds(self, x: float, y: float) -> tuple[str, float]:
-        kinds = []
-        if any(not line.family and not line.label for line in self.lines):
-            kinds.append((Line(0, 0, 1, "", False, {"met": 1}), "wants success"))
-        if any(not line.family and line.label for line in self.lines):
-            kinds.append((Line(0, 0, 1, "x", False, {"met": 1}), "wants what it says"))
-        if any(line.family for line in self.lines):
-            kinds.append((Line(0, 0, 1, "", True, {"met": 1}), "is its child"))
-        if any(line.verdict == "doomed" for line in self.lines):
-            kinds.append((Line(0, 0, 1, "", False, {"doomed": 1}), "will not get it"))
-        pieces = []
-        for line, said in kinds:
-            pieces.append(f'<path d="M{x:.0f} {y:.0f}h30" {_stroke(line)}/>' + text(x + 37, y + 4, said, "faint", 12))
-            x += 60 + width_of(said, 12)
-        return "".join(pieces), y + 8 if kinds else y - 12
+    def _line_kinds(self) -> list[tuple[str, str]]:
+        """A sample of each kind of line that there is, and what it means."""
+        wanting = [line for line in self.lines if not line.family]
+        doomed = any(line.verdict == "doomed" for line in self.lines)
+        kinds = [
+            ("wants success", Line(0, 0, 1, "", False, {"met": 1}), any(not line.label for line in wanting)),
+            ("wants what it says", Line(0, 0, 1, "x", False, {"met": 1}), any(line.label for line in wanting)),
+            ("is its child", Line(0, 0, 1, "", True, {"met": 1}), len(wanting) < len(self.lines)),
+            ("will not get it", Line(0, 0, 1, "", False, {"doomed": 1}), doomed),
+        ]
+        return [(f'<path d="M0 0h30" {_stroke(line)}/>', said) for said, line, there in kinds if there]
 
     def _repr_html_(self) -> str:
         return self.to_svg()
@@ -163,11 +160,14 @@ def _drawn(box: Box, x: float, y: float) -> str:
     return "".join(pieces) + "</g>"
 
 
+def _tone(line: Line) -> str:
+    return "failed" if line.verdict == "doomed" else "faint" if line.verdict == "met" else "line"
+
+
 def _stroke(line: Line) -> str:
-    tone = "failed" if line.verdict == "doomed" else "faint" if line.verdict == "met" else "line"
     dashes = "1 5" if line.family else "6 4" if line.label else "2 4" if line.verdict == "dropped" else ""
     dashed = f'stroke-dasharray="{dashes}" ' if dashes else ""
-    return f'{paint("none", tone)} {dashed}stroke-width="1.5" stroke-linecap="round"'
+    return f'{paint("none", _tone(line))} {dashed}stroke-width="1.5" stroke-linecap="round"'
 
 
 def _curve(line: Line, points: list[tuple[float, float]], flat: bool, of: Graph, labelled: bool) -> str:
@@ -197,12 +197,11 @@ def _curve(line: Line, points: list[tuple[float, float]], flat: bool, of: Graph,
     told = f"{printable(one.name, 60)} → {printable(other.name, 60)}: {wants}"
     if not line.family:
         told += ": " + ", ".join(f"{n:,} {verdict}" if line.n > 1 else verdict for verdict, n in line.verdicts.items())
-    tone = "failed" if line.verdict == "doomed" else "faint" if line.verdict == "met" else "line"
     head = ""
     if not line.family:
         shape = "l-6 -4v8z" if flat else "l-4 -6h8z"
         x, y = (x + 6, y) if flat else (x, y + 6)
-        head = f'<path d="M{x:.1f} {y:.1f}{shape}" {paint(tone)}/>'
+        head = f'<path d="M{x:.1f} {y:.1f}{shape}" {paint(_tone(line))}/>'
     label = ""
     if line.label and labelled:
         halo = 'stroke-width="4" stroke-linejoin="round" paint-order="stroke"'

@@ -4,10 +4,12 @@ cannot be read says so in a line."""
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from taskcore.api import glance
+from taskcore.api.context import context_of
 from taskcore.api.future import TaskFuture
 from taskcore.api.pipeline import Pipeline
 from taskcore.api.progress import Progress
@@ -16,10 +18,11 @@ from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
 from taskcore.core.model import Task, own_key
 from taskcore.core.text import duration, number, percent, rate
+from taskcore.store import overview, queries, schedules
 from taskcore.store.overview import Brief
 from taskcore.view import life
 from taskcore.view.escaped import words
-from taskcore.view.markup import bar, box, frame, legend, part, section, sign, spans, status, table, when
+from taskcore.view.markup import bar, box, frame, legend, part, section, sign, status, table, when
 
 if TYPE_CHECKING:
     from taskcore.api.engine import Engine
@@ -58,21 +61,24 @@ def _plain(thing: object) -> str:
 
 @_calm
 def engine(engine: Engine) -> str:
-    its = glance.whole(engine, FEW)
-    counts, names = its.counts, its.names
+    context, health = context_of(engine), str(engine.health)
+    names = sorted(glance.names_of(context), key=lambda each: (-each.left, -each.total, each.name))
+    now, counts = context.now(), glance.summed(names)
+    running = glance.told(context, context.look(overview.newest, queries.RUNNING, FEW))
+    failed = glance.told(context, context.look(overview.last_failed, FEW))
     total = sum(counts.values())
-    left, last = glance.left_of(counts), max((each.seconds_left or 0.0 for each in names), default=0.0)
+    left, last = glance.left_of(counts), glance.longest(names)
     speed, until = _rate(sum(each.rate for each in names)), f"{duration(last)} left" if last else ""
     head = [f"<b>{number(total)}</b>", f"{left:,} to do" if left else "", speed, until]
-    health = "" if its.health == "ok" else f"<p>{sign('failed')}{words(its.health, 400)}</p>"
+    trouble = "" if health == "ok" else f"<p>{sign('failed')}{words(health, 400)}</p>"
     shown = names[:NAMES]
     more = f"and {len(names) - NAMES:,} more" if len(names) > NAMES else ""
     return frame(
-        f"<h4>{words(its.path, 120)}</h4><p>{' · '.join(filter(None, head))}</p>{health}",
+        f"<h4>{words(context.path, 120)}</h4><p>{' · '.join(filter(None, head))}</p>{trouble}",
         bar(counts) + legend(counts) if total else "<p class=dim>There are no tasks yet.</p>",
-        section("By name", table(_NAMES, map(_name, shown)) if shown else "", more),
-        section("Running now", table((), [_running(row, its.now) for row in its.running]) if its.running else ""),
-        section("Failed last", table((), [_failed(row, its.now) for row in its.failed]) if its.failed else ""),
+        section("By name", table(_NAMES, [_name(each) for each in shown]), more),
+        section("Running now", table((), [_running(row, now) for row in running])),
+        section("Failed last", table((), [_failed(row, now) for row in failed])),
     )
 
 
@@ -115,7 +121,9 @@ def _failed(row: Brief, now: float) -> tuple[Any, ...]:
 
 @_calm
 def selection(selection: Selection) -> str:
-    counts, rows, now = glance.some(selection, ROWS)
+    context = selection._context
+    counts, now = context.by_phase(selection._where), context.now()
+    rows = glance.told(context, context.look(overview.newest, selection._where, ROWS))
     total = sum(counts.values())
     note = f"the newest {len(rows)} of {total:,}" if total > len(rows) else ""
     head = ("#", "task", "key", "status", ("", "w"), "submitted", ("took", "n"), "what it says")
@@ -148,7 +156,7 @@ def task(task: Task) -> str:
 
 @_calm
 def future(future: TaskFuture) -> str:
-    return life.of_a_task(glance.one(future, 40))
+    return life.of_a_task(future)
 
 
 # -- pipelines, schedules, progress ---------------------------------------------------------------------------------
@@ -156,17 +164,21 @@ def future(future: TaskFuture) -> str:
 
 @_calm
 def pipeline(pipeline: Pipeline) -> str:
-    total, steps, subjects, counts = glance.subjects(pipeline, ROWS)
+    context, steps = pipeline._context, list(pipeline._tasks)
+    total, subjects = context.look(overview.subjects, pipeline.name, steps, ROWS)
+    by_name = context.by_name(queries.ALL)
+    counts = [by_name.get(f"{pipeline.name}.{step}", {}) for step in steps]
+    whole = sum(map(Counter, counts), Counter[tuple[str, str]]())
     note = f"<small>the newest {len(subjects)} of {total:,}</small>" if total > len(subjects) else ""
     rows: list[list[Any]] = [
         [words(subject, 60), *(_cell(its.get(step)) for step in steps), (f"#{job}", "n dim")]
         for subject, job, its in subjects
     ]
-    sums: list[Any] = ["", *(bar(counts[step].counts) if counts[step].counts else "" for step in steps), ""]
+    sums: list[Any] = ["", *(bar(of_it) if of_it else "" for of_it in counts), ""]
     body = table(("subject", *(words(step, 40) for step in steps), ("job", "n")), [sums, *rows], kind="grid")
     return frame(
         f"<h4>{words(pipeline.name, 80)}</h4><p>{number(total, 'subject')}, {number(len(steps), 'step')}</p>",
-        legend(glance.summed(counts.values())) if any(each.counts for each in counts.values()) else "", note,
+        legend(whole) if whole else "", note,
         f'<div class="scroll">{body}</div>' if steps else "",
     )  # fmt: skip
 
@@ -180,19 +192,21 @@ def _cell(found: tuple[int, str, str] | None) -> str:
 
 @_calm
 def schedule(thing: Schedule | Schedules) -> str:
-    one = [thing.name] if isinstance(thing, Schedule) else None
-    total, rows, now = glance.schedules(thing._context, ROWS, one)
+    context, one = thing._context, isinstance(thing, Schedule)
+    names = [thing.name] if isinstance(thing, Schedule) else context.look(schedules.names)
+    found = [context.look(schedules.one, name) for name in names[:ROWS]]
+    total, now = len(names), context.now()
     body: list[list[Any]] = [
         [
             words(row.name, 60),
             f"every {duration(row.every)}" if row.every is not None else words(f"{row.cron} ({row.tz or 'UTC'})", 80),
             when(row.next_at, now) if row.enabled else f"{sign('paused')}disabled", when(row.last_at, now),
         ]
-        for row in rows
+        for row in found if row is not None
     ]  # fmt: skip
-    note = f"<small>the first {len(rows)}</small>" if total > len(rows) else ""
-    head = f"<h4>{number(total, 'schedule')}</h4>{note}" if one is None else ""
-    return frame(head, table(("schedule", "when", "next", "last"), body) if rows else "")
+    note = f"<small>the first {ROWS}</small>" if total > ROWS else ""
+    head = "" if one else f"<h4>{number(total, 'schedule')}</h4>{note}"
+    return frame(head, table(("schedule", "when", "next", "last"), body))
 
 
 def progress(progress: Progress, how: str) -> str:
@@ -205,12 +219,8 @@ def progress(progress: Progress, how: str) -> str:
     if progress.total > 1 and not progress.doing:
         left = progress.total - progress.done
         busy = min(left, sum(progress.running.values()))
-        shares = [
-            ("succeeded", progress.done - failed, "ended"), ("failed", failed, "failed"), ("running", busy, "running"),
-            ("waiting", left - busy, "to do"),
-        ]  # fmt: skip
-        whole = spans(
-            [(phase, n, f"{n:,} {what}", phase == "waiting") for phase, n, what in shares if n],
-            f"{progress.done:,} of {progress.total:,}",
-        )
+        whole = bar({
+            ("succeeded", "ended"): progress.done - failed, ("failed", "failed"): failed,
+            ("running", "running"): busy, ("waiting", "to do"): left - busy,
+        })  # fmt: skip
     return frame(f"<p>{' · '.join(pieces)}</p>", whole)

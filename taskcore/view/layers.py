@@ -31,15 +31,13 @@ def arrange(n: int, edges: Sequence[tuple[int, int]]) -> Layout:
     for upstream, node in edges:
         above[node][upstream] = None
     layer = _layers(above)
-    rows, links, bends = _with_bends(n, edges, layer)
-    before: list[list[int]] = [[] for _ in range(len(links))]
-    after: list[list[int]] = [[] for _ in range(len(links))]
-    for place, ends in enumerate(links):
-        after[place] = ends
+    rows, after, bends = _with_bends(n, edges, layer)
+    before: list[list[int]] = [[] for _ in after]
+    for place, ends in enumerate(after):
         for end in ends:
             before[end].append(place)
     _untangle(rows, before, after)
-    across = _spread(rows, before, after, [1.0 if place < n else BEND for place in range(len(links))])
+    across = _spread(rows, before, after, [1.0 if place < n else BEND for place in range(len(after))])
     level = {place: float(number) for number, row in enumerate(rows) for place in row}
     return Layout(
         [(level[node], across[node]) for node in range(n)],

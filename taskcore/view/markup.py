@@ -11,12 +11,7 @@ from taskcore.core.text import duration, moment, percent
 from taskcore.view.colours import SIGNS, css
 from taskcore.view.escaped import words
 
-ORDER: Final = (
-    "succeeded", "failed", "cancelled", "skipped", "running", "suspended", "ready", "scheduled", "waiting", "paused",
-)  # fmt: skip
-"""In which a bar has its phases: what has ended first."""
-
-_STYLE: Final = """
+STYLE: Final = """
 .taskcore{color:var(--tc-ink);background:var(--jp-layout-color0,var(--tc-paper));font:13px/1.5 system-ui,sans-serif;
 padding:8px 10px;max-width:1100px;overflow-x:auto}
 .taskcore h4{margin:0 0 6px;font-size:14px;font-weight:600}
@@ -63,7 +58,7 @@ _SORT: Final = (
 
 def frame(*parts: str) -> str:
     """What a notebook is given: the parts, and the style that they have."""
-    return f'<div class="taskcore"><style>{css(".taskcore")}{_STYLE}</style>{"".join(parts)}</div>'
+    return f'<div class="taskcore"><style>{css(".taskcore")}{STYLE}</style>{"".join(parts)}</div>'
 
 
 def when(at: float | None, now: float) -> str:
@@ -95,8 +90,8 @@ Counts = Mapping[tuple[str, str], int]
 
 
 def _sorted(counts: Counts) -> list[tuple[tuple[str, str], int]]:
-    place = {phase: n for n, phase in enumerate(ORDER)}
-    return sorted(counts.items(), key=lambda each: (place.get(each[0][0], len(ORDER)), each[0][1]))
+    place = {phase: n for n, phase in enumerate(SIGNS)}
+    return sorted(counts.items(), key=lambda each: (place.get(each[0][0], len(place)), each[0][1]))
 
 
 def bar(counts: Counts) -> str:
@@ -143,7 +138,10 @@ Cell = str | tuple[str, str] | tuple[str, str, float | None]
 """HTML; with its class; and with what it is sorted by."""
 
 
-def table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], *, sorts: bool = False, kind: str = "") -> str:
+def table(head: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, sorts: bool = False, kind: str = "") -> str:
+    """Nothing where there are no rows."""
+    if not rows:
+        return ""
     tops = "".join(_cell("th", cell, _button if sorts else str) for cell in head)
     body = "".join(f"<tr>{''.join(_cell('td', cell, str) for cell in row)}</tr>" for row in rows)
     clicked = f' onclick="{html.escape(_SORT)}"' if sorts else ""

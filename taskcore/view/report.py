@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taskcore.api.pictures import Failure, Subject, Tally, subject
+from taskcore.api.pictures import Subject, subject
 from taskcore.core import lifecycle
 from taskcore.core.text import counted, duration, moment, number
 from taskcore.core.version import VERSION
+from taskcore.store import pictures
+from taskcore.store.pictures import Failure, Tally
 from taskcore.view.colours import COLOURS, css
 from taskcore.view.escaped import lines, words
 from taskcore.view.graph import Graph
+from taskcore.view.markup import STYLE, Cell, Counts, bar, legend, table
 from taskcore.view.saving import save
-from taskcore.view.svg import FONT, RULES, document, sign, stacked
+from taskcore.view.svg import FONT
 from taskcore.view.timeline import Timeline
 
 NAMES: Final = 100
@@ -22,23 +26,13 @@ FAILURES: Final = 50
 """Rows of each table: the most frequent."""
 
 _STYLE: Final = f"""
-body{{margin:0;background:var(--tc-paper);color:var(--tc-ink);font:15px/1.45 {FONT}}}
-main{{max-width:1340px;margin:0 auto;padding:24px 20px 60px}}
+body{{margin:0;background:var(--tc-paper)}}
+main.taskcore{{max-width:1340px;margin:0 auto;padding:24px 20px 60px;font:15px/1.45 {FONT}}}
 h1{{font-size:26px;margin:0 0 4px;overflow-wrap:anywhere}}h2{{font-size:18px;margin:36px 0 10px}}
-p{{margin:4px 0}}.faint{{color:var(--tc-faint)}}
-table{{border-collapse:collapse;width:100%}}.wide{{overflow-x:auto}}
-th,td{{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--tc-line);vertical-align:middle}}
-th{{font-size:13px;color:var(--tc-faint);font-weight:600}}
-td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
-td.name{{overflow-wrap:anywhere;min-width:140px}}td:nth-child(4){{min-width:150px}}
-.counts{{display:flex;flex-wrap:wrap;gap:4px 20px;list-style:none;margin:6px 0;padding:0}}
-.counts svg{{vertical-align:-2px}}
+.taskcore table{{font-size:15px;width:100%}}.taskcore td.w .bar{{width:220px}}.wide,.picture{{overflow-x:auto}}
 details{{border:1px solid var(--tc-line);border-left:4px solid var(--tc-failed);border-radius:5px;margin:8px 0}}
-summary{{padding:8px 12px;cursor:pointer;overflow-wrap:anywhere}}
-summary:focus-visible{{outline:2px solid var(--tc-accent)}}
-pre{{margin:0;padding:12px;background:var(--tc-panel);overflow-x:auto;font:13px/1.4 ui-monospace,monospace}}
-.picture{{overflow-x:auto}}.picture svg{{min-width:680px}}
-@media print{{details>pre{{white-space:pre-wrap}}}}
+summary{{padding:8px 12px;overflow-wrap:anywhere}}summary:focus-visible{{outline:2px solid var(--tc-accent)}}
+.taskcore pre{{margin:0;padding:12px;max-height:none}}.picture svg{{min-width:680px}}
 """
 
 
@@ -50,7 +44,7 @@ def write(engine: Any, path: str | os.PathLike[str], tasks: Any = None) -> None:
 
 def page(of: Subject) -> str:
     """The whole of it."""
-    tallies = of.tallies()
+    tallies = of.context.look(pictures.tallies, of.chosen._where)
     phases: Counter[str] = Counter()
     for tally in tallies:
         phases[tally.phase] += tally.n
@@ -58,11 +52,11 @@ def page(of: Subject) -> str:
     title = of.title or name
     total = phases.total()
     ended = sum(phases[phase] for phase in lifecycle.ENDED)
-    said = f"{number(total)}, {ended:,} ended"
+    said, now = f"{number(total)}, {ended:,} ended", moment(of.context.now())
     parts = [
         f"<h1>{words(title)}</h1>",
-        f'<p class="faint">{said}. Written {moment(of.now)} from {words(name)} by taskcore {words(VERSION)}.</p>',
-        _counts(phases),
+        f'<p class="dim">{said}. Written {now} from {words(name)} by taskcore {words(VERSION)}.</p>',
+        bar(_counts(phases)) + legend(_counts(phases)) if total else "<p>There are no tasks.</p>",
         "<h2>By name</h2>", _names(tallies),
         *_failures(of.failures(FAILURES), phases[lifecycle.FAILED]),
         "<h2>What depends on what</h2>", f'<div class="picture">{Graph(of).to_svg()}</div>',
@@ -73,21 +67,14 @@ def page(of: Subject) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{words(title)}: {said}</title><style>{css(':root')}{RULES}{_STYLE}</style></head>\n"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
+        f"<title>{words(title)}: {said}</title><style>{css(':root')}{STYLE}{_STYLE}</style></head>\n"
+        f'<body><main class="taskcore">{"".join(parts)}</main></body></html>\n'
     )
 
 
-def _counts(phases: Counter[str]) -> str:
-    if not phases:
-        return "<p>There are no tasks.</p>"
-    bar = document(1300, 20, counted(phases), [stacked(0, 2, 1300, 16, phases)], style=False)
-    each = [
-        f"<li>{document(16, 16, phase, [sign(8, 8, phase)], style=False)} {phases[phase]:,} {phase}</li>"
-        for phase in COLOURS
-        if phases[phase]
-    ]
-    return f'{bar}<ul class="counts">{"".join(each)}</ul>'
+def _counts(phases: Mapping[str, int]) -> Counts:
+    """Labels are not told apart here: each phase is its own."""
+    return {(phase, phase): n for phase, n in phases.items()}
 
 
 def _names(tallies: list[Tally]) -> str:
@@ -95,20 +82,18 @@ def _names(tallies: list[Tally]) -> str:
     for tally in tallies:
         by_name.setdefault(tally.name, {})[tally.phase] = tally
     often = sorted(by_name.items(), key=lambda item: (-sum(tally.n for tally in item[1].values()), item[0] or ""))
-    rows = []
+    rows = list[Sequence[Cell]]()
     for name, by_phase in often[:NAMES]:
         counts = {phase: by_phase[phase].n for phase in COLOURS if phase in by_phase}
         succeeded = by_phase.get(lifecycle.SUCCEEDED)
         took = duration(succeeded.seconds / succeeded.n) if succeeded is not None and name is not None else ""
-        told = counted(counts)
-        bar = document(220, 12, told, [stacked(0, 1, 220, 10, counts)], style=False)
-        rows.append(
-            f'<tr><td class="name">{"<em>jobs</em>" if name is None else words(name)}</td>'
-            f'<td class="n">{sum(counts.values()):,}</td><td>{bar}</td><td>{told}</td><td class="n">{took}</td></tr>'
-        )
-    more = f'<p class="faint">and {len(often) - NAMES:,} more names</p>' if len(often) > NAMES else ""
-    head = '<th>name</th><th class="n">tasks</th><th></th><th>of them</th><th class="n">success takes</th>'
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{more}'
+        rows.append((
+            "<em>jobs</em>" if name is None else words(name), (f"{sum(counts.values()):,}", "n"),
+            (bar(_counts(counts)), "w"), counted(counts), (took, "n"),
+        ))  # fmt: skip
+    more = f'<p class="dim">and {len(often) - NAMES:,} more names</p>' if len(often) > NAMES else ""
+    head = ("name", ("tasks", "n"), ("", "w"), "of them", ("success takes", "n"))
+    return f'<div class="wide">{table(head, rows)}</div>{more}'
 
 
 def _failures(ways: list[tuple[Failure, str | None]], total: int) -> list[str]:
@@ -118,10 +103,10 @@ def _failures(ways: list[tuple[Failure, str | None]], total: int) -> list[str]:
     for failure, traceback in ways:
         often = f"{failure.n:,} × " if failure.n > 1 else ""
         head = f"{often}<strong>{words(failure.name, 100)}</strong>: {words(failure.error or 'no reason said', 400)}"
-        which = f' <span class="faint">{"newest " if failure.n > 1 else ""}#{failure.newest}</span>'
+        which = f' <span class="dim">{"newest " if failure.n > 1 else ""}#{failure.newest}</span>'
         more = lines(traceback or failure.error or "")
         parts.append(f"<details><summary>{head}{which}</summary><pre>{more}</pre></details>")
     told = sum(failure.n for failure, _ in ways)
     if told < total:
-        parts.append(f'<p class="faint">and {total - told:,} more, in other ways</p>')
+        parts.append(f'<p class="dim">and {total - told:,} more, in other ways</p>')
     return parts

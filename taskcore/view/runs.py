@@ -1,4 +1,4 @@
-"""What ran when, and what it waited for in between: the material of a timeline. Pure."""
+"""What ran when, and what it waited for in between: the material of timelines and lives. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from taskcore.api.pictures import Edge, Node, Past
+from taskcore.store.pictures import Edge, Node, Past
 
 NOBODY = "no worker"
 
@@ -67,8 +67,7 @@ def gaps_of(node: Node, runs: Sequence[Run], now: float) -> list[Gap]:
     for run in runs:
         gaps.append(Gap(at, run.start, why))
         at, why = run.end, "scheduled"
-    if node.finished_at is None:
-        gaps.append(Gap(at, end, "suspended" if node.phase == "suspended" else "scheduled"))
+    gaps.append(Gap(at, end, "suspended" if node.phase == "suspended" else why))
     return [gap for gap in gaps if gap.end > gap.start]
 
 

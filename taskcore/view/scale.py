@@ -37,20 +37,12 @@ class Scale:
             lasts -= gap
         width -= CUT_WIDTH * len(cut)
         self._pixels = width / lasts if lasts > 0 else 0.0
-        self._times, self._places = [self.first], [left]
-        self.pieces: list[tuple[float, float]] = []
-        """(from, to) of what is not cut out."""
-        begin = self.first
+        self._times, self._places = [self.first], [left]  # where what is not cut out begins and ends, in turn
         for number in sorted(cut):
-            begin = self._cut(begin, busy[number][1], busy[number + 1][0])
-        self.pieces.append((begin, self.last))
-
-    def _cut(self, begin: float, end: float, next_begin: float) -> float:
-        self.pieces.append((begin, end))
-        place = self._places[-1] + (end - begin) * self._pixels
-        self._times += [end, next_begin]
-        self._places += [place, place + CUT_WIDTH]
-        return next_begin
+            end, begin = busy[number][1], busy[number + 1][0]
+            place = self._places[-1] + (end - self._times[-1]) * self._pixels
+            self._times += [end, begin]
+            self._places += [place, place + CUT_WIDTH]
 
     def __call__(self, at: float) -> float:
         """Where it is."""
@@ -75,7 +67,7 @@ class Scale:
         if step is None:  # no time passes, or aeons
             return [(self._places[0], "0 s")]
         found: list[tuple[float, str]] = []
-        for begin, end in self.pieces:
+        for begin, end in zip(self._times[::2], [*self._times[1::2], self.last], strict=True):
             number = -int(-(begin - self.first) // step)
             while self.first + number * step <= end and len(found) < 100:
                 place = self(self.first + number * step)

@@ -86,30 +86,35 @@ def stacked(x: float, y: float, width: float, height: float, counts: Mapping[str
 
 def legend(x: float, y: float, counts: Mapping[str, int], width: float) -> tuple[str, float]:
     """The phases that occur, each with sign and number. → it, and how far down it reaches."""
+    there = [(sign(8, 0, phase), f"{counts[phase]:,} {phase}") for phase in COLOURS if counts.get(phase)]
+    return samples(x, y, 16, there, width)
+
+
+def samples(
+    x: float, y: float, wide: float, meanings: Iterable[tuple[str, str]], width: float
+) -> tuple[str, float]:
+    """Each as it is drawn from (0, 0) to (`wide`, 0), with what it means, in as many rows as they need. → it, and how
+    far down it reaches."""
     pieces, left = [], x
-    for phase in COLOURS:
-        if n := counts.get(phase):
-            said = f"{n:,} {phase}"
-            room = 42 + width_of(said, 12)
-            if x + room > left + width and x > left:
-                x, y = left, y + 24
-            pieces.append(sign(x + 8, y, phase) + text(x + 21, y + 4, said, "ink", 12))
-            x += room
-    return "".join(pieces), y + 12
+    for drawn, said in meanings:
+        room = wide + 26 + width_of(said, 12)
+        if x + room > left + width and x > left:
+            x, y = left, y + 24
+        pieces.append(f'<g transform="translate({x:.0f} {y:.0f})">{drawn}{text(wide + 5, 4, said, "ink", 12)}</g>')
+        x += room
+    return "".join(pieces), y + 12 if pieces else y - 12
 
 
-RULES: Final = (
+_RULES: Final = (
     css(".tc-picture")
     + ".tc-picture{max-width:100%;height:auto}"
     + "".join(f".tc-f-{tone}{{fill:var(--tc-{tone})}}.tc-s-{tone}{{stroke:var(--tc-{tone})}}" for tone in _TONES)
 )
-"""What a picture needs that has no style of its own."""
 
 
-def document(width: float, height: float, label: str, pieces: Iterable[str], *, style: bool = True) -> str:
-    """The picture. `label` says in a sentence what it shows, for whoever hears it. Without a `style` of its own it
-    needs `RULES` in the page that it is in."""
-    own = f"<style>{RULES}</style>{rect(0, 0, width, height, paint('paper'))}" if style else ""
+def document(width: float, height: float, label: str, pieces: Iterable[str]) -> str:
+    """The picture. `label` says in a sentence what it shows, for whoever hears it."""
+    own = f"<style>{_RULES}</style>{rect(0, 0, width, height, paint('paper'))}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tc-picture" role="group" aria-label="{words(label, 1000)}" '
         f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}">'

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from taskcore.api.pictures import Subject, subject
 from taskcore.core.text import counted, duration, moment, number, printable
+from taskcore.store import pictures
 from taskcore.view import saving
 from taskcore.view.colours import COLOURS, SIGNS
 from taskcore.view.escaped import words
 from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
 from taskcore.view.scale import Scale
-from taskcore.view.svg import document, fitting, legend, paint, rect, text, width_of
+from taskcore.view.svg import document, fitting, legend, paint, rect, samples, text
 
 ROWS: Final = 60
 """Up to so many tasks have a row each; of more, the runs share lanes."""
@@ -36,14 +37,15 @@ class Timeline:
     """A picture of what ran when, as it was when it was made."""
 
     def __init__(self, of: Subject) -> None:
-        now = of.now
+        now = of.context.now()
         nodes = self._nodes = of.nodes
-        self._runs = runs_of(nodes, of.attempts(), now)
+        self._runs = runs_of(nodes, of.context.look(pictures.attempts, of.ids, pictures.EDGES), now)
         self._gaps = [gaps_of(node, runs, now) for node, runs in zip(nodes, self._runs, strict=True)]
         self._path: list[int] = []
         if of.root is not None:
             roots = [place for place, node in enumerate(nodes) if node.id == of.root.id]  # none: deleted meanwhile
-            self._path = [place for root in roots for place in critical_path(nodes, of.edges(), root, now)]
+            edges = of.context.look(pictures.edges, of.ids, pictures.EDGES)
+            self._path = [place for root in roots for place in critical_path(nodes, edges, root, now)]
         self._all = [run for runs in self._runs for run in runs]
         moments = [(node.submitted_at, node.submitted_at) for node in nodes]
         self._at = Scale([*moments, *((run.start, run.end) for run in self._all)], LEFT, WIDTH)
@@ -70,7 +72,7 @@ class Timeline:
         if self._nodes:
             head.append(text(20, 46, words(f"from {moment(self._at.first)}, for {lasted}"), "faint", 12))
         shown, down = legend(20, y + 24, self.phases, LEFT + WIDTH)
-        marks, down = self._marks(20, down + 14)
+        marks, down = samples(20, down + 14, 30, self._marks(), LEFT + WIDTH)
         label = f"Timeline of {caption}: {counted(self.phases)}{self._told_path()}"
         return document(LEFT + WIDTH + 30, down + 12, label, [*head, self._axis(top - 8, y), *pieces, shown, marks])
 
@@ -100,24 +102,17 @@ class Timeline:
             pieces.append(text(x, top + 5, f"{lasts}", "faint", 9, 'text-anchor="middle"'))
         return "".join(pieces)
 
-    def _marks(self, x: float, y: float) -> tuple[str, float]:
-        pieces = []
-        small = len(self._nodes) <= ROWS
-        there = {gap.phase for gaps in self._gaps for gap in gaps} if small else set()
-        ends = {run.phase for run in self._all}
+    def _marks(self) -> list[tuple[str, str]]:
+        """A sample of each kind of mark that there is, and what it means."""
+        there = {gap.phase for gaps in self._gaps for gap in gaps} if len(self._nodes) <= ROWS else set()
         lines = {"waiting": "has not begun", "suspended": "suspended", "scheduled": "until tried again"}
-        for phase, said in lines.items():
-            if phase in there:
-                pieces.append(_thin(x, x + 30, y, phase) + text(x + 37, y + 4, said, "faint", 12))
-                x += 60 + width_of(said, 12)
-        if "failed" in ends:
-            pieces.append(_block(x, x + 30, y - BAR / 2, BAR, "failed"))
-            pieces.append(text(x + 37, y + 4, "a failed run", "faint", 12))
-            x += 60 + width_of("a failed run", 12)
+        found = [(_thin(0, 30, 0, phase), said) for phase, said in lines.items() if phase in there]
+        if any(run.phase == "failed" for run in self._all):
+            found.append((_block(0, 30, -BAR / 2, BAR, "failed"), "a failed run"))
         if self._path:
-            frame = rect(x, y - BAR / 2, 30, BAR, paint("none", "accent"), 'stroke-width="2"')
-            pieces.append(frame + text(x + 37, y + 4, "on the critical path", "faint", 12))
-        return "".join(pieces), y + 8 if pieces else y - 12
+            frame = rect(0, -BAR / 2, 30, BAR, paint("none", "accent"), 'stroke-width="2"')
+            found.append((frame, "on the critical path"))
+        return found
 
     def _told_path(self) -> str:
         if not self._path:
@@ -133,10 +128,7 @@ class Timeline:
         runs = [run for place in self._path for run in self._runs[place]]
         seconds = duration(sum(run.end - run.start for run in runs))
         told = f"{len(self._path):,} tasks, {seconds} of running{self._told_path()}"
-        pieces.append(f'<g role="img"><title>{words(told, 1000)}</title>')
-        pieces.append(text(20, y + 11, "critical path", "accent", 12.5, 'font-weight="600"'))
-        pieces.append(text(20, y + 25, fitting(f"{len(self._path):,} tasks, {seconds}", LEFT - 34, 11), "faint", 11))
-        pieces.append("</g>")
+        pieces.append(_label(y - 1, "critical path", f"{len(self._path):,} tasks, {seconds}", told, "accent"))
         self._bars(pieces, runs, y + 3, 20.0, set(self._path), True)
         return y + 40
 
@@ -182,11 +174,8 @@ class Timeline:
 
     def _lanes(self, pieces: list[str], y: float, worker: str, lanes: list[list[Run]], critical: set[int]) -> float:
         runs = sum(map(len, lanes))
-        pieces.append(f'<g role="img"><title>{words(worker)}: {runs:,} runs, at most {len(lanes)} at a time</title>')
-        pieces.append(text(20, y + 12, fitting(worker, LEFT - 34, 12.5), "ink", 12.5, 'font-weight="600"'))
-        if len(lanes) > 1:
-            pieces.append(text(20, y + 27, f"{runs:,} runs", "faint", 11))
-        pieces.append("</g>")
+        told = f"{printable(worker, 200)}: {runs:,} runs, at most {len(lanes)} at a time"
+        pieces.append(_label(y, worker, f"{runs:,} runs" if len(lanes) > 1 else "", told))
         for lane in lanes:
             self._bars(pieces, lane, y + 2, BAR + 2, critical, True)
             y += PITCH - 2
@@ -239,10 +228,8 @@ class Timeline:
             by_worker[f"{len(rest):,} more workers"] = [run for worker in rest for run in by_worker[worker]]
             busiest[WORKERS - 1 :] = [f"{len(rest):,} more workers"]
         for worker in busiest:
-            phases: dict[str, list[Run]] = {}
-            for run in by_worker[worker]:
-                phases.setdefault(run.phase, []).append(run)
-            there = {phase: self._binned(phases[phase]) for phase in COLOURS if phase in phases}
+            phases = [(phase, [run for run in by_worker[worker] if run.phase == phase]) for phase in COLOURS]
+            there = {phase: self._binned(runs) for phase, runs in phases if runs}
             y = self._strip(pieces, y, worker, f"{len(by_worker[worker]):,} runs", there, STRIP)
         return y
 
@@ -271,21 +258,27 @@ class Timeline:
         totals = [sum(column) for column in zip(*series.values(), strict=True)]
         peak = max(totals, default=0.0) or 1.0
         most = f"up to {peak:,.0f} at a time" if peak >= 1.5 else f"busy {_share(totals)}"
-        pieces.append(f'<g role="img"><title>{words(name)}: {said}{", " if said else ""}{most}</title>')
-        pieces.append(text(20, y + 12, fitting(name, LEFT - 34, 12.5), "ink", 12.5, 'font-weight="600"'))
-        pieces.append(text(20, y + 27, fitting(f"{said}{', ' if said else ''}{most}", LEFT - 30, 11), "faint", 11))
+        said = f"{said}, {most}" if said else most
+        pieces.append(_label(y, name, said, f"{printable(name, 200)}: {said}"))
         base = [0.0] * BINS
         for phase, column in series.items():
             upper = [low + its for low, its in zip(base, column, strict=True)]
             pieces.append(f'<path d="{_area(base, upper, y + high, high / peak)}" {paint(phase)}/>')
             base = upper
-        pieces.append(f'<path d="M{LEFT:.0f} {y + high:.1f}h{WIDTH:.0f}" {paint("none", "line")}/></g>')
+        pieces.append(f'<path d="M{LEFT:.0f} {y + high:.1f}h{WIDTH:.0f}" {paint("none", "line")}/>')
         return y + high + 12
 
 
 def timeline(engine: Any, tasks: Any = None) -> Timeline:
     """Read it. `tasks`: as `api.pictures.subject` has it."""
     return Timeline(subject(engine, tasks))
+
+
+def _label(y: float, name: str, said: str, told: str, tone: str = "ink") -> str:
+    """What stands to the left of some runs."""
+    head = text(20, y + 12, fitting(name, LEFT - 34, 12.5), tone, 12.5, 'font-weight="600"')
+    below = text(20, y + 27, fitting(said, LEFT - 30, 11), "faint", 11) if said else ""
+    return f'<g role="img"><title>{words(told, 1000)}</title>{head}{below}</g>'
 
 
 def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float) -> str:

@@ -131,7 +131,7 @@ class Page:
 
     def kept(self, address: str, make: Callable[[Ask], bytes]) -> bytes:
         """What is at an address: made once for all pages that ask before anything changed."""
-        ask = self.ask(_queried(urlsplit(address).query))
+        ask = self.ask(parse_qs(urlsplit(address).query, max_num_fields=1000))
         state = self._context.look(pages.version), int(monotonic() / FRESH)
         with self._keeping:
             kept = self._answers.setdefault(address, _Kept())
@@ -177,7 +177,6 @@ class _Request(http.server.BaseHTTPRequestHandler):
     server: Server
     timeout = IDLE
     protocol_version = "HTTP/1.0"
-    error_content_type = "application/json"
     _hosts: ClassVar[tuple[str, ...]] = ("127.0.0.1", "localhost", "[::1]")
 
     def setup(self) -> None:
@@ -234,7 +233,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
     def _may_enter(self) -> None:
         if self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             raise _Refused(HTTPStatus.FORBIDDEN, "this page answers no other pages")
-        if not _same(self.headers.get("X-Taskcore", ""), self.server.page.token):
+        token = self.headers.get("X-Taskcore", "").encode("utf-8", "replace")
+        if not secrets.compare_digest(token, self.server.page.token.encode()):
             text = "this page opens with its whole address, the one with the token in it; each start has a new one"
             raise _Refused(HTTPStatus.FORBIDDEN, text)
 
@@ -331,15 +331,6 @@ class _Request(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the server itself refuses: no request of HTTP, a method that there is not."""
         self._say(HTTPStatus(code), "this is no request that the page knows")
-
-
-def _same(one: str, other: str) -> bool:
-    """In the same time, wherever they differ."""
-    return secrets.compare_digest(one.encode("utf-8", "replace"), other.encode())
-
-
-def _queried(query: str) -> dict[str, list[str]]:
-    return parse_qs(query, max_num_fields=1000)
 
 
 def _json(value: Any) -> bytes:

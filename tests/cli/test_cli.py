@@ -19,6 +19,7 @@ import taskcore
 import taskcore.testing
 from taskcore import Engine
 from taskcore.cli.main import main
+from taskcore.core import lifecycle
 from taskcore.core.text import printable
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31m\r\n\x9b2J\u202eevil\u200b\x7f\ud800 \\ é"
@@ -92,6 +93,15 @@ def test_a_list_has_the_first_or_the_newest_and_says_that_it_was_cut(engine, say
     code, out, err = say("list", "--newest", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in out.splitlines()] == [5, 4]
     assert (code, err) == (0, "2 of 5; --limit 0 shows all\n")
+
+
+def test_a_key_that_was_made_from_the_arguments_is_not_listed(engine, say):
+    engine.task("weigh").options(key=True).submit(4)
+    engine.task("weigh").options(key="a").submit(4)
+    first, second = told(say, "list").splitlines()
+    assert "[" not in first and "weigh [a]" in second
+    engine.claim(n=2)
+    assert told(say, "watch", "--once").count("[") == 1
 
 
 def test_an_empty_file_has_an_empty_list(engine, say):
@@ -433,6 +443,16 @@ def test_a_sound_file_is_code_0_and_another_code_1(engine, say, raw):
     assert code == 1 and json.loads(out)["mend"] == "pause and resume them"
 
 
+def test_what_is_saved_of_a_file_is_checked_in_each_form(engine, say, raw, tmp_path):
+    engine.submit("work")
+    assert told(say, "salvage", str(tmp_path / "whole.db")).endswith(f"in {tmp_path / 'whole.db'}\n")
+    raw("UPDATE taskcore_task SET links = 'x'")
+    code, out, _ = say("salvage", str(tmp_path / "text.db"))
+    assert code == 1 and "check finds 1 things there" in out
+    code, out, _ = say("salvage", str(tmp_path / "json.db"), "--json")
+    assert code == 1 and json.loads(out.splitlines()[0]).keys() == {"table", "rows", "lost"}
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 
@@ -524,37 +544,82 @@ def test_each_shell_can_read_what_completion_prints_for_it(completion, shell):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
-def test_bash_completes_commands_options_and_phases(completion, tmp_path):
-    asked = {
-        "taskcore survey.db l": "list limits",
-        "taskcore survey.db schedules s": "set-every",
-        "taskcore survey.db list --n": "--name --newest",
-        "taskcore survey.db list --phase s": "scheduled suspended succeeded skipped",
-        "taskcore survey.db list --phase = f": "failed",
-        "taskcore survey.db prune --": "--help --json --older-than",
-        "taskcore survey.db backup f": "",  # a file, as bash completes it
-        "taskcore completion ": "bash zsh fish",
-        "taskcore comp": "completion",
-        "taskcore --v": "--version",
-    }
+ASKED = {
+    "survey.db l": "list limits",
+    "survey.db schedules s": "set-every",
+    "survey.db limits --json u": "unset",
+    "survey.db list --n": "--name --newest",
+    "survey.db list --phase s": "scheduled suspended succeeded skipped",
+    "survey.db prune --": "--help --json --older-than",
+    "survey.db graph --name list --format d": "dot",
+    "survey.db backup f": "",  # a file, as the shell completes it
+    "survey.db list --name list": "",
+    "completion ": "bash zsh fish",
+    "comp": "completion",
+    "--v": "--version",
+}
+"""What is written behind `taskcore`, and what is proposed."""
+ASKED_OF_BASH = ASKED | {"survey.db list --phase = f": "failed", "survey.db list --phase =": " ".join(lifecycle.PHASES)}
+ASKED_OF_OTHERS = ASKED | {"survey.db list --phase=f": "--phase=failed"}
+
+
+@pytest.mark.parametrize("line, words", {**ASKED_OF_BASH, **ASKED_OF_OTHERS}.items())
+def test_commands_options_and_phases_are_proposed(capsys, tmp_path, monkeypatch, line, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["completion", "--words", *shlex.split(line), *[""] * line.endswith(" ")]) == 0
+    assert [said.partition("\t")[0] for said in capsys.readouterr().out.splitlines()] == words.split()
+
+
+def test_a_file_of_that_name_is_not_hidden_by_a_command(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "comets.db").touch()
+    assert main(["completion", "--words", "com"]) == 0 and capsys.readouterr().out == ""
+    assert main(["completion", "--words"]) == 0 and capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def in_a_shell(completion, tmp_path):
+    """`in_a_shell("bash", script)` → the lines that it prints, where there is a program `taskcore`."""
+    program = tmp_path / "bin" / "taskcore"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m taskcore "$@"\n')
+    program.chmod(0o755)
+    way = {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": os.getcwd(), "HOME": str(tmp_path)}
+
+    def run(shell, script):
+        if shutil.which(shell) is None:
+            pytest.skip(f"there is no {shell} here")
+        done = subprocess.run(
+            [shell, "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True,
+            env={**os.environ, **way},
+        )  # fmt: skip
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_bash_completes_what_is_proposed(completion, in_a_shell):
     lines = [f"source {shlex.quote(str(completion['bash']))}"]
-    for line in asked:
-        words = [*line.split(), *[""] * line.endswith(" ")]
+    for line in ASKED_OF_BASH:
+        words = ["taskcore", *line.split(), *[""] * line.endswith(" ")]
         lines += [f"COMP_WORDS=({shlex.join(words)})", f"COMP_CWORD={len(words) - 1}"]
         lines += ["_taskcore", 'echo "${COMPREPLY[*]}"']
-    done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True
-    )
-    got = dict(zip(asked, done.stdout.splitlines(), strict=True))
-    for line, words in asked.items():
-        assert sorted(got[line].split()) == sorted(words.split()), line
+    assert dict(zip(ASKED_OF_BASH, in_a_shell("bash", "\n".join(lines)), strict=True)) == ASKED_OF_BASH
 
 
-def test_completion_names_every_command_and_every_shell_has_an_error(completion, capsys):
-    for command in ("counts", "list", "show", "watch", "prune", "backup", "signal", "limits", "salvage"):
-        for shell, file in completion.items():
-            assert command in file.read_text(), shell
+def test_fish_completes_what_is_proposed_and_else_files(completion, in_a_shell, tmp_path):
+    (tmp_path / "found.db").touch()
+    for line, words in {**ASKED_OF_OTHERS, "survey.db backup f": "found.db", "f": "found.db"}.items():
+        script = f"source {completion['fish']}; complete -C {shlex.quote('taskcore ' + line)}"
+        got = [said.partition("\t")[0] for said in in_a_shell("fish", script)]
+        assert sorted(got) == sorted(words.split()) or not words, line
+
+
+def test_every_command_has_its_help_and_every_shell_an_error(capsys):
+    assert main(["completion", "--words", "survey.db", ""]) == 0
+    told = dict(line.partition("\t")[::2] for line in capsys.readouterr().out.splitlines())
+    assert told["prune"].startswith("delete ended tasks")
+    assert {"counts", "list", "show", "watch", "prune", "backup", "signal", "limits", "salvage"} < told.keys()
     for words in (["completion"], ["completion", "tcsh"]):
         with pytest.raises(SystemExit) as stop:
             main(words)

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from taskcore import Engine
 from taskcore.api import glance as api
 from taskcore.api.glance import Name
 from taskcore.cli import frames, watch
@@ -20,6 +21,7 @@ from taskcore.cli.lines import cut, painted, plain, short
 from taskcore.cli.main import main
 from taskcore.cli.terminal import keys_of, screen
 from taskcore.core.clock import monotonic
+from taskcore.core.lifecycle import PHASES
 from taskcore.core.text import cells, fitted
 from taskcore.store import pages
 from taskcore.store.overview import Brief
@@ -86,10 +88,10 @@ def test_a_picture_has_exactly_its_size_and_nothing_that_a_terminal_obeys(size):
     ]  # fmt: skip
     for seen in (glance(40, 40, 40, trouble=HOSTILE), Glance("x", 0.0)):
         for view in views:
+            lines = frames.frame(seen, view, width, height, [WIDE * 3, "x"] * 40)
             for signs in (True, False):
-                lines = frames.frame(seen, view, width, height, [WIDE * 3, "x"] * 40, signs)
-                assert [cells(plain(line)) for line in lines] == [width] * height, (view, signs)
-                assert all(plain(line).isprintable() for line in lines)
+                assert [cells(plain(line, signs)) for line in lines] == [width] * height, (view, signs)
+                assert all(plain(line, signs).isprintable() for line in lines)
 
 
 def test_a_terminal_of_60_columns_and_24_lines_shows_it_all():
@@ -106,7 +108,7 @@ def test_a_terminal_of_60_columns_and_24_lines_shows_it_all():
 def test_parts_share_the_lines_and_what_is_chosen_is_always_seen():
     assert frames.shares([2, 100, 100], 12) == [2, 5, 5] and frames.shares([1, 0], 9) == [1, 0]
     view, seen = View(), glance(50, 50, 50)
-    keys = [row.key for section in frames.sections(seen, view) for row in section.rows]
+    keys = frames.keys(frames.sections(seen, view))
     assert len(keys) == len(set(keys)) == 151
     for view.at in keys[::7]:
         assert sum(plain(line).startswith("›") for line in frames.frame(seen, view, 60, 24)) == 1
@@ -117,27 +119,45 @@ def test_parts_share_the_lines_and_what_is_chosen_is_always_seen():
 
 
 def test_the_bar_gives_whatever_there_is_a_place():
-    assert plain(frames.bar({}, 9, True)) == "░" * 9
-    assert plain(frames.bar({"succeeded": 5}, 9, False)) == "#" * 9
-    assert plain(frames.bar({"succeeded": 10**6, "failed": 1, "running": 1, "ready": 10**6}, 20, False)) == (
-        "#" * 9 + "x>" + "." * 9
-    )
-    assert plain(frames.bar({"failed": 1, "succeeded": 2, "skipped": 0}, 10, False)) == "#######xxx"
+    assert plain(frames.bar({}, 9)) == "░" * 9
+    assert plain(frames.bar({"succeeded": 5}, 9)) == "█" * 9
+    counts = {"succeeded": 10**6, "failed": 1, "running": 1, "ready": 10**6}
+    assert plain(frames.bar(counts, 20)) == "█" * 9 + "▚▓" + "░" * 9
+    assert plain(frames.bar({"failed": 1, "succeeded": 2, "skipped": 0}, 10), signs=False) == "#######xxx"
+
+
+def test_a_terminal_of_ascii_is_shown_nothing_else():
+    counts = {(phase, phase): 1 for phase in PHASES}
+    seen = Glance("a.db", 0.0, [Name("f", counts, 2.0)], counts, lists=[("tasks", 1, [brief(1, "failed")])])
+    lines = frames.frame(seen, View(at=("task", 1), note="x" * 200), 200, 24)
+    assert all(painted(line, True, signs=False).isascii() for line in lines)
+
+
+def test_a_file_takes_as_long_as_the_name_that_takes_longest():
+    names = [
+        Name("fast", {("succeeded", "succeeded"): 9, ("ready", "ready"): 10, ("scheduled", "scheduled"): 10}, 10.0),
+        Name("slow", {("ready", "ready"): 50, ("paused", "paused"): 70}, 1.0),
+        Name("unknown", {("ready", "ready"): 10**6}),
+    ]  # fmt: skip
+    seen = Glance("a.db", 0.0, names, api.summed(names))
+    text = [plain(line) for line in frames.frame(seen, View(), 80, 24)]
+    assert text[1].rstrip().endswith("11/s  50 s left")
+    times = [(line[1:].split()[0], line[-7:].strip()) for line in text[4:8]]
+    assert times == [("all", "50 s"), ("unknown", ""), ("slow", "50 s"), ("fast", "1 s")]
 
 
 def test_colours_can_be_done_without(monkeypatch):
     line = [("failed", "✗"), ("chosen", " #1…")]
     assert painted(line, True, True) == "\x1b[31m✗\x1b[0m\x1b[7m #1…\x1b[0m"
-    assert painted(line, False, False) == "✗\x1b[7m #1~\x1b[0m"
+    assert painted(line, False, False) == "x\x1b[7m #1~\x1b[0m"
     assert cut(line, 3) == [("failed", "✗"), ("chosen", " …")]
 
 
 # -- counting -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("few", [5000, 0])
+@pytest.mark.parametrize("few", [2000, 0])
 def test_what_is_counted_by_name_is_found_too_the_newest_first(engine, monkeypatch, few):
-    monkeypatch.setattr(api, "FEW", few)
     monkeypatch.setattr(pages, "SPAN", 5)
     monkeypatch.setattr(pages, "SORTED", few)
     monkeypatch.setattr(pages, "MOMENT", 0.0)  # each read gets no further than one span
@@ -274,6 +294,19 @@ def test_a_filter_is_of_names_phases_statuses_and_numbers(engine, typed):
     assert "NAME" in typed("/", *"nobody", "escape", None)[-4]
 
 
+def test_a_phase_that_is_filtered_by_has_all_of_its_labels(path, typed):
+    with contextlib.closing(Engine(path, workers=0, statuses={"no match": "failed"})) as engine:
+        for _ in range(4):
+            engine.submit("fetch")
+        first, second, third = engine.claim("fetch", n=3)
+        first.fail("broken", retry=False)
+        second.succeed(status="no match")
+        third.succeed()
+    assert "FAILED READY 3" in typed("/", *"failed ready", "enter", None)[-4]
+    assert "FAILED 2" in typed("/", *"failed", "enter", None)[-4]
+    assert "NO MATCH 1" in typed("/", *"no match", "enter", None)[-4]
+
+
 def test_the_names_are_sorted_as_one_likes_and_help_is_there(engine, typed):
     for name in "abb":
         engine.submit(name)
@@ -317,6 +350,15 @@ def test_without_a_terminal_it_prints_one_picture_or_says_what_it_needs(engine, 
     found = json.loads(capsys.readouterr().out)
     assert found["counts"] == {"ready": 1, "running": 1} and found["running"][0]["id"] == 1
     assert found["names"] == [{"name": "fetch", "counts": {"ready": 1, "running": 1}, "rate": None, "held": False}]
+
+
+def test_a_damaged_row_hides_no_other(engine, typed, path, capsys, raw):
+    engine.submit("fetch"), engine.submit("fetch")
+    raw("PRAGMA ignore_check_constraints = ON")
+    raw("UPDATE taskcore_task SET phase = 'odd\x1b' WHERE id = 2")
+    assert main([str(path), "watch", "--once"]) == 0
+    assert "○ 1 ready  ? 1 odd\\x1b" in capsys.readouterr().out
+    assert "? #2 fetch" in typed("/", *"#2", "enter", None)[-4]
 
 
 # -- on a terminal --------------------------------------------------------------------------------------------------

@@ -114,6 +114,31 @@ def test_a_handle_shows_its_life_attempts_steps_log_and_what_it_waits_for(inline
     assert "sleepy()" in page(waiting).text and "is to be succeeded" in page(waiting).text
 
 
+def test_a_life_tells_when_a_body_slept(inline, clock):
+    @inline.task(max_attempts=2, backoff=lambda failures: 60.0)
+    def nap(again):
+        taskcore.current().sleep(7.0)
+        clock.advance(1)
+        if again:
+            raise ValueError("not yet")
+
+    first, second, third = nap.submit(False), nap.submit(False), nap.submit(True)
+    clock.advance(2)
+    inline.run()
+    clock.advance(3)
+    assert "waited 2 s → suspended for 3 s" in page(first).text
+    second.cancel()
+    assert "waited 2 s → cancelled after 3 s" in page(second).text
+    clock.advance(5)
+    inline.run()
+    third.cancel()
+    assert "waited 2 s → suspended 8 s → succeeded after 1 s" in page(first).text
+    assert "waited 2 s → suspended 9 s → failed after 1 s" in page(third).text
+    assert "waited 2 s → suspended 8 s → succeeded after 1 s" in page(first.snapshot()).text
+    gaps = inline.timeline()._gaps[1]
+    assert [(gap.phase, gap.end - gap.start) for gap in gaps] == [("waiting", 2), ("suspended", 3)]
+
+
 def test_a_job_shows_its_childrens_bar(night):
     shown = page(night)
     assert "3 of 4 ended" in shown.text
@@ -230,6 +255,7 @@ def test_a_phase_that_there_is_not_hides_no_other_task(inline, night, raw, tmp_p
     for thing in (inline, inline.tasks, inline.future(2), inline.tasks[1], inline.graph(), inline.timeline()):
         assert "b" not in page(thing).tags or thing is inline
         assert repr(thing).isprintable()
+    assert "n\\x1b<b>" in page(inline).text and "cannot be shown" not in page(inline).text
     assert inline.future(2).explain() == "its row is damaged: there is no phase 'n\\x1b<b>'"
     assert "5 of 6 tasks" in inline.graph().caption
     inline.report(tmp_path / "run.html")

@@ -6,7 +6,7 @@ import random
 import pytest
 
 import taskcore
-from taskcore.api.pictures import Edge, Node
+from taskcore.store.pictures import Edge, Node
 from taskcore.view import runs, timeline
 from taskcore.view.scale import CUT_WIDTH, Scale, elapsed
 from tests.view.test_graph import read

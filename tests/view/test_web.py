@@ -277,6 +277,12 @@ def test_tasks_are_found_by_their_filters_and_paged_from_the_newest(engine, visi
     assert visitor.get("/data/tasks?name=nobody") | {"now": 0} == {"now": 0, "tasks": [], "below": None}
 
 
+def test_a_key_that_was_made_from_the_arguments_is_not_listed(engine, visitor):
+    engine.task("weigh").options(key=True).submit(4)
+    engine.task("weigh").options(key="a").submit(4)
+    assert [task["key"] for task in visitor.get("/data/tasks")["tasks"]] == ["a", None]
+
+
 def test_a_search_that_would_take_long_says_from_where_to_go_on(engine, monkeypatch):
     for number in range(10):
         engine.submit("rare" if number == 0 else "common", number)

@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const FILTERS = ["name", "phase", "status", "tag", "key", "worker", "id", "parent", "upstream_of", "downstream_of", "hidden"];
-let session = null, offset = 0, shownAt = "", asking = null, dirty = false, further = 0;
+let session = null, offset = 0, shownAt = "", asking = null, dirty = false;
 let picked = new Set();
 const FEW = 12; // rows of a part of the overview, unless all are asked for
 
@@ -25,9 +25,10 @@ const plain = (text) => String(text ?? "").replace(/[\p{C}\p{Zl}\p{Zp}]/gu, esca
 const block = (text) => String(text ?? "").replace(/(?![\n\t])[\p{C}\p{Zl}\p{Zp}]/gu, escaped);
 const escaped = (c) => c === "\n" ? "⏎" : "\\u{" + c.codePointAt(0).toString(16) + "}";
 const bdi = (text, attributes) => h("bdi", attributes, plain(text));
-/** A button: `act` is one of ACTS, `of` what it is given. */
-const button = (act, of, label, attributes) =>
-  h("button", { type: "button", "data-act": act, "data-of": JSON.stringify(of ?? null), class: "tiny", ...attributes }, label);
+/** A button: `act` is one of ACTS, `of` what it is given; `name` says more than its label. */
+const button = (act, of, label, name, kind = "tiny") => h("button", { type: "button", "data-act": act,
+  "data-of": JSON.stringify(of ?? null), class: kind, "aria-label": name }, label);
+const tool = (act, of, label, kind = "") => button(act, of, label, null, kind);
 const link = (address, ...children) => h("a", { href: address }, ...children);
 const to = (place, query) => {
   const said = new URLSearchParams();
@@ -81,10 +82,10 @@ function chip(status, address, count) {
     count == null ? null : h("b", {}, n(count)), bdi(status)];
   return h(address ? "a" : "span", { class: "chip " + phaseOf(status), href: address }, inner);
 }
-const ORDER = ["succeeded", "failed", "cancelled", "skipped", "running", "suspended", "paused", "ready", "scheduled", "waiting",
-  "open"];
-const order = (counts) => Object.entries(counts).filter(([, many]) => many > 0).sort(([a], [b]) =>
-  ORDER.indexOf(phaseOf(a)) - ORDER.indexOf(phaseOf(b)) || (a < b ? -1 : 1));
+function order(counts) {
+  const places = [...Object.keys(session.signs), "open"], place = (status) => places.indexOf(phaseOf(status));
+  return Object.entries(counts).filter(([, many]) => many > 0).sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
+}
 function bar(counts, big) {
   const parts = order(counts);
   const label = parts.map(([status, many]) => `${n(many)} ${plain(status)}`).join(", ") || "none";
@@ -96,25 +97,29 @@ function bar(counts, big) {
   }
   return node;
 }
+const legend = (counts, where) => h("div", { class: "legend" },
+  order(counts).map(([status, many]) => chip(status, to("/tasks", { ...where, status }), many)));
 const sum = (counts, wanted = () => true) =>
   Object.entries(counts).reduce((total, [status, many]) => total + (wanted(status) ? many : 0), 0);
 
 // -- tables ----------------------------------------------------------------------------------------------------------
 
-/** `columns`: [heading, class]; `rows`: [key, cells…]. */
-function table(caption, columns, rows, attributes) {
+/** `columns`: [heading, class, what a row has there, whether a narrow page leaves the heading out]; what is false is no
+    column. `key` tells rows apart. Where there are none, `none` is said. */
+function table(caption, rows, key, columns, none, attributes) {
+  if (!rows.length) return empty(none);
+  columns = columns.filter(Boolean);
   return h("div", { class: "wide" }, h("table", attributes ?? {},
     h("caption", {}, caption),
     h("thead", {}, h("tr", {}, columns.map(([head, kind]) => h("th", { scope: "col", class: kind }, head)))),
-    h("tbody", {}, rows.map(([key, ...cells]) => h("tr", { "data-key": key }, cells.map((cell, i) => {
-      const [head, kind, silent] = columns[i];
-      return h("td", { class: kind, "data-label": typeof head === "string" && head && !silent ? head : null }, cell);
-    }))))));
+    h("tbody", {}, rows.map((row, i) => h("tr", { "data-key": key(row, i) }, columns.map(([head, kind, cell, silent]) =>
+      h("td", { class: kind, "data-label": typeof head === "string" && head && !silent ? head : null }, cell(row))))))));
 }
 const section = (title, more, ...children) =>
-  h("section", { "aria-label": title }, h("div", { class: "head" }, h("h2", {}, title), h("div", { class: "row" }, more ?? [])),
-    ...children);
+  h("section", { "aria-label": title },
+    h("div", { class: "head" }, h("h2", {}, title), h("div", { class: "row" }, more ?? [])), ...children);
 const empty = (text) => h("p", { class: "empty" }, text);
+const faint = (...children) => h("span", { class: "faint" }, ...children);
 const may = () => !session.read_only;
 
 /** What is to be said of a task in a list. */
@@ -127,166 +132,168 @@ function progress(task) {
   if (task.progress == null || task.finished_at != null) return null;
   const node = h("progress", { max: 1, "aria-label": `progress of task ${task.id}` });
   node.value = task.progress;
-  node.title = Math.round(task.progress * 100) + " %";
+  node.title = Math.floor(task.progress * 100) + " %"; // 100 of the whole alone
   return node;
 }
-const named = (task) => [taskLink(task.id, bdi(task.name)), task.key == null ? null : [" ",
-  h("span", { class: "faint" }, "[", bdi(task.key), "]")]];
+const byId = (task) => task.id, byName = (its) => its.name;
+const TASK = ["Task", "fit", (task) => taskLink(task.id)];
+const STATUS = ["Status", "fit", (task) => chip(task.status), true];
+const NAME = ["Name", "name", (task) =>
+  [taskLink(task.id, bdi(task.name)), task.key != null && [" ", faint("[", bdi(task.key), "]")]], true];
+const SAYING = ["Saying", "text", (task) => [progress(task), saying(task)], true];
+const SUBMITTED = ["Submitted", "n", (task) => ago(task.submitted_at)];
 
 // -- the pages -------------------------------------------------------------------------------------------------------
 
 const PAGES = {
   "": ["Overview", async () => {
-    const data = await get("/data/overview"), whole = {};
-    for (const { counts } of Object.values(data.names))
-      for (const [status, many] of Object.entries(counts)) whole[status] = (whole[status] ?? 0) + many;
-    const held = data.holds.includes("");
-    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its, left: sum(its.counts, (s) => !isEnd(s)),
-      due: sum(its.counts, (s) => !isEnd(s) && !["scheduled", "paused"].includes(phaseOf(s))) }))
+    const data = await get("/data/overview"), holds = (name) => data.holds.includes(name);
+    const names = Object.entries(data.names).map(([name, its]) => ({ name, ...its }))
       .sort((a, b) => (b.left > 0) - (a.left > 0) || sum(b.counts) - sum(a.counts));
-    const all = new URLSearchParams(location.search).has("all");
-    const rate = names.reduce((total, its) => total + its.rate, 0), left = sum(whole, (s) => !isEnd(s));
-    // It lasts as long as the name that needs longest; unknown while nothing of one that has work to do has ended.
-    const lasts = Math.max(...names.map((its) => its.due && its.due / its.rate));
+    const all = new URLSearchParams(location.search).has("all"), some = (rows) => all ? rows : rows.slice(0, FEW);
+    const rest = (rows, what) => !all && rows.length > FEW && link("/?all=1", `All ${n(rows.length)} ${what}`);
+    const rate = names.reduce((total, its) => total + its.rate, 0), left = sum(data.counts, (s) => !isEnd(s));
+    const failed = (its) => sum(its.counts, (s) => phaseOf(s) === "failed");
     return [
-      head("Overview", may() && (held ? button("let_go", { name: "" }, "Resume the file", { class: "main" })
-        : button("hold", { name: "" }, "Pause the file", { class: "" }))),
+      head("Overview", may() && (holds("") ? tool("let_go", { name: "" }, "Resume the file", "main")
+        : tool("hold", { name: "" }, "Pause the file"))),
       data.health !== "ok" && h("p", { class: "why failed" }, bdi(data.health)),
-      held && h("p", { class: "why paused" }, "The whole file is paused: what runs goes on to its end, and nothing begins."),
-      section(tasksOf(sum(whole)), [h("span", { class: "faint" },
-        left ? n(left) + " to do" : "nothing to do", rate ? ", " + perSecond(rate) : "",
-          lasts > 0 && lasts < Infinity ? `, about ${duration(lasts)} left` : "")],
-        bar(whole, true), h("div", { class: "legend" },
-          order(whole).map(([status, many]) => chip(status, to("/tasks", { status }), many)))),
-      section("Names", null, table("Counts by name",
-        [["Name", "name", true], ["", "bars"], ["Tasks", "n"], ["To do", "n"], ["Failed", "n"], ["Rate", "n"], ["Left", "n"],
-          ["", "fit"]],
-        (all ? names : names.slice(0, FEW)).map((its) => {
-          const failed = sum(its.counts, (s) => phaseOf(s) === "failed"), holds = data.holds.includes(its.name);
-          return [its.name, [link(to("/tasks", { name: its.name }), bdi(its.name)),
-            holds && h("span", { class: "chip paused" }, " ", h("i", {}, session.signs.paused), "paused")],
-            bar(its.counts), n(sum(its.counts)), its.left ? n(its.left) : "",
-              failed ? link(to("/tasks", { name: its.name, phase: "failed" }), n(failed)) : "",
-            its.rate ? perSecond(its.rate) : "", its.due && its.rate ? duration(its.due / its.rate) : "",
-            may() && (its.left > 0 || holds) ? button(holds ? "let_go" : "hold", { name: its.name }, holds ? "Resume" : "Pause",
-              { "aria-label": `${holds ? "Resume" : "Pause"} ${plain(its.name)}` }) : null];
-        })), !all && names.length > FEW && link("/?all=1", `All ${n(names.length)} names`)),
-      section("Running now", null, data.running.length ? table("What runs now",
-        [["Task", "fit"], ["Name", "name", true], ["Progress", "bars", true], ["Saying", "text", true], ["For", "n"],
-          ["Worker", ""], ["", "fit"]],
-        data.running.map((task) => [task.id, taskLink(task.id), named(task), progress(task), saying(task), lasted(task.started_at),
-          h("span", { class: "faint small" }, bdi(task.worker)),
-            may() && button("cancel", { where: { id: [task.id] } }, "Cancel", { "aria-label": `Cancel task ${task.id}` })]))
-        : empty("Nothing runs.")),
-      section("Failed", [data.failures.length > 0 && h("span", { class: "faint" },
-        `the newest ${n(data.looked_at)}, by what was said`)],
-        data.failures.length ? table("What failed, by its error",
-          [["Tasks", "n fit"], ["Name", "name", true], ["Error", "text", true], ["Last", "fit"], ["", "fit"]],
-          data.failures.slice(0, all ? undefined : FEW).map((group) => [group.name + group.error, n(group.ids.length),
-            bdi(group.name), h("span", { class: "clamp" }, bdi(group.error || "without a word")),
-            ago(group.last), h("span", { class: "row" },
-              link(group.ids.length > 40 ? to("/tasks", { name: group.name, phase: "failed" }) : to("/tasks", { id: group.ids }),
-                "Show"),
-              may() && button("rerun", { where: { id: group.ids } }, "Rerun",
-                { "aria-label": `Rerun ${group.ids.length} of ${plain(group.name)}` }))]))
-          : empty("Nothing failed."), !all && data.failures.length > FEW && link("/?all=1",
-            `All ${n(data.failures.length)} kinds`)),
+      holds("") && h("p", { class: "why paused" },
+        "The whole file is paused: what runs goes on to its end, and nothing begins."),
+      section(tasksOf(sum(data.counts)), faint(left ? n(left) + " to do" : "nothing to do", rate ? ", " + perSecond(rate) : "",
+        data.seconds_left ? `, about ${duration(data.seconds_left)} left` : ""), bar(data.counts, true), legend(data.counts)),
+      section("Names", null, table("Counts by name", some(names), byName, [
+        ["Name", "name", (its) => [link(to("/tasks", { name: its.name }), bdi(its.name)),
+          holds(its.name) && h("span", { class: "chip paused" }, " ", h("i", {}, session.signs.paused), "paused")], true],
+        ["", "bars", (its) => bar(its.counts)],
+        ["Tasks", "n", (its) => n(sum(its.counts))],
+        ["To do", "n", (its) => its.left ? n(its.left) : ""],
+        ["Failed", "n", (its) => failed(its) ? link(to("/tasks", { name: its.name, phase: "failed" }), n(failed(its))) : ""],
+        ["Rate", "n", (its) => its.rate ? perSecond(its.rate) : ""],
+        ["Left", "n", (its) => its.seconds_left ? duration(its.seconds_left) : ""],
+        ["", "fit", (its) => may() && (
+          holds(its.name) ? button("let_go", { name: its.name }, "Resume", `Resume ${plain(its.name)}`)
+            : its.left > 0 && button("hold", { name: its.name }, "Pause", `Pause ${plain(its.name)}`))],
+      ], "There are none yet."), rest(names, "names")),
+      section("Running now", null, table("What runs now", data.running, byId, [
+        TASK, NAME, ["Progress", "bars", progress, true], ["Saying", "text", saying, true],
+        ["For", "n", (task) => lasted(task.started_at)],
+        ["Worker", "", (task) => h("span", { class: "faint small" }, bdi(task.worker))],
+        ["", "fit", (task) => may() && button("cancel", { where: { id: [task.id] } }, "Cancel", `Cancel task ${task.id}`)],
+      ], "Nothing runs.")),
+      section("Failed", data.failures.length > 0 && faint(`the newest ${n(data.looked_at)}, by what was said`),
+        table("What failed, by its error", some(data.failures), (group) => group.name + group.error, [
+          ["Tasks", "n fit", (group) => n(group.ids.length)],
+          ["Name", "name", (group) => bdi(group.name), true],
+          ["Error", "text", (group) => h("span", { class: "clamp" }, bdi(group.error || "without a word")), true],
+          ["Last", "fit", (group) => ago(group.last)],
+          ["", "fit", (group) => h("span", { class: "row" },
+            link(to("/tasks", group.ids.length > 40 ? { name: group.name, phase: "failed" } : { id: group.ids }), "Show"),
+            may() && button("rerun", { where: { id: group.ids } }, "Rerun", `Rerun ${group.ids.length} of ${plain(group.name)}`))],
+        ], "Nothing failed."), rest(data.failures, "kinds")),
     ];
   }],
 
   tasks: ["Tasks", async (_, query) => {
     const asked = new URLSearchParams(query);
-    const data = await get("/data/tasks?" + asked);
-    const empties = data.tasks.length === 0 && data.below != null;
-    if (empties && further < 40) further += 1; // the server looks for a moment only: go on from where it came to
-    if (empties && further < 40) return [...(await PAGES.tasks[1](null, withBelow(asked, data.below)))];
-    further = 0;
+    let data = await get("/data/tasks?" + asked);
+    for (let more = 40; more && !data.tasks.length && data.below != null; more--) {
+      asked.set("below", data.below); // the server looks for a moment only: go on from where it came to
+      data = await get("/data/tasks?" + asked);
+    }
     const said = Object.fromEntries(FILTERS.map((name) => [name, asked.getAll(name)]).filter(([, values]) => values.length));
     const where = Object.keys(said).length ? said : { phase: Object.keys(session.signs) };
     const about = picked.size ? `${n(picked.size)} picked` : Object.keys(said).length ? "all that match" : "the whole file";
+    const every = h("input", { type: "checkbox", id: "pick-all", "data-pick": "all", "aria-label": "Pick all of this list",
+      checked: data.tasks.length > 0 && data.tasks.every((task) => picked.has(task.id)) });
     return [
       head("Tasks", may() && [h("span", { class: "faint small" }, about + ":"),
-        ...["rerun", "cancel", "pause", "resume"].map((verb) =>
-        button(verb, { where, picks: true }, capital(verb) + "…", { class: "" }))]),
+        ["rerun", "cancel", "pause", "resume"].map((verb) => tool(verb, { where, picks: true }, capital(verb) + "…"))]),
       filters("/tasks", asked, true),
-      data.tasks.length ? table("Tasks, the newest first",
-        [...(may() ? [[h("input", { type: "checkbox", id: "pick-all", "data-pick": "all", "aria-label": "Pick all of this list",
-          checked: data.tasks.length > 0 && data.tasks.every((task) => picked.has(task.id)) }),
-          "fit"]] : []),
-          ["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["Arguments", "text", true], ["Saying", "text", true],
-            ["Submitted", "n"], ["Took", "n"]],
-        data.tasks.map((task) => [task.id, ...(may() ? [pick(task.id)] : []), taskLink(task.id), chip(task.status), named(task),
-          h("code", { class: "clamp one" }, bdi(called(task.args))), [progress(task), saying(task)], ago(task.submitted_at),
-            took(task)])) : empty("No task matches."),
-      h("nav", { class: "row", "aria-label": "More tasks" }, asked.has("below") && link(without(asked, "below"), "Newest"),
-        data.below != null && link("/tasks?" + withBelow(asked, data.below),
+      table("Tasks, the newest first", data.tasks, byId, [
+        may() && [every, "fit", (task) => pick(task.id)],
+        TASK, STATUS, NAME, ["Arguments", "text", (task) => h("code", { class: "clamp one" }, bdi(called(task.args))), true],
+        SAYING, SUBMITTED, ["Took", "n", took],
+      ], "No task matches."),
+      h("nav", { class: "row", "aria-label": "More tasks" },
+        asked.has("below") && link(to("/tasks", said), "Newest"),
+        data.below != null && link(to("/tasks", { ...said, below: data.below }),
           data.tasks.length < 100 ? `Look on, below #${data.below}` : "Older")),
     ];
   }],
 
   task: [null, async (id) => {
-    const data = await get("/data/task?id=" + encodeURIComponent(id) + (location.search.includes("whole") ? "&whole=1" : ""));
-    const task = data.task, ended = task.finished_at != null, where = { id: [task.id] };
-    const cutOff = [task.args, task.kwargs, task.result, task.message,
-      task.last_error].some((text) => / characters\)$/.test(text ?? ""));
+    const data = await get(to("/data/task", { id, whole: location.search.includes("whole") ? 1 : null }));
+    const task = data.task, ended = task.finished_at != null, where = { id: [task.id] }, around = { task: task.id };
+    const cutOff = [task.args, task.kwargs, task.result, task.message, task.last_error]
+      .some((text) => / characters\)$/.test(text ?? ""));
+    const newest = (earlier) => earlier > 0 && `the newest; ${n(earlier)} earlier ones`;
     return [
       h("div", { class: "head" }, h("h1", { tabindex: -1 }, `#${task.id} `, bdi(task.name)),
-        h("div", { class: "row" }, chip(task.status),
-        may() && [ended && button("rerun", { where, downstream: true }, "Rerun…", { class: "" }),
-          !ended && task.phase !== "paused" && button("pause", { where, once: true }, "Pause", { class: "" }),
-          task.phase === "paused" && button("resume", { where, once: true }, "Resume", { class: "" }),
-          !ended && button("cancel", { where }, "Cancel…", { class: "" }),
-          !ended && !data.job && button("signal", { id: task.id,
-            name: task.waiting_for?.startsWith("signal ") ? task.waiting_for.slice(7) : "" }, "Signal…", { class: "" })])),
+        h("div", { class: "row" }, chip(task.status), may() && [
+          ended && tool("rerun", { where, downstream: true }, "Rerun…"),
+          !ended && task.phase !== "paused" && tool("pause", { where, once: true }, "Pause"),
+          task.phase === "paused" && tool("resume", { where, once: true }, "Resume"),
+          !ended && tool("cancel", { where }, "Cancel…"),
+          !ended && !data.job && tool("signal", { id: task.id,
+            name: task.waiting_for?.startsWith("signal ") ? task.waiting_for.slice(7) : "" }, "Signal…")])),
       h("p", { class: "why " + task.phase }, bdi(data.explanation)),
       h("ol", { class: "life", "aria-label": "Its life" }, life(task)),
-      task.progress != null && !ended && progress(task),
+      progress(task),
       h("div", { class: "two" },
         section("What it is", null, facts({
-          "Name": link(to("/tasks", { name: task.name }), bdi(task.name)), "Key": task.key && bdi(task.key),
-            "Says": task.message && bdi(task.message),
-          "Step": task.step && bdi(task.step), "Worker": task.worker && link(to("/tasks", { worker: task.worker }),
-            bdi(task.worker)),
+          "Name": link(to("/tasks", { name: task.name }), bdi(task.name)),
+          "Key": task.key && bdi(task.key),
+          "Says": task.message && bdi(task.message),
+          "Step": task.step && bdi(task.step),
+          "Worker": task.worker && link(to("/tasks", { worker: task.worker }), bdi(task.worker)),
           "Part of": task.parent_id && taskLink(task.parent_id),
-            "Tags": task.tags.length && task.tags.map((tag) => [link(to("/tasks", { tag }), bdi(tag)), " "]),
-          "Priority": task.priority || null, "Attempts": task.attempts
+          "Tags": task.tags.length && task.tags.map((tag) => [link(to("/tasks", { tag }), bdi(tag)), " "]),
+          "Priority": task.priority || null,
+          "Attempts": task.attempts
             && `${task.attempts}${task.max_attempts == null ? "" : `, ${task.failures} of ${task.max_attempts} failed`}`,
-          "Lapses": task.lapses || null, "Waits for": task.waiting_for && bdi(task.waiting_for),
-          "Asked to stop": ago(task.cancel_requested_at), "Error": task.last_error && bdi(task.last_error),
+          "Lapses": task.lapses || null,
+          "Waits for": task.waiting_for && bdi(task.waiting_for),
+          "Asked to stop": ago(task.cancel_requested_at),
+          "Error": task.last_error && bdi(task.last_error),
         })),
-        section("What went in and came out", [cutOff && link("?whole=1", "Show all of it")],
+        section("What went in and came out", cutOff && link("?whole=1", "Show all of it"),
           value("Arguments", task.args === "()" ? null : task.args), value("By name", task.kwargs === "{}" ? null : task.kwargs),
           value(ended ? "Result" : "Result so far", task.result),
-            task.args === "()" && task.kwargs === "{}" && task.result == null && empty("Nothing."))),
-      data.attempts.length > 0 && section("Attempts",
-        [data.unshown.attempts > 0 && `the newest; ${n(data.unshown.attempts)} earlier ones`], table("Attempts",
-        [["", "fit"], ["Outcome", "fit", true], ["Began", "fit"], ["Took", "n"], ["Worker", ""], ["Error", "text", true]],
-        data.attempts.map((its) => [its.number, String(its.number), chip(its.outcome), ago(its.started_at),
-          its.outcome === "running" ? lasted(its.started_at) : lasted(its.started_at, its.finished_at ?? its.started_at),
-            bdi(its.worker),
-          its.traceback ? h("details", { "data-key": "t" + its.number }, h("summary", {}, bdi(its.error)),
-            h("pre", { tabindex: 0 }, block(its.traceback))) : bdi(its.error)]))),
-      data.steps.length > 0 && section("Steps", [data.unshown.steps > 0 && `the newest; ${n(data.unshown.steps)} earlier ones`],
-        table("Steps",
-        [["Step", "", true], ["Result", "text", true], ["Began", "fit"], ["Took", "n"]],
-        data.steps.map((step, i) => [i, bdi(step.name), h("code", { class: "clamp" }, bdi(step.result)), ago(step.started_at),
-          lasted(step.started_at, step.finished_at)]))),
-      data.log.length > 0 && section("Log", [h("span", { class: "faint" }, "follows while you are at its end")],
-        h("pre", { class: "log", tabindex: 0, id: "log", "aria-label": "Log" },
-        data.log.map((line) => h("div", {}, h("span", { class: "at" }, new Date(line.at * 1000).toLocaleTimeString("sv") + " "),
+          task.args === "()" && task.kwargs === "{}" && task.result == null && empty("Nothing."))),
+      data.attempts.length > 0 && section("Attempts", newest(data.unshown.attempts),
+        table("Attempts", data.attempts, (its) => its.number, [
+          ["", "fit", (its) => String(its.number)],
+          ["Outcome", "fit", (its) => chip(its.outcome), true],
+          ["Began", "fit", (its) => ago(its.started_at)],
+          ["Took", "n", (its) =>
+            lasted(its.started_at, its.outcome === "running" ? null : its.finished_at ?? its.started_at)],
+          ["Worker", "", (its) => bdi(its.worker)],
+          ["Error", "text", (its) => !its.traceback ? bdi(its.error) : h("details", { "data-key": "t" + its.number },
+            h("summary", {}, bdi(its.error)), h("pre", { tabindex: 0 }, block(its.traceback))), true],
+        ])),
+      data.steps.length > 0 && section("Steps", newest(data.unshown.steps),
+        table("Steps", data.steps, (_, i) => i, [
+          ["Step", "", (step) => bdi(step.name), true],
+          ["Result", "text", (step) => h("code", { class: "clamp" }, bdi(step.result)), true],
+          ["Began", "fit", (step) => ago(step.started_at)],
+          ["Took", "n", (step) => lasted(step.started_at, step.finished_at)],
+        ])),
+      data.log.length > 0 && section("Log", faint("follows while you are at its end"),
+        h("pre", { class: "log", tabindex: 0, id: "log", "aria-label": "Log" }, data.log.map((line) => h("div", {},
+          h("span", { class: "at" }, new Date(line.at * 1000).toLocaleTimeString("sv") + " "),
           line.level !== "INFO" && h("b", { class: ["ERROR", "CRITICAL", "WARNING"].includes(line.level) ? "failed" : "" },
-            plain(line.level) + " "), block(line.text))))),
+            plain(line.level) + " "),
+          block(line.text))))),
       (data.upstream.length > 0 || data.downstream.length > 0 || data.children.length > 0) && section("Around it",
-        [link(to("/graph", { task: task.id }), "Graph"), link(to("/timeline", { task: task.id }), "Timeline")],
-          picture("graph", { task: task.id }, `What task ${task.id} is connected to`)),
-      data.children.length > 0 && section("Children", [link(to("/tasks", { parent: task.id }), "All of them")],
-        bar({ ...data.tally, open: data.open }), h("div", { class: "legend" }, order(data.tally).map(([status, many]) =>
-          chip(status, to("/tasks", { parent: task.id, status }), many))), table("Children, the newest first",
-        [["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["Saying", "text", true]],
-          data.children.map((its) => [its.id, taskLink(its.id), chip(its.status), named(its), [progress(its), saying(its)]]))),
+        [link(to("/graph", around), "Graph"), link(to("/timeline", around), "Timeline")],
+        picture("graph", around, `What task ${task.id} is connected to`)),
+      data.children.length > 0 && section("Children", link(to("/tasks", { parent: task.id }), "All of them"),
+        bar({ ...data.tally, open: data.open }), legend(data.tally, { parent: task.id }),
+        table("Children, the newest first", data.children, byId, [TASK, STATUS, NAME, SAYING])),
       (data.upstream.length > 0 || data.downstream.length > 0) && h("div", { class: "two" },
-        section("Depends on", null, data.upstream.length ? edges("What it depends on", data.upstream) : empty("Nothing.")),
-        section("Needed by", null, data.downstream.length ? edges("What depends on it", data.downstream) : empty("Nothing."))),
+        section("Depends on", null, edges("What it depends on", data.upstream)),
+        section("Needed by", null, edges("What depends on it", data.downstream))),
     ];
   }],
 
@@ -300,25 +307,26 @@ const PAGES = {
     }
     return [
       head("Jobs"),
-      ...[...pipelines].map(([name, jobs]) => {
-        const steps = [...new Set(jobs.flatMap((job) => job.members.map((its) => its.name.slice(name.length + 1))))];
-        return section("Pipeline " + plain(name), [h("span", { class: "faint" }, tasksOf(jobs.length).replace("task", "subject"))],
-          table("Pipeline " + plain(name),
-          [["Subject", ""], ["", "fit"], ...steps.map((step) => [plain(step), ""])],
-          jobs.map((job) => [job.id, taskLink(job.id, bdi(job.key)), chip(job.status), ...steps.map((step) => {
-            const its = job.members.find((one) => one.name === name + "." + step);
-            return its ? chip(its.status, "/task/" + its.id) : null;
-          })]), { class: "matrix" }));
+      [...pipelines].map(([name, jobs]) => {
+        const title = "Pipeline " + plain(name), steps = new Set(jobs.flatMap((job) => job.members.map((its) => its.name)));
+        return section(title, faint(tasksOf(jobs.length).replace("task", "subject")), table(title, jobs, byId, [
+          ["Subject", "", (job) => taskLink(job.id, bdi(job.key))],
+          ["", "fit", (job) => chip(job.status)],
+          ...[...steps].map((step) => [plain(step.slice(name.length + 1)), "", (job) => {
+            const its = job.members.find((one) => one.name === step);
+            return its && chip(its.status, "/task/" + its.id);
+          }]),
+        ], null, { class: "matrix" }));
       }),
-      section("Jobs, and tasks with children", null, rest.length ? table("Jobs",
-        [["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["", "bars"], ["Ended", "n"], ["Submitted", "n"],
-          ["Took", "n"], ["", "fit"]],
-        rest.map((job) => [job.id, taskLink(job.id), chip(job.status), named(job),
-          bar({ ...(sum(job.tally) ? job.tally : { succeeded: job.children - job.open }), open: job.open }),
-          `${n(job.children - job.open)} of ${n(job.children)}`, ago(job.submitted_at),
-            lasted(job.started_at ?? job.submitted_at, job.finished_at),
-          h("span", { class: "row" }, link(to("/timeline", { task: job.id }), "Timeline"),
-            link(to("/graph", { task: job.id }), "Graph"))])) : empty("There are none here.")),
+      section("Jobs, and tasks with children", null, table("Jobs", rest, byId, [
+        TASK, STATUS, NAME,
+        ["", "bars", (job) =>
+          bar({ ...(sum(job.tally) ? job.tally : { succeeded: job.children - job.open }), open: job.open })],
+        ["Ended", "n", (job) => `${n(job.children - job.open)} of ${n(job.children)}`],
+        SUBMITTED, ["Took", "n", (job) => lasted(job.started_at ?? job.submitted_at, job.finished_at)],
+        ["", "fit", (job) => h("span", { class: "row" }, link(to("/timeline", { task: job.id }), "Timeline"),
+          link(to("/graph", { task: job.id }), "Graph"))],
+      ], "There are none here.")),
       h("nav", { class: "row", "aria-label": "More jobs" }, asked.has("below") && link("/jobs", "Newest"),
         data.below != null && link(to("/jobs", { below: data.below }), "Older")),
     ];
@@ -328,94 +336,88 @@ const PAGES = {
   timeline: ["Timeline", async (_, query) => pictured("timeline", "What ran when, by worker", query)],
 
   schedules: ["Schedules", async () => {
-    const data = await get("/data/schedules");
-    const of = (name) => name.startsWith("name:") ? ["at most so many run of ", bdi(name.slice(5))] : bdi(name);
+    const data = await get("/data/schedules"), named = ["Name", "name", (its) => bdi(its.name), true];
+    const act = (verb, its, label) => button(verb, { name: its.name }, label, `${label} ${plain(its.name)}`);
     return [
       head("Schedules and limits"),
-      section("Schedules", null, data.schedules.length ? table("Schedules",
-        [["Name", "name", true], ["When", ""], ["Next", "fit"], ["Last", "fit"], ["", "fit"]],
-        data.schedules.map((its) => [its.name, bdi(its.name),
-          its.cron ? [h("code", {}, bdi(its.cron)), " ", h("span", { class: "faint" }, bdi(its.tz ?? "UTC"))]
-            : "every " + duration(its.every),
-          its.enabled ? ago(its.next_at) : h("span", { class: "faint" }, "off"),
-            [ago(its.last_at), its.last_task && [" ", taskLink(its.last_task)]],
-          may() && h("span", { class: "row" }, button("trigger", { name: its.name }, "Trigger",
-            { "aria-label": `Trigger ${plain(its.name)}` }),
-            button(its.enabled ? "disable" : "enable", { name: its.name }, its.enabled ? "Disable" : "Enable",
-              { "aria-label": `${its.enabled ? "Disable" : "Enable"} ${plain(its.name)}` }),
-            its.every != null && button("every", { name: its.name, every: String(its.every) }, "Period…",
-              { "aria-label": `Change the period of ${plain(its.name)}` }))])) : empty("There are none.")),
-      section("Limits", [may() && button("limit", { name: "", value: 1 }, "New limit…")],
-        data.limits.length ? table("Limits", [["Of what", "", true], ["How much", "n"], ["In the code", "n"], ["", "fit"]],
-        data.limits.map((its) => [its.name, of(its.name), its.value == null ? "no end" : n(its.value),
-          its.given == null ? "" : n(its.given),
-          may() && button("limit", its, "Change…", { "aria-label": `Change the limit of ${plain(its.name)}` })]))
-            : empty("There are none.")),
-      data.rates.length > 0 && section("Rates", null,
-        table("Rates", [["Name", "name", true], ["Starts", ""]],
-          data.rates.map((its) => [its.name, bdi(its.name), `${n(its.n)} in ${duration(its.period)}`]))),
-      section("Paused", [may() && button("hold", { name: null, names: data.names }, "Pause a name…")],
-        data.holds.length ? table("What is paused", [["Name", "name", true], ["", "fit"]],
-        data.holds.map((name) => [name, name === "" ? "the whole file" : bdi(name),
-          may() && button("let_go", { name }, "Resume", { "aria-label": `Resume ${name === "" ? "the file" : plain(name)}` })]))
-            : empty("Nothing is.")),
+      section("Schedules", null, table("Schedules", data.schedules, byName, [
+        named,
+        ["When", "", (its) => its.cron ? [h("code", {}, bdi(its.cron)), " ", faint(bdi(its.tz ?? "UTC"))]
+          : "every " + duration(its.every)],
+        ["Next", "fit", (its) => its.enabled ? ago(its.next_at) : faint("off")],
+        ["Last", "fit", (its) => [ago(its.last_at), its.last_task && [" ", taskLink(its.last_task)]]],
+        ["", "fit", (its) => may() && h("span", { class: "row" }, act("trigger", its, "Trigger"),
+          its.enabled ? act("disable", its, "Disable") : act("enable", its, "Enable"),
+          its.every != null && button("every", { name: its.name, every: String(its.every) }, "Period…",
+            `Change the period of ${plain(its.name)}`))],
+      ], "There are none.")),
+      section("Limits", may() && button("limit", { name: "", value: 1 }, "New limit…"),
+        table("Limits", data.limits, byName, [
+          ["Of what", "", ({ name }) =>
+            name.startsWith("name:") ? ["at most so many run of ", bdi(name.slice(5))] : bdi(name), true],
+          ["How much", "n", (its) => its.value == null ? "no end" : n(its.value)],
+          ["In the code", "n", (its) => its.given == null ? "" : n(its.given)],
+          ["", "fit", (its) => may() && button("limit", its, "Change…", `Change the limit of ${plain(its.name)}`)],
+        ], "There are none.")),
+      data.rates.length > 0 && section("Rates", null, table("Rates", data.rates, byName,
+        [named, ["Starts", "", (its) => `${n(its.n)} in ${duration(its.period)}`]])),
+      section("Paused", may() && button("hold", { name: null, names: data.names }, "Pause a name…"),
+        table("What is paused", data.holds, (name) => name, [
+          ["Name", "name", (name) => name === "" ? "the whole file" : bdi(name), true],
+          ["", "fit", (name) =>
+            may() && button("let_go", { name }, "Resume", `Resume ${name === "" ? "the file" : plain(name)}`)],
+        ], "Nothing is.")),
     ];
   }],
 };
 
-const head = (title, more) => h("div", { class: "head" }, h("h1", { tabindex: -1 }, title), h("div", { class: "row" }, more || []));
+const head = (title, more) =>
+  h("div", { class: "head" }, h("h1", { tabindex: -1 }, title), h("div", { class: "row" }, more || []));
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const perSecond = (rate) => rate >= 10 ? n(Math.round(rate)) + "/s" : rate >= 0.1 ? rate.toFixed(1) + "/s"
   : n(Math.round(rate * 3600)) + "/h";
-const withBelow = (asked, below) => { const next = new URLSearchParams(asked); next.set("below", below); return next.toString(); };
-const without = (asked,
-  name) => { const next = new URLSearchParams(asked); next.delete(name); return location.pathname + (next.size ? "?" + next
-    : ""); };
 const called = (text) => text === "[[],{}]" ? "" : text.replace(/^\[\[(.*)\],\{\}\]$/s, "$1");
-const pick = (id) => { const box = h("input", { type: "checkbox", "data-pick": id,
-  "aria-label": `Pick task ${id}` }); box.checked = picked.has(id); return box; };
+const pick = (id) => h("input", { type: "checkbox", "data-pick": id, "aria-label": `Pick task ${id}`, checked: picked.has(id) });
 const value = (title, text) => text == null ? null : h("div", {}, h("p", { class: "faint small" }, title),
   h("pre", { tabindex: 0, "aria-label": title }, block(text)));
 const facts = (all) => h("dl", {},
   Object.entries(all).filter(([, its]) => its).map(([name, its]) => [h("dt", {}, name), h("dd", {}, its)]));
-const edges = (title, rows) => table(title, [["Task", "fit"], ["Status", "fit", true], ["Name", "name", true], ["Wanted", ""]],
-  rows.map((edge) => [edge.id, taskLink(edge.id), chip(edge.status), bdi(edge.name),
-    [bdi(edge.on), edge.met ? "" : edge.otherwise === "skip" ? "" : h("span", { class: "faint" }, ", else " + edge.otherwise)]]));
+const edges = (title, rows) => table(title, rows, byId, [
+  TASK, STATUS, ["Name", "name", (edge) => bdi(edge.name), true],
+  ["Wanted", "", (edge) => [bdi(edge.on), !edge.met && edge.otherwise !== "skip" && faint(", else " + edge.otherwise)]],
+], "Nothing.");
 
 function life(task) {
-  const steps = [["Submitted", task.submitted_at, "waiting"]];
-  if (task.first_started_at != null) steps.push(["First begun", task.first_started_at, "running"]);
-  if (task.started_at != null && task.started_at !== task.first_started_at) steps.push(["Begun again", task.started_at, "running"]);
-  if (task.finished_at != null) steps.push([capital(plain(task.status)), task.finished_at, task.phase]);
-  else if (task.phase !== "running" || task.started_at == null) steps.push([capital(plain(task.status)), task.greenfield > now()
-    ? task.greenfield : null, task.phase]);
-  return steps.map(([name, at, phase], i) => h("li", { class: phase }, h("b", {}, name), h("br"),
+  const again = task.started_at !== task.first_started_at ? task.started_at : null, runs = task.phase === "running";
+  const end = task.finished_at ?? (task.greenfield > now() ? task.greenfield : null);
+  const moments = [["Submitted", task.submitted_at, "waiting"], ["First begun", task.first_started_at, "running"],
+    ["Begun again", again, "running"]].filter(([, at]) => at != null);
+  if (!runs || task.started_at == null) moments.push([capital(plain(task.status)), end, task.phase]);
+  return moments.map(([name, at, phase], i) => h("li", { class: phase }, h("b", {}, name), h("br"),
     h("span", { class: "faint small" }, at == null ? "now" : ago(at),
-    i && at != null && steps[i - 1][1] != null && at <= now() ? `, after ${duration(at - steps[i - 1][1])}` : "")));
+      i > 0 && at != null && at <= now() && `, after ${duration(at - moments[i - 1][1])}`)));
 }
 
 const FIELDS = { name: "Name", phase: "Phase", status: "Status", tag: "Tag", key: "Key", worker: "Worker", parent: "Part of #" };
+/** A field for each value that is asked for, so that none of them has to be told apart from others. */
 function filters(place, asked, whole) {
-  const own = Object.keys(session.phases).filter((label) => !(label in session.signs));
-  const options = { phase: Object.keys(session.signs), status: [...Object.keys(session.signs), ...own] };
-  const others = FILTERS.filter((name) => !(name in FIELDS) && name !== "hidden").concat("task").filter((name) => asked.has(name));
+  const statuses = Object.keys(session.phases);
+  const options = { phase: statuses.filter((status) => status in session.signs), status: statuses };
+  const others = [...FILTERS.filter((name) => !(name in FIELDS) && name !== "hidden"), "task"].filter((name) => asked.has(name));
+  const field = (name, label, value) => !options[name] ? input(name, value, { "aria-label": label, required: false })
+    : h("select", { name, "aria-label": label }, h("option", { value: "" }, "any"),
+      options[name].map((one) => h("option", { value: one, selected: one === value }, plain(one))));
   return h("form", { class: "filters", "data-place": place, role: "search", "aria-label": "Which tasks" },
-    Object.entries(FIELDS).filter(([name]) => whole || !["key", "worker", "status"].includes(name)).map(([name, label]) => {
-      const now = asked.getAll(name);
-      if (!options[name]) return h("label", { class: "field" }, label,
-        h("input", { name, value: now.join(","), autocomplete: "off", spellcheck: "false" }));
-      const select = h("select", { name }, h("option", { value: "" }, "any"),
-        options[name].map((one) => h("option", { value: one, selected: now.includes(one) }, plain(one))));
-      if (now.length > 1) select.prepend(h("option", { value: now.join(","), selected: true }, now.map(plain).join(", ")));
-      return h("label", { class: "field" }, label, select);
-    }),
-    others.map((name) => h("input", { type: "hidden", name, value: asked.getAll(name).join(",") })),
-    others.length > 0 && h("p", { class: "small" },
-      others.map((name) => `${name.replaceAll("_", " ")}: ${asked.getAll(name).slice(0, 5).join(", ")}${asked.getAll(name).length > 5 ? " …" : ""} `)),
+    Object.entries(FIELDS).filter(([name]) => whole || !["key", "worker", "status"].includes(name)).map(([name, label]) =>
+      h("label", { class: "field" }, label,
+        (asked.has(name) ? asked.getAll(name) : [""]).map((value) => field(name, label, value)))),
+    others.map((name) => asked.getAll(name).map((value) => h("input", { type: "hidden", name, value }))),
+    others.map((name) => h("p", { class: "small" }, `${name.replaceAll("_", " ")}: ${asked.getAll(name).slice(0, 5).join(", ")}`,
+      asked.getAll(name).length > 5 && " …")),
     h("label", { class: "small" }, h("input", { type: "checkbox", name: "hidden", value: "1", checked: asked.has("hidden") }),
       " hidden too"),
     h("button", { type: "submit", class: "main" }, "Filter"),
-      [...asked.keys()].some((name) => name !== "below") && link(place, "All"));
+    [...asked.keys()].some((name) => name !== "below") && link(place, "All"));
 }
 
 /** It is drawn anew when something changed, but not too often: that of a whole file takes a second. */
@@ -441,8 +443,8 @@ async function draw(image) {
 function pictured(kind, what, query) {
   const asked = new URLSearchParams(query), said = {};
   for (const name of new Set(asked.keys())) said[name] = asked.getAll(name);
-  return [head(capital(kind), [button("save", kind + ".svg", "Save the picture", { class: "" }),
-    button("redraw", null, "Draw anew", { class: "" })]), filters("/" + kind, asked, false), picture(kind, said, what, true)];
+  return [head(capital(kind), [tool("save", kind + ".svg", "Save the picture"),
+    tool("redraw", null, "Draw anew")]), filters("/" + kind, asked, false), picture(kind, said, what, true)];
 }
 
 // -- the server ------------------------------------------------------------------------------------------------------
@@ -501,10 +503,11 @@ function patch(there, wanted) {
     if (own.nodeName === "FORM") continue; // somebody may be filling it in
     if (own.type === "checkbox") own.checked = fresh.checked;
     if (own.isEqualNode(fresh)) continue;
-    for (const { name } of [...own.attributes]) if (!fresh.hasAttribute(name) && name !== "open"
-      && name !== "style" && name !== "src") own.removeAttribute(name);
-    for (const { name, value } of fresh.attributes) if (own.getAttribute(name) !== value) name === "style"
-      ? (own.style.flexGrow = fresh.style.flexGrow) : own.setAttribute(name, value);
+    for (const { name } of [...own.attributes])
+      if (!fresh.hasAttribute(name) && !["open", "style", "src"].includes(name)) own.removeAttribute(name);
+    for (const { name, value } of fresh.attributes)
+      if (name !== "style" && own.getAttribute(name) !== value) own.setAttribute(name, value);
+    own.style.flexGrow = fresh.style.flexGrow; // the one style that is set here
     if (own.nodeName === "PROGRESS") own.value = fresh.value;
     patch(own, fresh);
   }
@@ -548,10 +551,9 @@ async function show() {
   main.removeAttribute("aria-busy");
   if (dirty) setTimeout(show, 50);
 }
-function go(address, replace) {
-  further = 0;
-  if (!replace) history.replaceState({ y: scrollY }, ""); // where the way back leads to
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+function go(address) {
+  history.replaceState({ y: scrollY }, ""); // where the way back leads to
+  history.pushState(null, "", address);
   show();
 }
 
@@ -576,8 +578,8 @@ function ask(title, text, fields, label, act, names = []) {
     fields.map(([, name, field]) => field.type === "checkbox" ? h("label", {}, field, " " + name)
       : h("label", { class: "field" }, name, field)),
     names.length > 0 && h("datalist", { id: "names" }, names.map((name) => h("option", { value: name }))), wrong,
-    h("p", { class: "row" }, h("button", { type: "button", id: "dialog-no" }, "No, leave it"),
-      label && h("button", { type: "submit", class: "main", id: "dialog-yes" }, label)));
+    h("p", { class: "row" }, tool("close", null, "No, leave it"),
+      label && h("button", { type: "submit", class: "main", autofocus: fields.every(([, , { type }]) => type === "checkbox") }, label)));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     wrong.textContent = "";
@@ -590,10 +592,8 @@ function ask(title, text, fields, label, act, names = []) {
       else toast(plain(error.message)); // it was left meanwhile
     }
   });
-  form.querySelector("#dialog-no").addEventListener("click", () => dialog.close());
   dialog.replaceChildren(form);
   if (!dialog.open) dialog.showModal();
-  (form.querySelector("input:not([type=checkbox]), textarea") ?? form.querySelector("#dialog-yes") ?? form.querySelector("#dialog-no")).focus();
 }
 
 // -- what can be done ------------------------------------------------------------------------------------------------
@@ -657,6 +657,7 @@ const ACTS = {
     ask(of.name === "" ? "New limit" : `Limit of ${plain(of.name)}`, null, fields, "Change", (said) => does("limit",
       { name: of.name || said.name, value: said.value === "" ? null : Number(said.value) }, () => "changed"));
   },
+  close: () => $("dialog").close(),
   redraw: () => document.querySelectorAll("img[data-picture]").forEach((image) => { image.asked = null; draw(image); }),
   save(name) {
     const { src } = document.querySelector("img[data-picture]");
@@ -685,10 +686,9 @@ document.addEventListener("submit", (event) => {
   const { place } = event.target.dataset;
   if (!place) return;
   event.preventDefault();
-  const said = {};
-  for (const [name, text] of new FormData(event.target)) said[name] = name === "name" || name === "key" || name === "worker"
-    || name === "tag" ? text.trim() : text.split(",").filter(Boolean);
-  go(to(place, said));
+  const said = new URLSearchParams();
+  for (const [name, text] of new FormData(event.target)) if (text.trim()) said.append(name, text.trim());
+  go(place + (said.size ? "?" + said : ""));
 });
 window.addEventListener("popstate", () => { $("dialog").close(); show(); });
 window.addEventListener("hashchange", async () => { if (await enter()) location.reload(); });
