@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from taskcore.api import importing
@@ -168,9 +168,12 @@ class Context:
         """Count what can be kept of what answers this, so that it need not be read the next time."""
         if not self.file.apart or self.file.read_only or self.closed:
             return
-        blocks = self.look(counts.open_blocks, where)
+        blocks, sign = self.look(counts.open_blocks, where), -int.from_bytes(os.urandom(6), "big") - 1
+        if not blocks or not self.file.read(counts.mark, self.file.known, blocks, sign):
+            return
         for start in range(0, len(blocks), counts.AT_ONCE):
-            if not self.file.read(counts.keep, self.file.known, where, blocks[start : start + counts.AT_ONCE]):
+            part = blocks[start : start + counts.AT_ONCE]
+            if not self.file.read(counts.keep, where, part, sign, self.look(counts.tally, where, part)):
                 return
 
     def close_pages(self) -> None:
@@ -204,12 +207,18 @@ class Context:
 
     def row(self, row: queries.Row) -> Task:
         """A row as a value. `BadFile` where a damaged file has in it what can be none."""
+        return next(self.rows([row]))
+
+    def rows(self, found: Iterable[queries.Row]) -> Iterator[Task]:
+        """`row` for many."""
         from taskcore.store import rows
 
-        try:
-            return rows.task_of(row, self.codec)
-        except (TypeError, ValueError) as error:
-            raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
+        for row in found:
+            try:
+                task = rows.task_of(row, self.codec)
+            except (TypeError, ValueError) as error:
+                raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
+            yield task
 
     def outcomes(self, task_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
         """What `queries.outcomes` tells of those that have ended."""

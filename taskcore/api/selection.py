@@ -80,13 +80,11 @@ class Selection:
         if self._where.indexed:
             ids = context.look(queries.ids, self._where)
             for start in range(0, len(ids), PAGE):
-                for row in context.look(queries.rows, ids[start : start + PAGE]):
-                    yield context.row(row)
+                yield from context.rows(context.look(queries.rows, ids[start : start + PAGE]))
             return
         beyond = -1
         while rows := context.look(queries.page, self._where, beyond, PAGE):
-            for row in rows:
-                yield context.row(row)
+            yield from context.rows(rows)
             beyond = rows[-1][0][0]
 
     def __len__(self) -> int:
@@ -104,7 +102,7 @@ class Selection:
         """At most so many of them (0: all), those with the lowest ids or, the newest first, those with the highest."""
         context = self._context
         ids = context.look(queries.some_ids, self._where, most, newest)
-        tasks = [context.row(row) for row in context.look(queries.rows, ids)]
+        tasks = list(context.rows(context.look(queries.rows, ids)))
         return tasks[::-1] if newest else tasks
 
     def counts(self) -> dict[str, int]:

@@ -50,7 +50,7 @@ def in_a_line(task: Any) -> str:
     return " ".join(said) + (f": {printable(why, 100)}" if why else "")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Task:
     """One task as its row was read."""
 

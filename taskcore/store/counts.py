@@ -4,14 +4,14 @@ Tasks are counted by blocks of ids: all in a block, or the children there of one
 `taskcore_count` by whoever counted it, and dropped by whoever changes it: so it costs those who look, and nothing where
 nobody does. It is kept only where every task that is counted waits, is ready or has ended, for out of these phases few
 verbs lead, and each of them calls `Transaction.uncount`, which drops all that is kept of a block. Blocks in which
-something runs, sleeps or has a time to come are read each time.
+something runs, sleeps or has a time to come are read each time. Nobody waits while a block is counted.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from taskcore.core import lifecycle
@@ -20,7 +20,7 @@ from taskcore.store.cache import Known
 from taskcore.store.queries import Where
 
 AT_ONCE: Final = 8
-"""Blocks that one commit keeps: whoever submits meanwhile waits for it, some ten milliseconds."""
+"""Blocks that are counted in one look, some twenty milliseconds."""
 FEW: Final = 1000
 """Children that are counted each time: nothing is kept of parents with no more."""
 A_MOMENT: Final = 10
@@ -52,28 +52,34 @@ _COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, parent
         CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "unkept.n")}
         GROUP BY 2, 3, 4, 5
     ) """
-_SETTLED: Final = ", ".join(f"'{phase}'" for phase in (lifecycle.WAITING, lifecycle.READY, *lifecycle.ENDED))
+SETTLED: Final = (lifecycle.WAITING, lifecycle.READY, *lifecycle.ENDED)
 _MANY: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND children > ?"
 _OPEN: Final = f"""{_BLOCKS}
     SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
-        SELECT 1 FROM taskcore_task AS one WHERE {_IN.replace("#", "unkept.n")} AND one.phase NOT IN ({_SETTLED})
+        SELECT 1 FROM taskcore_task AS one WHERE {_IN.replace("#", "unkept.n")} AND one.phase NOT IN {SETTLED}
     ) ORDER BY n"""
-_KEEP: Final = f"""
+# A block is marked, counted without the lock, and kept if its mark is still there: whoever changes it drops that, too.
+# A mark has a sign of its own, below 0, as its parent, so that nobody takes it for what is kept. What another program
+# has kept meanwhile is the same, or the mark would be gone.
+_MARK: Final = """
     INSERT INTO taskcore_count (block, parent, kind, phase, label, hidden, first, n)
-    SELECT b.value, :parent, one.kind, one.phase, ifnull(one.label, ''), one.hidden, min(one.id), count(*)
-    FROM json_each(:blocks) AS b CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "b.value")}
-    WHERE NOT EXISTS (SELECT 1 FROM taskcore_count AS c WHERE c.block = b.value AND c.parent = :parent)
-    GROUP BY 1, 2, 3, 4, 5, 6"""
-# Something may have begun in one of them since it was looked at.
-_STILL_OPEN: Final = f"""
-    DELETE FROM taskcore_count WHERE block IN (
-        SELECT c.block FROM json_each(?) AS b CROSS JOIN taskcore_count AS c ON c.block = b.value
-        WHERE c.phase NOT IN ({_SETTLED})
+    SELECT value, :sign, 0, '', '', 0, 0, 1 FROM json_each(:blocks)"""
+_TALLY: Final = f"""
+    SELECT json_group_array(json_array(block, kind, phase, label, hidden, first, n)) FROM (
+        SELECT b.value AS block, one.kind, one.phase, ifnull(one.label, '') AS label, one.hidden, min(one.id) AS first,
+            count(*) AS n
+        FROM json_each(:blocks) AS b CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "b.value")}
+        GROUP BY 1, 2, 3, 4, 5
     )"""
+_KEEP: Final = """
+    INSERT OR IGNORE INTO taskcore_count (block, parent, kind, phase, label, hidden, first, n)
+    SELECT c.value->>0, :parent, c.value->>1, c.value->>2, c.value->>3, c.value->>4, c.value->>5, c.value->>6
+    FROM json_each(:tally) AS c CROSS JOIN taskcore_count AS m ON m.block = c.value->>0 AND m.parent = :sign"""
+_UNMARK: Final = "DELETE FROM taskcore_count WHERE parent < 0 AND block IN (SELECT value FROM json_each(?))"
 _WRONG: Final = """
-    WITH kept (block, parent) AS MATERIALIZED (SELECT DISTINCT block, parent FROM taskcore_count)
+    WITH kept (block, parent) AS MATERIALIZED (SELECT DISTINCT block, parent FROM taskcore_count WHERE parent >= 0)
     SELECT block FROM (
-        SELECT block, parent, kind, phase, label, hidden, n FROM taskcore_count
+        SELECT block, parent, kind, phase, label, hidden, n FROM taskcore_count WHERE parent >= 0
         UNION ALL
         SELECT t.id / :block, 0, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*) FROM taskcore_task AS t
         WHERE (t.id / :block, 0) IN kept GROUP BY 1, 3, 4, 5, 6
@@ -158,17 +164,35 @@ def open_blocks(connection: sqlite3.Connection, chosen: Where) -> list[int]:
     return [block for (block,) in connection.execute(_among(_OPEN, parent), values).fetchall()]
 
 
-def keep(connection: sqlite3.Connection, known: Known, chosen: Where, blocks: Collection[int]) -> bool:
-    """Keep the counts of these blocks that answer this, as far as they may still be kept. → False, and nothing is kept,
-    where the file cannot be written now: whoever only looks waits no more than a moment for another program, and needs
-    no room on the disk."""
-    text, parent = json.dumps(list(blocks)), chosen.parent or 0
+def tally(connection: sqlite3.Connection, chosen: Where, blocks: Collection[int]) -> str:
+    """What `keep` keeps of these blocks: nothing of those in which something has begun meanwhile."""
+    values = {"blocks": json.dumps(list(blocks)), "block": schema.BLOCK, "parent": chosen.parent or 0}
+    rows = json.loads(connection.execute(_among(_TALLY, chosen.parent or 0), values).fetchall()[0][0])
+    begun = {row[0] for row in rows if row[2] not in SETTLED}
+    return json.dumps([row for row in rows if row[0] not in begun])
+
+
+def mark(connection: sqlite3.Connection, known: Known, blocks: Collection[int], sign: int) -> bool:
+    """Mark blocks that are going to be counted; `sign`: a number below 0 that nobody else takes. → False where the file
+    cannot be written now: whoever only looks waits no more than a moment for another program, and needs no room on the
+    disk."""
+    known.has_counts = True  # under the lock over the connection: whoever moves something next drops its mark
+    return _written(connection, [(_MARK, {"blocks": json.dumps(list(blocks)), "sign": sign})])
+
+
+def keep(connection: sqlite3.Connection, chosen: Where, blocks: Collection[int], sign: int, tally: str) -> bool:
+    """Keep what was counted of these blocks since they were marked with this sign, as far as nothing moved there
+    meanwhile. → False, and nothing is kept, where the file cannot be written now."""
+    values = {"tally": tally, "sign": sign, "parent": chosen.parent or 0}
+    return _written(connection, [(_KEEP, values), (_UNMARK, (json.dumps(list(blocks)),))])
+
+
+def _written(connection: sqlite3.Connection, statements: Sequence[tuple[str, Any]]) -> bool:
     try:
         connection.execute(f"PRAGMA busy_timeout = {A_MOMENT}")
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_among(_KEEP, parent), {"blocks": text, "block": schema.BLOCK, "parent": parent})
-        connection.execute(_STILL_OPEN, (text,))
-        known.has_counts = True  # under the lock over the connection: whoever moves one next drops them
+        for sql, values in statements:
+            connection.execute(sql, values)
         connection.execute("COMMIT")
         return True
     except sqlite3.OperationalError:

@@ -301,6 +301,41 @@ def test_what_began_since_the_children_were_looked_at_is_not_kept(engine, raw, m
     assert counted(engine, job) == {"running": 1, "ready": 11} and blocks(raw, job) == [1, 2]
 
 
+def test_what_begins_between_a_look_and_its_mark_is_not_kept(engine, raw, monkeypatch):
+    job, mark = a_job(engine, 12), counts.mark
+
+    def claimed_first(*args):
+        monkeypatch.setattr(counts, "mark", mark)
+        claims.extend(engine.claim("child"))
+        return mark(*args)
+
+    claims = []
+    monkeypatch.setattr(counts, "mark", claimed_first)
+    assert counted(engine, job) == {"running": 1, "ready": 11} and blocks(raw, job) == [1, 2]
+    claims[0].succeed()
+    assert counted(engine, job) == {"succeeded": 1, "ready": 11} and engine.check() == []
+
+
+def test_a_mark_of_a_program_that_died_counts_nothing_and_goes_when_the_block_is_kept(engine, raw):
+    job = a_job(engine, 12)
+    assert engine._context.file.read(counts.mark, engine._context.file.known, [0, 1, 2], -7)
+    assert blocks(raw, -7) == [0, 1, 2] and engine.check() == []
+    assert engine.tasks.counts() == {"suspended": 1, "ready": 12} and counted(engine, job) == {"ready": 12}
+    assert blocks(raw, -7) == [] and blocks(raw, job) == [0, 1, 2]
+
+
+def test_who_marks_what_moved_after_another_had_marked_it_lets_nobody_keep_what_was_counted_before(engine, raw):
+    job, file = a_job(engine, 12), engine._context.file
+    chosen = engine.tasks.where(parent=job)._where
+    assert file.read(counts.mark, file.known, [0, 1, 2], -7)
+    old = engine._context.look(counts.tally, chosen, [0, 1, 2])
+    engine.tasks.where(id=2).cancel()
+    assert file.read(counts.mark, file.known, [0, 1, 2], -8)
+    assert file.read(counts.keep, chosen, [0, 1, 2], -7, old)
+    assert 0 not in blocks(raw, job) and engine.check() == []
+    assert counted(engine, job) == {"ready": 11, "cancelled": 1}
+
+
 def test_two_that_count_the_same_children_at_once_keep_them_once(engine, made, raw, monkeypatch):
     job, keep = a_job(engine, 12), counts.keep
     with Engine(made, workers=0) as other:
@@ -358,7 +393,7 @@ def traced(engine, call):
 def test_who_looks_twice_writes_once(engine, raw):
     job = engine.tasks.where(parent=a_job(engine, 22))
     first = traced(engine, job.counts)
-    kept = [text for text in first if "INSERT INTO taskcore_count" in text]
+    kept = [text for text in first if "INSERT OR IGNORE INTO taskcore_count" in text]
     assert len(kept) == 3  # five blocks, two at a time
     second = traced(engine, job.counts)
     assert all(text.split()[0] in ("SELECT", "WITH") for text in second) and len(second) == 4, second
@@ -376,6 +411,7 @@ def test_children_are_found_by_the_index_of_parents_and_kept_counts_by_their_key
     }  # fmt: skip
     assert {step for step in steps if step.startswith("SCAN")} <= {
         "SCAN block", "SCAN b VIRTUAL TABLE INDEX 1:", "SCAN json_each VIRTUAL TABLE INDEX 1:",
+        "SCAN c VIRTUAL TABLE INDEX 1:",
         "SCAN t",  # what was counted
     }  # fmt: skip
     assert {step for step in steps if step.startswith("SEARCH one")} == {
@@ -384,8 +420,8 @@ def test_children_are_found_by_the_index_of_parents_and_kept_counts_by_their_key
         "SEARCH one USING INDEX taskcore_task_parent (parent=? AND rowid>? AND rowid<?)",
     }
     assert {step for step in steps if step.startswith(("SEARCH c ", "SEARCH taskcore_count"))} == {
-        "SEARCH c USING PRIMARY KEY (block=? AND parent=?)", "SEARCH c USING PRIMARY KEY (block=?)",
-        "SEARCH taskcore_count USING PRIMARY KEY (block=?)",
+        "SEARCH c USING PRIMARY KEY (block=? AND parent=?)",
+        "SEARCH taskcore_count USING PRIMARY KEY (block=? AND parent<?)",
     }  # fmt: skip
 
 
