@@ -10,7 +10,6 @@ from concurrent.futures import Executor
 from typing import Any
 
 from taskcore.api import importing, settings, shutdown
-from taskcore.api.bodies import Bodies
 from taskcore.api.context import Context
 from taskcore.api.function import give
 from taskcore.api.futures import Register
@@ -20,7 +19,7 @@ from taskcore.body import logs
 from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock, duration_of
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import checked_text, one_of, some_seconds
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.loop import Loop
@@ -55,9 +54,8 @@ def assemble(
     """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
     those of `Engine`."""
     size = settings.workers_of(workers, executor)
-    if durability not in ("normal", "full"):
-        raise ValueError(f'durability is "normal" or "full", not {durability!r}')
-    lease = settings.lease_of(lease)
+    one_of("normal", "full")("durability", durability)
+    lease = some_seconds("lease", lease)
     name = settings.own_name() if name is None else checked_text("name", name)
     path = settings.path_of(path)
     count = settings.processes_of(processes, executor, path, clock, size)
@@ -133,7 +131,7 @@ def _connect(
     context.callbacks = Callbacks(background)
     context.futures, context.start, context.must_run = futures, lifetime.go, lifetime.must_run
     context.broke = lifetime.broke
-    stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
+    stage.house, stage.noted = Submissions(context, futures), scheduler.display.note
     logs.listen()
     if executor is None:
         scheduler.custody.crew = Threads(context.workers, stage, loop.report, lifetime.broke)

@@ -16,8 +16,7 @@ from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import EngineClosed, InvalidTransition
-from taskcore.core.options import Options
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import Options, checked_text
 from taskcore.core.views import view
 from taskcore.store import operations, queries, steps
 

@@ -111,8 +111,8 @@ class Register:
                     future._resolve(text=text, error=error)
         return future._resolved
 
-    def settle_all(self, futures: Sequence[TaskFuture]) -> None:
-        """`settle` for many: a read for each thousand."""
+    def settle_all(self, futures: Sequence[TaskFuture]) -> list[int]:
+        """`settle` for many: a read for each thousand. → the ids of those that are not resolved."""
         first = {future.id: future for future in futures if not future._resolved}
         if first and max(first) - min(first) < 2 * len(first):  # children of one gather; most of them succeeded
             for task_id, text in self._context.read(queries.short_results, min(first), max(first)):
@@ -126,6 +126,7 @@ class Register:
         for future in futures:  # two handles of one task
             if not future._resolved and first[future.id]._resolved:
                 self.settle(future)
+        return list(dict.fromkeys(future.id for future in futures if not future._resolved))
 
     def expect(self, parent: int, futures: Sequence[TaskFuture]) -> None:
         """A body gives its thread back until these have ended: what they raise is kept for it."""
