@@ -141,13 +141,12 @@ def order(
         made.greenfield = options.at if options.at > now else None
     elif options.delay:
         made.greenfield = now + options.delay
-    if options.after not in ((), None) or links:
+    if options.after or links:
         after = _edges(options, id_of)
         for task_id, _ in links:
             after.setdefault(task_id, (options.on, options.otherwise))
         made.after = [(upstream, on, otherwise) for upstream, (on, otherwise) in after.items()]
-    if options.before not in ((), None):
-        made.before = [id_of(task) for task in _several(options.before)]
+    made.before = [id_of(task) for task in options.before]
     if options.key is None and options.key_scope is not None:
         raise ValueError(f"key_scope={options.key_scope!r} says what a key stands for: give a key, or key=True")
     if options.key is not None:
@@ -174,26 +173,14 @@ def canonical(codec: Codec, arguments: str) -> str:
     return arguments if method is None else method(codec.decode(arguments))
 
 
-def _several(value: Any) -> list[Any]:
-    from taskcore.core.model import Task  # slow to import, and seldom needed
-
-    if isinstance(value, (TaskFuture, Task, int)):
-        return [value]
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"tasks are given by handle or id, or a list of them, not {value!r}")
-    return list(value)
-
-
 def _edges(options: Options, id_of: IdOf) -> dict[int, tuple[str, str]]:
     """upstream → (on, otherwise) as `after` says."""
-    if not isinstance(options.after, Mapping):
-        return {id_of(task): (options.on, options.otherwise) for task in _several(options.after)}
-    edges = {}
-    for task, wanted in options.after.items():
-        on, otherwise = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted, options.otherwise)
-        changed = options.replaced({"on": on, "otherwise": otherwise})
-        edges[id_of(task)] = (changed.on, changed.otherwise)
-    return edges
+    if not isinstance(options.after, dict):
+        return {id_of(task): (options.on, options.otherwise) for task in options.after}
+    return {
+        id_of(task): wanted if isinstance(wanted, tuple) else (wanted, options.otherwise)
+        for task, wanted in options.after.items()
+    }
 
 
 def name_of(fn: Callable[..., Any]) -> str:

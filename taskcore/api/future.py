@@ -195,9 +195,9 @@ class TaskFuture(Future[Any], Handle):
 
     def explain(self) -> str:
         """Why it is where it is, in a sentence or two: one line that any terminal may show."""
-        from taskcore.api import explain, outlook  # slow to import, for those who ask
+        from taskcore.api import explain  # slow to import, for those who ask
 
-        return explain.sentence(*outlook.of(self._context, self._context.id_of(self)))
+        return explain.sentence(*explain.look(self._context, self._context.id_of(self)))
 
     def watch(self) -> None:
         """Draw its progress, on a terminal or in a notebook, until it has ended; elsewhere, only wait for that.

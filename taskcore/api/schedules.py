@@ -16,7 +16,6 @@ from taskcore.core.views import view
 from taskcore.store import schedules
 
 _NOT_OF_A_SCHEDULE: Final = ("delay", "at", "after", "before", "key", "key_scope", "parent")
-_NOTHING_SAID: Final = Options()
 
 
 class Schedule:
@@ -103,10 +102,6 @@ class Schedules(Mapping[str, Schedule]):
         return html
 
 
-def _says(function: TaskFunction, option: str) -> bool:
-    return bool(getattr(function._options, option) != getattr(_NOTHING_SAID, option))
-
-
 def _refuse_arguments(fn: Any) -> None:
     """`TypeError` for a function that cannot be called without any."""
     signature = arguments.signature_of(fn) if callable(fn) else None
@@ -129,7 +124,8 @@ def define(
     flag("enabled", enabled)
     flag("overlap", overlap)
     for option in _NOT_OF_A_SCHEDULE:
-        if option in options or (isinstance(fn, TaskFunction) and _says(fn, option)):
+        said = isinstance(fn, TaskFunction) and getattr(fn._options, option) != getattr(Options, option)
+        if said or option in options:
             raise TypeError(f"a schedule says when its tasks run, and has no {option}")
     if not (isinstance(fn, str) or callable(fn)):
         raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
