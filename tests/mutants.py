@@ -168,7 +168,7 @@ MUTANTS = [
     m("store/capacity", "if first is not None and first.place < place and first.given", "if first is not None and first.given", "api/test_limits.py"),
     m("store/capacity", "            if abs(self._now - since) >= WAITS:\n                continue\n", "", "api/test_limits.py"),
     m("store/operations", "        tx.execute(_FORGET_FIRES, {", "        tx.execute('DELETE FROM taskcore_fire WHERE schedule = :name', {", "api/test_schedules.py"),
-    m("api/submission", "        spawn = self.spawn(order.name) if step else None", "        spawn = None", "api/test_schedules.py"),
+    m("api/submission", "        spawn = self.spawn(order.name)", "        spawn = None", "api/test_schedules.py"),
     m("store/reports", "    returned = end.result is not None and end.error is None", "    returned = end.result is not None", "parity/test_sosw.py"),
     m("runtime/pruner", "        if unused:\n", "        if False:\n", "store/test_kinds.py"),
     # -- futures, ends

@@ -20,7 +20,7 @@ from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
-from taskcore.store import counts, operations, queries
+from taskcore.store import counts, queries
 from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
@@ -221,14 +221,7 @@ class Context:
         *args: P.args, **kwargs: P.kwargs,
     ) -> int:  # fmt: skip
         """A verb for all that match, found and moved in one transaction. → how many it moved."""
-
-        def work(tx: Transaction) -> int:
-            return verb(tx, queries.ids(tx, where), *args, **kwargs)
-
-        moved = self.write(work)
-        if verb is operations.set_priority and moved:
-            self.scheduler.recall()
-        return moved
+        return self.write(lambda tx: verb(tx, queries.ids(tx, where), *args, **kwargs))
 
     def define(self, definition: Definition) -> None:
         """This engine runs what the definition says. The newest of a name in this process wins: other engines on the

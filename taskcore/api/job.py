@@ -36,7 +36,9 @@ def _block(submissions: Submissions, name: str, failures: str, options: Options)
     with submissions.transaction() if file.current is None else _part(file):
         tx = file.current
         assert tx is not None
-        future = _stored(submissions, name, failures, options)
+        order = arguments.order(context, name, options.kind(job=failures), options)
+        order.job = failures
+        future = submissions.store(order)
         tx.building.add(future.id)
         tx.births.flush()
         if future.id not in hierarchy.jobs_above(tx, future.id):
@@ -54,16 +56,6 @@ def _block(submissions: Submissions, name: str, failures: str, options: Options)
         tx.births.flush()
         tx.opened.append(future.id)
         settle.settle(tx, context.now())
-
-
-def _stored(submissions: Submissions, name: str, failures: str, options: Options) -> TaskFuture:
-    """The job itself. In a body it is a step, as any submit is."""
-    spawn = submissions.spawn(name)
-    if spawn is not None and spawn.there is not None:
-        return submissions.futures.handle(spawn.there)
-    order = arguments.order(submissions.context, name, options.kind(job=failures), options)
-    order.job = failures
-    return submissions.take(order, spawn)
 
 
 @contextlib.contextmanager

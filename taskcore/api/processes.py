@@ -28,7 +28,7 @@ from taskcore.core.clock import monotonic, pause
 from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
-from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
+from taskcore.core.options import Definition
 from taskcore.core.text import exit_of
 from taskcore.runtime.wakeups import Latch
 from taskcore.store.busy import Trouble
@@ -85,11 +85,10 @@ class Processes:
         moved, if that is wanted."""
         self.count = count
         self._context = context
-        self._given = given
         self._broke, self._tell_of, self._moved = broke, ended, moved
         main: Any = sys.modules["__main__"]
         nowhere = getattr(main, "__spec__", None) or getattr(sys, "frozen", False)  # a frozen one runs itself anew
-        self._script: str | None = None if nowhere else getattr(main, "__file__", None)
+        self._given = given._replace(script=None if nowhere else getattr(main, "__file__", None))
         self._places = [Place(number) for number in range(1, count + 1)]
         self._news: collections.deque[Definition | tuple[Any, ...]] = collections.deque()
         self._question = 0
@@ -248,14 +247,14 @@ class Processes:
         import multiprocessing
 
         place.asked = False
-        if self._script is not None and not os.path.exists(self._script):
-            self._lose(place, f"worker processes import the script, and {self._script} is no file")
+        script = self._given.script
+        if script is not None and not os.path.exists(script):
+            self._lose(place, f"worker processes import the script, and {script} is no file")
             return
         context = multiprocessing.get_context("spawn")
         place.pipe, theirs = context.Pipe()
         place.name, place.born = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0
-        given = self._given._replace(name=place.name, modules=self._modules(), script=self._script, grace=GRACE)
-        given = given._replace(parent=os.getpid())
+        given = self._given._replace(name=place.name, modules=self._modules(), parent=os.getpid(), grace=GRACE)
         place.process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
         try:
             place.process.start()
@@ -274,14 +273,15 @@ class Processes:
 
     def _tell(self, place: Place, definition: Definition) -> None:
         """Tell this process of a definition. One that cannot be told of is run here."""
-        fn, name = definition.fn, definition.name
+        fn, name, said = definition.fn, definition.name, vars(definition.options)
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
         if not module or not qualname or isinstance(fn, types.MethodType):  # of an object that is not there
             module, qualname = "__main__", "<nameless>"
         if place.pipe is None:
             return
+        behaviour: dict[str, Any] = {option: said[option] for option in ("backoff", "retry_on") if option in said}
         try:
-            place.pipe.send(("define", Where(name, module, qualname, _behaviour(definition.options))))
+            place.pipe.send(("define", Where(name, module, qualname, behaviour)))
         except OSError:  # it is dead, and its sentinel says so
             return
         except Exception as error:
@@ -318,8 +318,7 @@ class Processes:
                 place.ready = True
             case "ended":
                 place.deaths = 0
-                well, others = more
-                self._tell_of({**others, **{task: Outcome(task, 0, label=label) for task, label in well.items()}})
+                self._tell_of({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
             case "told":
                 place.told = more[0]
             case "moved":
@@ -391,9 +390,3 @@ class Processes:
             self._broke(f"no worker process is left: {why}")
         else:
             tell(logging.WARNING, "%s: %s", self._context.path, self.trouble)
-
-
-def _behaviour(options: Options) -> dict[str, Any]:
-    """What of them is functions and classes."""
-    own = {} if options.backoff is DEFAULT_BACKOFF else {"backoff": options.backoff}
-    return {**own, "retry_on": options.retry_on}

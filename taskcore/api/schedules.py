@@ -53,7 +53,7 @@ class Schedule:
     def trigger(self) -> TaskFuture:
         """Submit its task now, beside its due times, enabled or not. In a body it is a step, and the task a child of
         the body's, as with any submit there."""
-        return self._submissions.store(self._row.order(self._context.now()), step=True)
+        return self._submissions.trigger(self._row.order(self._context.now()))
 
     def delete(self) -> bool:
         """It fires no more, until code defines it again, and then as a new one. Its tasks stay. → False if it was gone

@@ -160,7 +160,11 @@ class Selection:
 
     def set_priority(self, priority: int) -> int:
         """Of tasks that have not ended: −1000…1000, higher first."""
-        return self._context.operate(self._where, operations.set_priority, checked_priority("priority", priority))
+        whole = checked_priority("priority", priority)
+        moved = self._context.operate(self._where, operations.set_priority, whole)
+        if moved:
+            self._context.scheduler.recall()
+        return moved
 
     def hide(self, hidden: bool = True) -> int:
         """Leave them out of pictures and the command line, or show them again."""

@@ -92,26 +92,29 @@ class Submissions:
         context = self.context
         if context.refusing or context.asleep:
             context.may_submit()
-        future = self._submit(function, args, kwargs)
-        context.spans.add(future.id)
-        if context.workers and self._file.current is None:
-            context.start()
-        return future
+        return self._run(self._submit(function, args, kwargs))
 
-    def store(self, order: Order, *, step: bool = False) -> TaskFuture:
-        """Store what is no call: a job, or a schedule's task. It runs from now on. `step`: a body that makes it, and
-        runs again, is given the one there is."""
-        context = self.context
-        context.may_submit()
-        spawn = self.spawn(order.name) if step else None
+    def trigger(self, order: Order) -> TaskFuture:
+        """The same for a schedule's task."""
+        self.context.may_submit()
+        return self._run(self.store(order))
+
+    def store(self, order: Order) -> TaskFuture:
+        """Store what is no call. It is a step of the body that makes it: when that runs again, it is given the one
+        there is."""
+        spawn = self.spawn(order.name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
-        future, tx = self.take(order, spawn), self._file.current
-        context.spans.add(future.id)
+        return self._take(order, spawn)
+
+    def _run(self, future: TaskFuture) -> TaskFuture:
+        """What was just stored is this engine's, which runs it from now on, or once its transaction has ended."""
+        self.context.spans.add(future.id)
+        tx = self._file.current
         if tx is not None:
             tx.scope.submitted = True
-        elif context.workers:
-            context.start()
+        elif self.context.workers:
+            self.context.start()
         return future
 
     def _submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
@@ -122,17 +125,12 @@ class Submissions:
         text, links = function.encode(self.context, args, kwargs)
         tx = self._file.current
         plain = _is_plain(options) and len(text) <= LONG
-        if plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
-            if tx is None:
-                future = self._store(function, self._now(), text)
-            else:
-                task_id = tx.births.add_plain(name, function._kind, options.priority, self._now(), text)
-                future = self.futures.handle(task_id, tx.scope, new=True)
-        else:
-            future = self.take(arguments.order(self.context, name, function._kind, options, text, links), spawn)
-        if tx is not None:
-            tx.scope.submitted = True
-        return future
+        if not plain or spawn is not None or links or (tx is not None and tx.scope.jobs):
+            return self._take(arguments.order(self.context, name, function._kind, options, text, links), spawn)
+        if tx is None:
+            return self._store(function, self._now(), text)
+        task_id = tx.births.add_plain(name, function._kind, options.priority, self._now(), text)
+        return self.futures.handle(task_id, tx.scope, new=True)
 
     def spawn(self, name: str) -> Spawn | None:
         """The call as a step of the body that makes it, if it is made in a body of this file's."""
@@ -143,7 +141,7 @@ class Submissions:
             raise NotInTask(found[0].unreachable or NO_WAITING.format("submit"))
         return Spawn(Run(*found), "submit", name) if found[0].file is self._file else None
 
-    def take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
+    def _take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
         """Store a task that is more than a name, arguments and a priority."""
         tx = self._file.current
         if order.parent is None:
@@ -151,11 +149,11 @@ class Submissions:
         try:
             if tx is not None:
                 return self._add(tx, order, spawn)
-            return self._file.write(self._bear, order, order.submitted_at, spawn)
+            return self._file.write(self._add, order, spawn)
         except KeyConflict as conflict:
             there = self._equal_or_raise(conflict, order)
             if order.key_scope == "succeeded":  # it may have to run again
-                return self.take(order, spawn)
+                return self._take(order, spawn)
             future = self.futures.handle(there)
             if spawn is not None:
                 self._file.write(spawn.keep, future.id)
@@ -188,14 +186,8 @@ class Submissions:
             tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1)
         return self.futures.handle(task_id, new=True)
 
-    def _bear(self, tx: Transaction, order: Order, now: float, spawn: Spawn | None) -> TaskFuture:
-        task_id, new = submit(tx, order, now)
-        if spawn is not None:
-            spawn.keep(tx, task_id)
-        return self.futures.handle(task_id, new=new)
-
     def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:
-        task_id, new = tx.births.add(order)
+        task_id, new = submit(tx, order, order.submitted_at) if tx.births is None else tx.births.add(order)
         if spawn is not None:
             spawn.keep(tx, task_id)
         return self.futures.handle(task_id, tx.scope if new else None, new=new)

@@ -21,7 +21,6 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.api import importing, shutdown
 from taskcore.core.clock import monotonic
-from taskcore.core.ends import Outcome
 from taskcore.core.logger import show
 from taskcore.core.options import Definition, Options
 
@@ -152,17 +151,12 @@ class _Worker:
 
     def tell(self) -> None:
         """Tell the parent of what ended here, and by that, that this process is well."""
-        well, others = {}, {}  # most are well, and of those there is little to say
+        ends: dict[int, Any] = {}
         for _ in range(len(self._ends)):
             for task, end in self._ends.popleft().items():
-                if end is not None and end.verb == "succeed":
-                    well[task] = end.label
-                else:
-                    others[task] = end and Outcome(
-                        task, 0, None, end.label, end.verb, end.error_type, end.error and end.error[:SHOWN]
-                    )
-        if well or others:
-            self._say("ended", well, others)
+                ends[task] = end and (end.label, end.verb, end.error_type, end.error and end.error[:SHOWN])
+        if ends:
+            self._say("ended", ends)
 
     def _listen(self) -> Any:
         """→ what the parent says, if it says anything within some time. Ends are told meanwhile."""

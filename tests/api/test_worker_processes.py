@@ -361,8 +361,8 @@ def test_what_is_typed_at_a_prompt_runs_there(made):
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ({"processes": 0}, ValueError, "processes is 1 or more, not 0"),
-        ({"processes": -1}, ValueError, "processes is 1 or more, not -1"),
+        ({"processes": 0}, ValueError, "processes is a whole number from 1 on, not 0"),
+        ({"processes": -1}, ValueError, "processes is a whole number from 1 on, not -1"),
         ({"processes": True}, TypeError, "processes is a whole number, not True"),
         ({"processes": "4"}, TypeError, "processes is a whole number, not '4'"),
         ({"processes": 2, "executor": "pool"}, ValueError, "processes and executor exclude each other"),
