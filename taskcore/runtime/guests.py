@@ -113,7 +113,7 @@ class Guests:
                 self.ready()  # the first thing that it is given tells
             elif self._executor is not None:
                 with contextlib.suppress(Exception):  # `hand` will say so
-                    self._executor.submit(_Probe(self._tell_here))
+                    self._executor.submit(_Bodies(self, []))
             self._known.wait(PATIENCE)
             self._known.set()
         return self.here is not False
@@ -127,7 +127,7 @@ class Guests:
         elif not self._primed and type(self._executor).__module__ in _START_LATE:
             self._primed = True
             with contextlib.suppress(RuntimeError):  # `hand` will say so
-                self._executor.submit(_Probe(self._tell_here))  # type: ignore[union-attr]
+                self._executor.submit(_Bodies(self, []))  # type: ignore[union-attr]
 
     def _begin_to_make(self, delay: float, lost: Executor | None = None) -> None:
         with self._changing:
@@ -145,32 +145,29 @@ class Guests:
         shutdown needs. What was made runs nothing of ours before it has shown that it runs anything: one that breaks at
         once costs no task a lapse."""
         self._dispose(lost)
-        if self._breaks >= ENOUGH:
-            self._give_up(f"{self._breaks} executors in a row broke: {self._why}")
-            return
         executor, tries = None, 0
         assert self._make is not None
-        while not self._ended_for_good.wait(delay):
+        while self._breaks < ENOUGH and not self._ended_for_good.wait(delay):
             try:
                 executor = None
                 executor = self._make()
                 if not hasattr(executor, "submit"):
                     raise TypeError(f"executor= made {executor!r}, which is no concurrent.futures.Executor")
                 self._comes(executor)  # before it is used: at the interpreter's end we come first
-                executor.submit(_Probe(self._tell_here)).result()
+                executor.submit(_Bodies(self, [])).result()
                 break
             except BaseException as error:
                 self._dispose(executor)
                 why = outcome.message_of(error) or type(error).__name__
                 if executor is not None and isinstance(error, BrokenExecutor):
-                    self._breaks += 1
-                    if self._breaks >= ENOUGH:
-                        self._give_up(f"{self._breaks} executors in a row broke: {why}")
-                        return
+                    self._breaks, self._why = self._breaks + 1, why
                 delay = min(LONGEST_DELAY, 0.05 * 2**tries)
                 tries += 1
                 self.trouble = f"no executor can be made ({type(error).__name__}: {why}); tried again in {delay:g} s"
                 tell(logging.WARNING, "%s: %s", self._stage.file.path, self.trouble)
+        if self._breaks >= ENOUGH:
+            self._give_up(f"{self._breaks} executors in a row broke: {self._why}")
+            return
         with self._changing:
             self._making = False
             if not self._ended_for_good.is_set() and executor is not None:
@@ -355,36 +352,14 @@ def named_all(error: BaseException) -> list[tuple[str, str]]:
     return [_named(kind) for kind in type(error).__mro__ if issubclass(kind, BaseException)]
 
 
-def _nothing() -> None:
-    """The first call of a pool."""
-
-
-class _Probe:
-    """The first call of an executor: whether it is pickled tells where bodies will run."""
-
-    def __init__(self, tell_here: Callable[[bool], None]) -> None:
-        self._tell_here = tell_here
-
-    def __call__(self) -> None:
-        self._tell_here(True)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._tell_here(False)
-        return functools.partial, (_nothing,)
-
-    def __dask_tokenize__(self: object) -> str:
-        """Distributed would pickle it to give it a name, and gives calls of one name the same result."""
-        return os.urandom(16).hex()
-
-
 class _Bodies:
     """What an executor is given. In this process's threads it is the whole thing; pickled, it is a call that opens the
-    file where it comes to."""
+    file where it comes to. Whether it is pickled tells where bodies run, and so one of no bodies can ask."""
 
     def __init__(self, guests: Guests, group: list[Work]) -> None:
         self._guests = guests
         self._group = group
-        self.__name__ = group[0].kind.name  # as a cluster's own pages call it
+        self.__name__ = group[0].kind.name if group else "taskcore"  # as a cluster's own pages call it
 
     def __call__(self) -> list[Outcome]:
         self._guests._tell_here(True)
@@ -394,4 +369,6 @@ class _Bodies:
         self._guests._tell_here(False)
         return functools.partial, self._guests._send(self._group)
 
-    __dask_tokenize__ = _Probe.__dask_tokenize__
+    def __dask_tokenize__(self: object) -> str:
+        """Distributed would pickle it to give it a name, and gives calls of one name the same result."""
+        return os.urandom(16).hex()
