@@ -79,7 +79,7 @@ class Context:
 
     def __init__(
         self, path: str, name: str, file: File, codec: Codec, clock: Clock, stage: Stage, lanes: Lanes | None, *,
-        lease: float, workers: int,
+        lease: float, workers: int, keep: float | None,
     ) -> None:  # fmt: skip
         self.path = path
         self.name = name
@@ -92,6 +92,8 @@ class Context:
         self.lanes = lanes
         self.lease = lease
         self.workers = workers
+        self.keep = keep
+        """Seconds that ended tasks stay; `None`: for ever."""
         self.definitions: dict[str, Definition] = {}
         """What this process runs, by name."""
         self.elsewhere: dict[str, Definition] = {}

@@ -69,13 +69,12 @@ class Engine(Executor):
         `workers=0` a file that may not be written can be looked at. `BadFile`, and the file untouched, if it can't be
         used; `ValueError` or `TypeError` for a bad parameter.
         """
-        parts = assemble(
+        self._submissions = submissions = assemble(
             path, workers, processes, executor, lease=lease, durability=durability, statuses=statuses, limits=limits,
             keep=keep, codec=codec, clock=clock, name=name, allow_network_filesystem=allow_network_filesystem,
         )  # fmt: skip
-        self._context = context = parts.context
-        self._futures, self._submissions, self._lifetime = parts.futures, parts.submissions, parts.lifetime
-        self._keep = parts.keep
+        self._context = context = submissions.context
+        self._futures, self._lifetime = submissions.futures, submissions.lifetime
         self._file, self._clock, self._scheduler, self._loop = (
             context.file, context.clock, context.scheduler, context.loop,
         )  # fmt: skip
@@ -366,7 +365,7 @@ class Engine(Executor):
         """
         from taskcore.api import keeping
 
-        return keeping.prune(self._context, self._keep if older_than is None else older_than)
+        return keeping.prune(self._context, self._context.keep if older_than is None else older_than)
 
     def backup(self, path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
         """Copy the whole file, as it is at this moment, while it is used; nobody waits for that.

@@ -10,6 +10,7 @@ from taskcore.api import arguments
 from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
 from taskcore.api.futures import Register
+from taskcore.api.lifetime import Lifetime
 from taskcore.api.places import must_be_found
 from taskcore.api.transaction import Block, Database, Scope, transaction
 from taskcore.body.children import Spawn
@@ -61,8 +62,9 @@ class Submittable:
 class Submissions:
     """One engine's way in: every submit, alone or one of many, in a transaction or a body, is stored here."""
 
-    def __init__(self, context: Context, futures: Register) -> None:
+    def __init__(self, context: Context, futures: Register, lifetime: Lifetime) -> None:
         self.context = context
+        self.lifetime = lifetime
         self._file = context.file
         self._now = context.now
         self.futures = futures
@@ -114,7 +116,7 @@ class Submissions:
         if tx is not None:
             tx.scope.submitted = True
         elif self.context.workers:
-            self.context.start()
+            self.lifetime.go()
         return future
 
     def _submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
@@ -201,7 +203,7 @@ class Submissions:
             self.futures.rolled_back(scope)
             self.context.callbacks.settle()
         elif self.context.workers and scope.submitted and not self.context.refusing:
-            self.context.start()
+            self.lifetime.go()
         self.futures.transaction_ended()
 
     def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[TaskFuture], bool]:
@@ -264,7 +266,7 @@ class Submissions:
                 with self.transaction():
                     futures.extend(self.submit(function, args, {}) for args in chunk)
         if self.context.workers and not inside:
-            self.context.start()
+            self.lifetime.go()
         return _results(futures, deadline)
 
 

@@ -43,7 +43,7 @@ class Given(NamedTuple):
     workers: int
     """Threads for bodies."""
     make: Callable[..., Any]
-    """Makes the parts of an engine, from a path, the number of threads, and settings."""
+    """Makes an engine, from a path, the number of threads, and settings."""
     settings: Mapping[str, Any]
     name: str = ""
     modules: tuple[str, ...] = ()
@@ -97,15 +97,15 @@ def serve(pipe: Any, given: Given) -> None:
 
 
 def _engine(given: Given) -> Any:
-    """The parts of the engine to run."""
+    """The engine to run, as its `Submissions`."""
     mine = None
-    for parts, meant in sorted(importing.made, key=lambda made: not made[1]):
-        context = parts.context
+    for engine, meant in sorted(importing.made, key=lambda made: not made[1]):
+        context = engine.context
         if mine is None and os.path.realpath(context.path) == os.path.realpath(given.path):
-            mine = parts
+            mine = engine
         elif not meant:
             context.awake(context.scheduler.custody.crew.size)
-            shutdown.watch(parts.lifetime, None)
+            shutdown.watch(engine.lifetime, None)
     importing.made.clear()
     if mine is None:
         mine = given.make(given.path, given.workers, **given.settings)
@@ -118,7 +118,7 @@ def _engine(given: Given) -> Any:
 class _Worker:
     """The engine of this process, and the pipe to the parent."""
 
-    def __init__(self, pipe: Any, given: Given, parts: Any) -> None:
+    def __init__(self, pipe: Any, given: Given, engine: Any) -> None:
         self._pipe = pipe
         self._parent, self._grace = given.parent, given.grace
         self._saying = threading.Lock()  # over one message
@@ -126,11 +126,11 @@ class _Worker:
         self._ear, self._bell = Pipe(duplex=False)
         self._rung = False
         self._asked = threading.Event()
-        self._parts = parts  # an engine that nobody holds is closed
-        self._context, self.lifetime = parts.context, parts.lifetime
+        self._engine = engine  # an engine that nobody holds is closed
+        self._context, self.lifetime = engine.context, engine.lifetime
         if given.log is not None:
             show(given.log)
-        parts.futures.listener = self._ended
+        engine.futures.listener = self._ended
         signal.signal(signal.SIGTERM, self._leave)
 
     def _leave(self, *_: object) -> None:
@@ -191,7 +191,7 @@ class _Worker:
                     self._say("told", number)
                 case "changes", wanted:
                     say = functools.partial(self._say, "moved")
-                    self._parts.futures.changes.tell_parent(say if wanted else None)
+                    self._engine.futures.changes.tell_parent(say if wanted else None)
                 case ("close",):
                     return None
             if hasattr(os, "getppid") and os.getppid() != self._parent:  # a fork of it may hold the pipe open
