@@ -90,8 +90,7 @@ def employ(
         how["codec"] = context.codec
     given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
     given = given._replace(modules=() if module is None else (module,))
-    ended, moved = context.futures.tell, context.futures.changes.moved_elsewhere
-    context.processes = Processes(context, count, given, broke=context.broke, ended=ended, moved=moved)
+    context.processes = Processes(context, count, given)
     for definition in list(context.definitions.values()):
         context.processes.define(definition)
 
@@ -127,11 +126,10 @@ def _connect(
         from taskcore.api.visit import Sender
         from taskcore.runtime.guests import Guests
 
+        comes = functools.partial(shutdown.watch, lifetime)
         scheduler.custody.crew = Guests(
-            executor, workers, context.workers, stage, scheduler.report, send=Sender(context),
-            show=scheduler.display.add, broken=lifetime.broke, comes=functools.partial(shutdown.watch, lifetime),
-            look_again=scheduler.look_again,
-        )  # fmt: skip
+            executor, workers, context.workers, scheduler, send=Sender(context), broken=lifetime.broke, comes=comes
+        )
     file.on_commit, scheduler.display.tell = lifetime.on_commit, lifetime.tell
     subscribe: Any = getattr(clock, "subscribe", None)
     if subscribe is not None:

@@ -12,7 +12,6 @@ from taskcore.core.ends import seconds as length_of
 from taskcore.core.errors import LeaseLost
 from taskcore.core.options import Options, checked_text, elsewhere, some_seconds, whole
 from taskcore.store import claims, due, queries, reports, workers
-from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -108,17 +107,14 @@ def take(context: Context, names: tuple[str, ...], n: int, lease: float | None, 
     whole("n", n, 1)
     length = context.lease if lease is None else some_seconds("lease", lease)
     who = context.name if worker is None else checked_text("worker", worker)
-    own = context.scheduler.presence.worker
-    found = context.write(_take, context.lanes, own, names, n, context.now(), length, who)
+    found = context.write(_take, context, names, n, context.now(), length, who)
     return [_made(context, row, claimed) for row, claimed in found]
 
 
 def _take(
-    tx: Transaction, lanes: Lanes | None, own: int | None, names: tuple[str, ...], n: int, now: float, lease: float,
-    worker: str,
+    tx: Transaction, context: Context, names: tuple[str, ...], n: int, now: float, lease: float, worker: str
 ) -> list[tuple[queries.Row, claims.Claimed]]:
-    if lanes is not None:
-        workers.bury(tx, lanes, now, own)
+    context.scheduler.presence.bury(tx, now)
     due.sweep(tx, now)
     kinds = [
         (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from taskcore.api import overtime
@@ -77,15 +77,9 @@ class Place:
 class Processes:
     """Those of one engine."""
 
-    def __init__(
-        self, context: Context, count: int, given: Given, *, broke: Callable[[str], None],
-        ended: Callable[[Mapping[int, Any]], None], moved: Callable[[Collection[int]], None],
-    ) -> None:  # fmt: skip
-        """`broke(why)` is called when none of them will be started again; `ended` and `moved` with what they ended, and
-        moved, if that is wanted."""
+    def __init__(self, context: Context, count: int, given: Given) -> None:
         self.count = count
         self._context = context
-        self._broke, self._tell_of, self._moved = broke, ended, moved
         main: Any = sys.modules["__main__"]
         nowhere = getattr(main, "__spec__", None) or getattr(sys, "frozen", False)  # a frozen one runs itself anew
         self._given = given._replace(script=None if nowhere else getattr(main, "__file__", None))
@@ -199,7 +193,7 @@ class Processes:
             tell(logging.ERROR, "%s: the worker processes are given up", self._context.path, exc_info=error)
             for place in self._living():
                 self._kill(place)
-            self._broke(f"the worker processes were given up: {type(error).__name__}: {error}")
+            self._context.broke(f"the worker processes were given up: {type(error).__name__}: {error}")
         finally:
             self._bell, bell = None, self._bell
             bell.close()
@@ -306,6 +300,7 @@ class Processes:
             self._bury(place, place.process.exitcode)
 
     def _take(self, place: Place, what: str, *more: Any) -> None:
+        futures = self._context.futures
         match what:
             case "here":
                 place.born = monotonic()
@@ -318,11 +313,11 @@ class Processes:
                 place.ready = True
             case "ended":
                 place.deaths = 0
-                self._tell_of({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
+                futures.tell({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
             case "told":
                 place.told = more[0]
             case "moved":
-                self._moved(*more)
+                futures.changes.moved_elsewhere(*more)
             case "can":
                 self._let_go(more[0])
             case "cannot":
@@ -373,7 +368,7 @@ class Processes:
         if code == UNGUARDED:
             for each in self._places:
                 each.lost = NO_GUARD
-            self._broke(NO_GUARD)
+            self._context.broke(NO_GUARD)
         elif code == REPLACED:
             place.start_at = 0.0
         else:
@@ -387,6 +382,6 @@ class Processes:
     def _lose(self, place: Place, why: str) -> None:
         place.lost = why
         if all(each.lost is not None for each in self._places):
-            self._broke(f"no worker process is left: {why}")
+            self._context.broke(f"no worker process is left: {why}")
         else:
             tell(logging.WARNING, "%s: %s", self._context.path, self.trouble)

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.body import outcome
 from taskcore.body.runner import perform, raised
-from taskcore.body.work import Stage, Work
+from taskcore.body.work import Work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome, Retry
 from taskcore.core.logger import tell
-from taskcore.runtime.pools import Report
+from taskcore.runtime.scheduler import Scheduler
 from taskcore.store.process_locks import Marks
 from taskcore.store.steps import Notes
 
@@ -58,21 +58,21 @@ class Guests:
     ahead = False
 
     def __init__(
-        self, source: Executor | Callable[[], Executor], workers: int | None, size: int, stage: Stage,
-        report: Report, *, send: Callable[[Sequence[Work]], tuple[Any, ...]], show: Callable[[Sequence[Notes]], None],
-        broken: Callable[[str], None], comes: Callable[[Executor], None], look_again: Callable[[], None],
+        self, source: Executor | Callable[[], Executor], workers: int | None, size: int, scheduler: Scheduler, *,
+        send: Callable[[Sequence[Work]], tuple[Any, ...]], broken: Callable[[str], None],
+        comes: Callable[[Executor], None],
     ) -> None:  # fmt: skip
         """`workers`: how many at a time the user said; `size`: where nobody says. `send`: works → what is pickled for
         them, a function and its arguments. `broken`: no body can run any more. `comes`: called with each executor that
-        was made, before it is used; `look_again`: once it takes bodies."""
+        was made, before it is used."""
         self.size = 0
         self.trouble: str | None = None
         self.here: bool | None = None
         self.has_main = _is_script()
         self._known = threading.Event()  # set when `here` is, and when there will be no answer
         self._workers, self._default = workers, size
-        self._stage, self._report, self._send, self._show = stage, report, send, show
-        self._broken, self._comes, self._look_again = broken, comes, look_again
+        self._scheduler, self._stage, self._report = scheduler, scheduler.stage, scheduler.report
+        self._send, self._broken, self._comes = send, broken, comes
         self._make: Callable[[], Executor] | None = None
         self._changing = threading.Lock()  # over which executor there is, and whether one is being made
         self._making = False
@@ -174,7 +174,7 @@ class Guests:
                 self._adopt(executor)
                 executor = None
         self._dispose(executor)  # if it came too late
-        self._look_again()
+        self._scheduler.look_again()
 
     def _broke(self, executor: Executor | None, why: str) -> None:
         """Called for each body that was lost with it; the first call counts."""
@@ -293,7 +293,7 @@ class Guests:
             name, work.took = work.kind.name, answer.took
             self._took[name] = min(answer.took, 1.5 * self._took.get(name, answer.took))  # a machine may stand still
             if answer.notes:
-                self._show(answer.notes)
+                self._scheduler.display.add(answer.notes)
             return self._judged(work, answer)
         if isinstance(answer, CancelledError):
             return Outcome(*work.claim, verb="give back")

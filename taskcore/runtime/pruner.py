@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from taskcore.core.clock import monotonic, pause
@@ -20,32 +21,24 @@ AT_ONCE: Final = 500
 """Rows that one commit of `prune_now` may delete."""
 
 
-class KindScan:
-    """Finds the kinds that no task has any more, a stretch of ids at a time, and removes them."""
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._newest = file.read(kinds.newest_kind)
-        self._seen: set[int] = set()
-        self._at = 0
-
-    def step(self) -> bool:
-        """Look at the next stretch, or at last remove what was not seen. → whether there is more to do."""
-        if self._newest < 2:
-            return False
-        seen, end, more = self._file.read(kinds.of_tasks, self._at)
-        self._seen |= seen
-        self._at = end or self._at
-        if more:
-            return True
-        unused = self._file.read(kinds.unused, self._newest, self._seen)
-        if unused:
-            self._file.read(kinds.check_keys, False)
-            try:
-                self._file.write(kinds.remove_kinds, unused, self._at)
-            finally:
-                self._file.read(kinds.check_keys, True)
-        return False
+def scan_kinds(file: File) -> Iterator[bool]:
+    """Find the kinds that no task has any more, a stretch of ids a step, and at last remove them. Each step but the
+    last gives True."""
+    newest, seen, at, more = file.read(kinds.newest_kind), set[int](), 0, True
+    if newest < 2:
+        return
+    while more:
+        found, end, more = file.read(kinds.of_tasks, at)
+        seen |= found
+        at = end or at
+        yield True
+    unused = file.read(kinds.unused, newest, seen)
+    if unused:
+        file.read(kinds.check_keys, False)
+        try:
+            file.write(kinds.remove_kinds, unused, at)
+        finally:
+            file.read(kinds.check_keys, True)
 
 
 class Pruning:
@@ -64,7 +57,7 @@ class Pruning:
         self._at: int | None = None  # the id that the pass has come to; None: it is over
         self._begun, self._due = 0.0, float("-inf")  # by the engine's clock
         self._spared = self._shrinking = False
-        self._scan: KindScan | None = None
+        self._scan: Iterator[bool] | None = None
         self._oldest: float | None = None
 
     def turn(self, now: float, *, idle: bool = True, quiet: bool = True) -> float:
@@ -87,7 +80,7 @@ class Pruning:
         if self._at is not None:
             self._slice(self._at, now - self._keep)
         elif self._scan is not None:
-            self._scan = self._scan if self._scan.step() else None
+            self._scan = self._scan if next(self._scan, False) else None
         elif not self._file.read(retention.shrink):
             self._shrinking = False
             self._file.read(retention.checkpoint)
@@ -102,7 +95,7 @@ class Pruning:
         if found.old:
             deleted = self._file.write(retention.delete, found.old, before)
             if deleted and self._scan is None:
-                self._shrinking, self._scan = True, KindScan(self._file)
+                self._shrinking, self._scan = True, scan_kinds(self._file)
             self._spared = self._spared or deleted < len(found.old)
         if found.oldest is not None:
             self._oldest = found.oldest if self._oldest is None else min(self._oldest, found.oldest)
@@ -127,8 +120,7 @@ def prune_now(file: File, before: float) -> int:
         if found.end is None:
             break
         start = found.end
-    scan = KindScan(file)
-    while scan.step():
+    for _ in scan_kinds(file):
         pause(MOMENT)
     while file.read(retention.shrink):
         pause(MOMENT)
