@@ -33,8 +33,8 @@ class Register:
         self._context = context
         self.failures = Failures(context)
         self.changes = Changes(context)
-        self.listener: Callable[[Mapping[int, Outcome | None]], None] | None = None
-        """In a worker process: hears of all ends that this engine commits, and has them told where the program is."""
+        self.tell: Callable[[Mapping[int, Outcome | None]], None] = self.told
+        """Hears of all ends that this engine commits. A worker process has them told where the program is."""
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -233,12 +233,9 @@ class Register:
         if raised:
             self._keep_errors(raised)
         self._look_at(others)
-        if self.listener is None:
-            self.tell(ends)
-        elif ends:
-            self.listener(ends)
+        self.tell(ends)
 
-    def tell(self, ends: Mapping[int, Outcome | None]) -> None:
+    def told(self, ends: Mapping[int, Outcome | None]) -> None:
         """Whoever wants to hear of failures, and the log. These ends were committed here or in a worker process."""
         if all_are_heard() or any(end is None or end.verb != "succeed" for end in ends.values()):
             self.failures.among(ends)

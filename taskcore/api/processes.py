@@ -187,7 +187,7 @@ class Processes:
         if hasattr(signal, "pthread_sigmask"):  # a Ctrl-C before they can hear it is ours to answer: they inherit this
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         try:
-            while not (self._stopping and self._asked_all() and not any(self._living())):
+            while not self._stopping or any(self._living()):
                 self._look_after(ear)
         except BaseException as error:  # nobody would look after them any more
             tell(logging.ERROR, "%s: the worker processes are given up", self._context.path, exc_info=error)
@@ -205,8 +205,10 @@ class Processes:
         """Start those that are to be started, pass on what is new, and wait for what one of them says or does."""
         from multiprocessing.connection import wait
 
-        for place in self._places if not self._stopping else ():
-            if place.process is None and place.lost is None and monotonic() >= place.start_at:
+        for place in self._places:
+            if self._stopping:
+                self._ask_to_close(place)
+            elif place.process is None and place.lost is None and monotonic() >= place.start_at:
                 self._spawn(place)
         while self._news:
             news = self._news.popleft()
@@ -219,16 +221,14 @@ class Processes:
             ear.recv_bytes()
         for place in list(self._living()):
             self._hear(place, place.process.sentinel in heard)
-        if not self._stopping:
-            self._kill_silent()
+        with contextlib.suppress(Trouble, BadFile, EngineClosed):  # whether there are any, the next look tells
+            for place in overtime.silent(self._context, self._places) if not self._stopping else ():
+                self._kill(place)
 
-    def _asked_all(self) -> bool:
-        """Ask those to close that were not asked. → True."""
-        for place in self._living():
-            if not place.asked:
-                place.asked = True
-                self._send(place, ("close",))
-        return True
+    def _ask_to_close(self, place: Place) -> None:
+        if not place.asked:
+            place.asked = True
+            self._send(place, ("close",))
 
     def _living(self) -> Iterator[Place]:
         return (place for place in self._places if place.process is not None)
@@ -313,7 +313,7 @@ class Processes:
                 place.ready = True
             case "ended":
                 place.deaths = 0
-                futures.tell({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
+                futures.told({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
             case "told":
                 place.told = more[0]
             case "moved":
@@ -342,18 +342,8 @@ class Processes:
     # -- deaths -----------------------------------------------------------------------------------------------------
 
     def _kill(self, place: Place) -> None:
-        process = place.process
-        if process is not None:
-            with contextlib.suppress(Exception):  # it has ended meanwhile
-                process.kill()
-
-    def _kill_silent(self) -> None:
-        """Those in which a body whose time is over lets nobody else run."""
-        try:
-            for place in overtime.silent(self._context, self._places):
-                self._kill(place)
-        except (Trouble, BadFile, EngineClosed):  # whether there are any, the next look tells
-            return
+        with contextlib.suppress(Exception):  # it has ended meanwhile
+            place.process.kill()
 
     def _bury(self, place: Place, code: int | None) -> None:
         lived = monotonic() - place.born if place.born else 0.0

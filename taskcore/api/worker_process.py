@@ -130,7 +130,7 @@ class _Worker:
         self._context, self.lifetime = engine.context, engine.lifetime
         if given.log is not None:
             show(given.log)
-        engine.futures.listener = self._ended
+        engine.futures.tell = self._ended
         signal.signal(signal.SIGTERM, self._leave)
 
     def _leave(self, *_: object) -> None:
