@@ -133,12 +133,10 @@ def test_what_ends_and_moves_in_worker_processes_is_told_in_the_program(engine, 
 
 
 def test_a_worker_that_dies_lapses_its_own_tasks_only_and_is_started_again(engine, tmp_path):
-    engine.start()
-    until(lambda: len(alive(engine)) == 2, "both are there")
-    before = alive(engine)
     go, waits = tmp_path / "go", engine.task(elsewhere.waits)
     futures = [waits.submit(str(go)) for _ in range(4)]
     until(lambda: all(future.snapshot().phase == "running" for future in futures), "all run")
+    before = alive(engine)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(alive(engine)) == 2 and victim not in alive(engine), "another is started")
