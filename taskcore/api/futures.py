@@ -85,11 +85,10 @@ class Register:
             condition = threading.Condition()
             future._waiters = []
             future._done_callbacks = []
-            if not future._resolved:
+            if not (future._resolved or future._lost):
                 self._waiting.setdefault(future.id, []).append(future)
             future.__dict__["_made_condition"] = condition  # last: whoever has one is in the register
         if future._lost:
-            self._leave(future.id)
             future._resolve(error=CancelledError())
         elif not future._resolved:
             if not self._runs(future.id):  # else its end is yet to come, and will find the future here
@@ -283,10 +282,14 @@ class Register:
         self._look_at(task_ids)
 
     def rolled_back(self, scope: Scope) -> None:
+        """These tasks never were. Their ids may have been given again meanwhile: whoever waits for such a task stays."""
         with self._lock:
             gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
+            for task_id in {future.id for future in gone}:
+                others = [future for future in self._leave(task_id) if future._origin is not scope]
+                if others:
+                    self._waiting[task_id] = others
         for future in gone:
-            self._leave(future.id)
             future._resolve(error=CancelledError())
 
     def give_up(self, error: Exception) -> None:

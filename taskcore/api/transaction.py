@@ -125,6 +125,6 @@ def transaction(file: File, clock: Clock, on_end: Callable[[Scope], None]) -> It
         file.leave(commit=True)
     finally:
         database._tx = None
+        scope.rolled_back = not tx.committed  # first: its ids may be given again as soon as it is left
         file.leave(commit=False)  # nothing, if it has been left
-        scope.rolled_back = not tx.committed
         on_end(scope)
