@@ -282,7 +282,7 @@ class Register:
         self._look_at(task_ids)
 
     def rolled_back(self, scope: Scope) -> None:
-        """These tasks never were. Their ids may have been given again meanwhile: whoever waits for such a task stays."""
+        """These tasks never were. Their ids may have been given again meanwhile: whoever waits for those stays."""
         with self._lock:
             gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
             for task_id in {future.id for future in gone}:
