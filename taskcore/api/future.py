@@ -33,10 +33,6 @@ def _of_a_waiter(callback: object) -> bool:
     return getattr(callback, "waits", False) or getattr(callback, "__module__", None) == "asyncio.futures"
 
 
-async def _given(value: Any) -> Any:
-    return value
-
-
 class TaskFuture(Future[Any], Handle):
     """The handle of a stored task. All of it may be called from any thread.
 
@@ -132,14 +128,11 @@ class TaskFuture(Future[Any], Handle):
         return self._state is _CANCELLED or self.snapshot().phase == lifecycle.CANCELLED
 
     def __await__(self) -> Generator[Any, None, Any]:
-        run = self._waiting_body()
-        if run is not None:
-            return _given(run.wait(self)[0]).__await__()
-        return self._awaited()
-
-    def _awaited(self) -> Generator[Any, None, Any]:
         import asyncio  # whoever awaits has it already; the others need not pay for it
 
+        run = self._waiting_body()
+        if run is not None:
+            return run.wait(self)[0]
         if not self._context.loop.background:  # nobody else would run it meanwhile
             return self.result()
         loop = asyncio.get_running_loop()

@@ -69,6 +69,8 @@ class Submissions:
         self._now = context.now
         self.futures = futures
         self.expecting, self.expect, self.forget = futures.expecting, futures.expect, futures.forget
+        self._handle_of = functools.partial(futures.handle, new=True)
+        """Called before anything here can claim the task: it may end in the next moment, and is told how then."""
         self._functions: dict[Callable[..., Any], Submittable] = {}  # plain ones, registered by module and name
 
     def named(self, fn: Any) -> Submittable:
@@ -166,15 +168,10 @@ class Submissions:
         claim = self.context.scheduler.free_at_once(function._name, now) if self.context.loop.alive else None
         if claim is None:
             name, kind, priority = function._name, function._kind, function._options.priority
-            future = submit_alone(self._file, name, kind, priority, now, text, self._handle)
+            future = submit_alone(self._file, name, kind, priority, now, text, self._handle_of)
             if future is not None:
                 return future
         return self._file.write(self._bear_plain, function, now, text, claim)
-
-    # The handle is made before anything here can claim the task: it may end in the next moment, and is told how then.
-
-    def _handle(self, task_id: int) -> TaskFuture:
-        return self.futures.handle(task_id, new=True)
 
     def _bear_plain(
         self, tx: Transaction, function: Submittable, now: float, text: str, claim: tuple[int, float] | None
@@ -186,7 +183,7 @@ class Submissions:
         )
         if claim is not None:
             tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1)
-        return self.futures.handle(task_id, new=True)
+        return self._handle_of(task_id)
 
     def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:
         task_id, new = submit(tx, order, order.submitted_at) if tx.births is None else tx.births.add(order)
