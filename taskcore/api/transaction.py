@@ -85,7 +85,7 @@ class Scope:
 
 
 class Block(contextlib.AbstractContextManager[T]):
-    """A `with` block of the user's. It is entered once: what was known of it after its end would be lost."""
+    """A `with` block of the user's, which is entered once."""
 
     def __init__(self, block: contextlib.AbstractContextManager[T]) -> None:
         self._block = block
