@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from taskcore.api.assembly import assemble
@@ -238,12 +237,7 @@ class Engine(Executor):
         """
         self._lifetime.close(timeout)
 
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.shutdown(wait=True)
         elif issubclass(kind, KeyboardInterrupt):

@@ -300,7 +300,7 @@ class TaskFuture(Future[Any], Handle):
 
     def _resolve(self, *, text: str | None = None, error: BaseException | None = None) -> None:
         """Called by the register alone, once the end is in the file, outside every lock."""
-        if self._lost:  # this end may be that of the task that got its id
+        if self._origin is not None and self._lost:  # this end may be that of the task that got its id
             text, error = None, CancelledError()
         condition = self.__dict__.get("_made_condition")
         if condition is None:

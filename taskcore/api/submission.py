@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -96,12 +97,13 @@ class Submissions:
         context = self.context
         if context.refusing or context.asleep:
             context.may_submit()
-        return self._run(self._submit(function, args, kwargs))
+        tx = self._file.current
+        return self._run(self._submit(function, args, kwargs, tx), tx)
 
     def trigger(self, order: Order) -> TaskFuture:
         """The same for a schedule's task."""
         self.context.may_submit()
-        return self._run(self.store(order))
+        return self._run(self.store(order), self._file.current)
 
     def store(self, order: Order) -> TaskFuture:
         """Store what is no call. It is a step of the body that makes it: when that runs again, it is given the one
@@ -111,24 +113,25 @@ class Submissions:
             return self.futures.handle(spawn.there)
         return self._take(order, spawn)
 
-    def _run(self, future: TaskFuture) -> TaskFuture:
-        """What was just stored is this engine's, which runs it from now on, or once its transaction has ended."""
+    def _run(self, future: TaskFuture, tx: Transaction | None) -> TaskFuture:
+        """What was just stored is this engine's, which runs it from now on, or once the transaction has ended."""
         self.context.spans.add(future.id)
-        tx = self._file.current
         if tx is not None:
             tx.scope.submitted = True
         elif self.context.workers:
             self.lifetime.go()
         return future
 
-    def _submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+    def _submit(
+        self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction | None
+    ) -> TaskFuture:
         name, options = function._name, function._options
         spawn = self.spawn(name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
         text, links = function.encode(self.context, args, kwargs)
-        tx = self._file.current
-        plain = _is_plain(options) and len(text) <= LONG
+        # Functions among the options are kept by their order; long arguments have a table of their own.
+        plain = options.plain and not options.own_behaviour and len(text) <= LONG
         if not plain or spawn is not None or links or (tx is not None and tx.scope.jobs):
             return self._take(arguments.order(self.context, name, function._kind, options, text, links), spawn)
         if tx is None:
@@ -216,7 +219,8 @@ class Submissions:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
             now, encoded = self._now(), [function.encode(context, args, {}) for args in calls]
             name, kind, options = function._name, function._kind, function._options
-            if _is_plain(options) and not any(links or len(text) > LONG for text, links in encoded):
+            plain = options.plain and not options.own_behaviour
+            if plain and not any(links or len(text) > LONG for text, links in encoded):
                 ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
             else:
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
@@ -257,20 +261,11 @@ class Submissions:
         calls = zip(*iterables, strict=False)
         inside = self._file.current is not None
         while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
-            if inside:
+            with contextlib.nullcontext() if inside else self.transaction():
                 futures.extend(self.submit(function, args, {}) for args in chunk)
-            else:
-                with self.transaction():
-                    futures.extend(self.submit(function, args, {}) for args in chunk)
         if self.context.workers and not inside:
             self.lifetime.go()
         return _results(futures, deadline)
-
-
-def _is_plain(options: Options) -> bool:
-    """Whether such a task is no more than a name, arguments and a priority. (Functions among the options are kept by
-    their order; long arguments have a table of their own.)"""
-    return options.plain and not options.own_behaviour
 
 
 def _bear_children(tx: Transaction, function: Submittable, texts: list[str], now: float, spawn: Spawn) -> list[int]:
