@@ -98,13 +98,10 @@ class Pipeline:
 
     def status(self, subject: str) -> dict[str, str]:
         """Step → status, of the steps that this subject has; empty for one that was never started."""
-        found = {
-            task.name: task.status
-            for task in Selection(self._context).where(
-                name=[f"{self.name}.{name}" for name in self._tasks], key=checked_text("subject", subject)
-            )
-        }
-        return {name: found[f"{self.name}.{name}"] for name in self._tasks if f"{self.name}.{name}" in found}
+        steps = {f"{self.name}.{step}": step for step in self._tasks}
+        tasks = Selection(self._context).where(name=list(steps), key=checked_text("subject", subject))
+        found = {steps[task.name]: task.status for task in tasks}
+        return {step: found[step] for step in self._tasks if step in found}
 
     def _repr_html_(self) -> str:
         html: str = view("html").pipeline(self)
@@ -119,10 +116,8 @@ def _needs(needs: Any) -> dict[str, str]:
         return {}
     if isinstance(needs, str):
         needs = [needs]
-    if isinstance(needs, Mapping):
-        pairs = dict(needs)
-    elif isinstance(needs, (list, tuple, set, frozenset)):
-        pairs = dict.fromkeys(needs, "succeeded")
-    else:
+    if isinstance(needs, (list, tuple, set, frozenset)):
+        needs = dict.fromkeys(needs, "succeeded")
+    if not isinstance(needs, Mapping):
         raise TypeError(f"needs is {{step: status}}, a step or a list of steps, not {needs!r}")
-    return {checked_text("a step in needs", step): checked_text("a status in needs", s) for step, s in pairs.items()}
+    return {checked_text("a step in needs", step): checked_text("a status in needs", s) for step, s in needs.items()}

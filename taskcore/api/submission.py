@@ -70,6 +70,7 @@ class Submissions:
         self._now = context.now
         self.futures = futures
         self.expecting, self.expect, self.forget = futures.expecting, futures.expect, futures.forget
+        """What bodies of this engine ask of it, as their `House`."""
         self._handle_of = functools.partial(futures.handle, new=True)
         """Called before anything here can claim the task: it may end in the next moment, and is told how then."""
         self._functions: dict[Callable[..., Any], Submittable] = {}  # plain ones, registered by module and name

@@ -285,16 +285,15 @@ class Guests:
 
     def _end_of(self, work: Work, answer: Any) -> Outcome:
         """What an outcome, an answer or an error of the executor's own means."""
-        if not isinstance(answer, Answer):
-            work.took = work.took or monotonic() - work.since
-        if isinstance(answer, Outcome):
-            return answer
         if isinstance(answer, Answer):
             name, work.took = work.kind.name, answer.took
             self._took[name] = min(answer.took, 1.5 * self._took.get(name, answer.took))  # a machine may stand still
             if answer.notes:
                 self._scheduler.display.add(answer.notes)
             return self._judged(work, answer)
+        work.took = work.took or monotonic() - work.since
+        if isinstance(answer, Outcome):
+            return answer
         if isinstance(answer, CancelledError):
             return Outcome(*work.claim, verb="give back")
         # As distributed calls it, without which it cannot be asked for by its class.
