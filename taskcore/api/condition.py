@@ -41,7 +41,8 @@ def of(context: Context, closing: bool, unstarted: str | None) -> tuple[str, str
         READ_ONLY if context.file.read_only else None,
         *(part.trouble for part in (context.processes, context.lanes) if part is not None),
     ]
-    for trouble in filter(None, troubles):
+    trouble = next(filter(None, troubles), None)
+    if trouble is not None:
         return DEGRADED, trouble
     return OK, "" if context.file.in_memory else KNOWN_BUG
 

@@ -140,7 +140,8 @@ class Bell:
                 return False
 
     def _open(self) -> None:
-        import ctypes  # slow to import, for those who never wait
+        with _importing:
+            import ctypes  # slow to import, for those who never wait
 
         self._libc = ctypes.CDLL(None)
         self._ear = self._libc.inotify_init1(os.O_CLOEXEC)
@@ -178,3 +179,12 @@ class Bell:
         if self._ear >= 0:
             os.close(self._ear)
             self._ear = -1
+
+
+_importing: Final = threading.RLock()
+"""A fork waits for it: what another thread has half imported at that moment, the child could never import."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
