@@ -85,11 +85,11 @@ def employ(
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 
-    how: dict[str, Any] = {"durability": durability, "lease": context.lease}
+    how: dict[str, Any] = {"durability": durability, "lease": context.lease, "allow_network_filesystem": network}
     if context.codec is not JSON:
         how["codec"] = context.codec
-    given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
-    given = given._replace(modules=() if module is None else (module,))
+    modules = () if module is None else (module,)
+    given = Given(context.path, context.workers, assemble, how, modules=modules, log=log)
     context.processes = Processes(context, count, given)
     for definition in list(context.definitions.values()):
         context.processes.define(definition)
