@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Executor
+from typing import Any
 
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.clock import CheckedClock, Clock, SystemClock
 from taskcore.core.ends import seconds
 from taskcore.core.options import checked_text, some_seconds, whole
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
 
 
 def limits_of(value: Any) -> dict[str, int]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from taskcore.core.clock import Clock
 from taskcore.store.connection import File
 from taskcore.store.submit import Births
 from taskcore.store.transaction import Transaction
-
-if TYPE_CHECKING:
-    from taskcore.core.clock import Clock
 
 _FIRST_WORD: Final = re.compile(r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
 _NOT_OURS_TO_END: Final = frozenset(
