@@ -75,22 +75,15 @@ def encode(
     if not args and not kwargs:
         return NO_ARGUMENTS, []
     codec = context.codec
-    if codec is JSON and not kwargs and all(type(value) in _SCALARS for value in args):
-        return _scalars(name, fn, args), []
     links: list[Link] = []
-    whole = _without_handles([list(args), kwargs], [], links, context.id_of)
+    plain = codec is JSON and not kwargs and all(type(value) in _SCALARS for value in args)
+    whole: Any = [args, kwargs] if plain else _without_handles([list(args), kwargs], [], links, context.id_of)
     try:
-        return codec.encode(whole), links
+        # Most arguments are numbers and short texts, and a walk costs more than they do: the same text, put together.
+        text = f"[[{','.join(map(JSON.encode, args))}],{{}}]" if plain else codec.encode(whole)
     except (TypeError, ValueError, RecursionError) as error:
         raise _named(codec, name, fn, whole, error) from error
-
-
-def _scalars(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...]) -> str:
-    """The same text, put together: most arguments are numbers and short texts, and a walk costs more than they do."""
-    try:
-        return f"[[{','.join(map(JSON.encode, args))}],{{}}]"
-    except (TypeError, ValueError) as error:
-        raise _named(JSON, name, fn, [list(args), {}], error) from error
+    return text, links
 
 
 def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf) -> Any:

@@ -16,7 +16,7 @@ from taskcore.api.places import must_be_found
 from taskcore.api.transaction import Block, Database, Scope, transaction
 from taskcore.body.children import Spawn
 from taskcore.body.context import Run
-from taskcore.body.work import NO_WAITING, current_work
+from taskcore.body.work import CURRENT, NO_WAITING
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import KeyConflict, NotInTask
@@ -142,7 +142,7 @@ class Submissions:
 
     def spawn(self, name: str) -> Spawn | None:
         """The call as a step of the body that makes it, if it is made in a body of this file's."""
-        found = current_work()
+        found = CURRENT.get(None)
         if found is None:
             return None
         if found[0].elsewhere == self.context.path:
