@@ -181,9 +181,9 @@ MUTANTS = [
     m("store/capacity", "if first is not None and first.place < place and first.given", "if first is not None and first.given", "api/test_limits.py"),
     m("store/capacity", "            if abs(self._now - since) >= WAITS:\n                continue\n", "", "api/test_limits.py"),
     m("store/operations", "        tx.execute(_FORGET_FIRES, {", "        tx.execute('DELETE FROM taskcore_fire WHERE schedule = :name', {", "api/test_schedules.py"),
-    m("api/submission", "        spawn = self.spawn(order.name) if step else None", "        spawn = None", "api/test_schedules.py"),
+    m("api/submission", "        spawn = self.spawn(order.name)", "        spawn = None", "api/test_schedules.py"),
     m("store/reports", "    returned = end.result is not None and end.error is None", "    returned = end.result is not None", "parity/test_sosw.py"),
-    m("runtime/pruner", "        if unused:\n", "        if False:\n", "store/test_kinds.py"),
+    m("runtime/pruner", "    if unused:\n", "    if False:\n", "store/test_kinds.py"),
     # -- futures, ends
     m("api/futures", "            elif task_id in self._waiting:\n                for future in self._leave(task_id):", "            elif False:\n                for future in self._leave(task_id):", f"{FUTURE} {EXECUTOR}"),
     m("api/futures", "        if raised:\n            self._keep_errors(raised)\n", "", f"{FUTURE} runtime/test_threads.py"),
@@ -192,7 +192,7 @@ MUTANTS = [
     m("api/lifetime", "            context.file.patience.ends_at = deadline\n", "            pass\n", "api/test_closing.py"),
     m("api/lifetime", "            self._close_elsewhere(None, None)\n            text", "            text", "api/test_closing.py"),
     m("api/lifetime", "            self._let_begin()\n", "", "api/test_closing.py"),
-    m("api/claim", "workers.bury(tx, lanes, now, own)", "workers.bury(tx, lanes, now)", SIM, equivalent=True),
+    m("runtime/presence", "workers.bury(tx, self.lanes, now, self.worker)", "workers.bury(tx, self.lanes, now)", SIM, equivalent=True),
 ]  # fmt: skip
 
 

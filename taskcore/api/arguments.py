@@ -6,13 +6,13 @@ import json
 import math
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
 from taskcore.codec.json import JSON, Codec
-from taskcore.core.options import OF_THE_NAME, OPTIONS, Options
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import OF_THE_NAME, OPTIONS, Options, checked_text
 from taskcore.store.columns import said
 from taskcore.store.queries import NO_ARGUMENTS
 from taskcore.store.submit import Order
@@ -25,6 +25,7 @@ Link = tuple[int, list[int]]
 """A task's id, and the place of its result in [args, kwargs]: positions, of a dict's items too."""
 
 _CONTAINERS: Final = (list, tuple, dict)
+_LOOKED_INTO: Final = (*_CONTAINERS, TaskFuture)
 _STARRED: Final = 0x04
 """`inspect.CO_VARARGS`: a function has `*args`. The module is slow to import."""
 _SCALARS: Final = frozenset((int, str, float, bool, type(None)))
@@ -43,12 +44,12 @@ def arity(fn: Callable[..., Any] | None) -> tuple[float, float]:
     return code.co_argcount - len(fn.__defaults__ or ()), most
 
 
-def signature_of(fn: Callable[..., Any] | None) -> Signature | None:
-    """What a function takes itself, whatever it wraps; `None` where it does not tell."""
+def signature_of(fn: Callable[..., Any] | None, *, follow_wrapped: bool = False) -> Signature | None:
+    """What a function takes itself, or what it wraps; `None` where it does not tell."""
     import inspect
 
     try:
-        return None if fn is None else inspect.signature(fn, follow_wrapped=False)
+        return None if fn is None else inspect.signature(fn, follow_wrapped=follow_wrapped)
     except (TypeError, ValueError):
         return None
 
@@ -68,34 +69,21 @@ def must_fit(name: str, signature: Signature | None, args: tuple[Any, ...], kwar
 
 
 def encode(
-    codec: Codec, name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any], id_of: IdOf
+    context: Context, name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[str, list[Link]]:
     """(arguments as text, links). `TypeError` that names the argument that cannot be stored."""
     if not args and not kwargs:
         return NO_ARGUMENTS, []
-    if codec is JSON and not kwargs and _SCALARS.issuperset(map(type, args)):
-        return _scalars(name, fn, args), []
+    codec = context.codec
     links: list[Link] = []
-    whole: Any = [list(args), kwargs]
-    for value in args:
-        if type(value) is TaskFuture or isinstance(value, _CONTAINERS):
-            whole = _without_handles(whole, [], links, id_of)
-            break
-    else:
-        if kwargs:
-            whole = _without_handles(whole, [], links, id_of)
+    plain = codec is JSON and not kwargs and _SCALARS.issuperset(map(type, args))
+    whole: Any = [args, kwargs] if plain else _without_handles([list(args), kwargs], [], links, context.id_of)
     try:
-        return codec.encode(whole), links
+        # Most arguments are numbers and short texts, and a walk costs more than they do: the same text, put together.
+        text = f"[[{','.join(map(JSON.encode, args))}],{{}}]" if plain else codec.encode(whole)
     except (TypeError, ValueError, RecursionError) as error:
         raise _named(codec, name, fn, whole, error) from error
-
-
-def _scalars(name: str, fn: Callable[..., Any] | None, args: tuple[Any, ...]) -> str:
-    """The same text, put together: most arguments are numbers and short texts, and a walk costs more than they do."""
-    try:
-        return f"[[{','.join(map(JSON.encode, args))}],{{}}]"
-    except (TypeError, ValueError) as error:
-        raise _named(JSON, name, fn, [list(args), {}], error) from error
+    return text, links
 
 
 def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf) -> Any:
@@ -108,9 +96,7 @@ def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf
         return value  # as deep as that nothing is stored anyway, and the codec says so
     old = list(value.values()) if kind is dict else value
     new = [
-        _without_handles(item, [*path, place], links, id_of)
-        if isinstance(item, (*_CONTAINERS, TaskFuture))
-        else item
+        _without_handles(item, [*path, place], links, id_of) if isinstance(item, _LOOKED_INTO) else item
         for place, item in enumerate(old)
     ]
     if all(a is b for a, b in zip(old, new, strict=True)):
@@ -122,13 +108,9 @@ def _without_handles(value: Any, path: list[int], links: list[Link], id_of: IdOf
 
 def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, error: Exception) -> TypeError:
     """Find the argument that the codec refused."""
-    import inspect
-
     args, kwargs = whole
-    try:
-        names = list(inspect.signature(fn).parameters) if fn is not None else []
-    except (TypeError, ValueError):
-        names = []
+    signature = signature_of(fn, follow_wrapped=True)
+    names = [] if signature is None else list(signature.parameters)
     for place, value in [*enumerate(args), *kwargs.items()]:
         try:
             codec.encode(value)
@@ -141,9 +123,10 @@ def _named(codec: Codec, name: str, fn: Callable[..., Any] | None, whole: Any, e
 
 
 def order(
-    name: str, kind: str, options: Options, arguments: str, links: list[Link], now: float, id_of: IdOf, codec: Codec
+    context: Context, name: str, kind: str, options: Options, arguments: str = NO_ARGUMENTS, links: Sequence[Link] = ()
 ) -> Order:
     """All that is stored of a submit."""
+    now, id_of = context.now(), context.id_of
     made = Order(name, kind, arguments, now, said=said(options))
     if links:
         made.links = json.dumps(links)
@@ -151,17 +134,16 @@ def order(
         made.greenfield = options.at if options.at > now else None
     elif options.delay:
         made.greenfield = now + options.delay
-    if options.after not in ((), None) or links:
+    if options.after or links:
         after = _edges(options, id_of)
         for task_id, _ in links:
             after.setdefault(task_id, (options.on, options.otherwise))
         made.after = [(upstream, on, otherwise) for upstream, (on, otherwise) in after.items()]
-    if options.before not in ((), None):
-        made.before = [id_of(task) for task in _several(options.before)]
+    made.before = [id_of(task) for task in options.before]
     if options.key is None and options.key_scope is not None:
         raise ValueError(f"key_scope={options.key_scope!r} says what a key stands for: give a key, or key=True")
     if options.key is not None:
-        made.key = options.key if isinstance(options.key, str) else digest(codec, arguments, made.links)
+        made.key = options.key if isinstance(options.key, str) else digest(context.codec, arguments, made.links)
         made.key_scope = options.key_scope
     if options.parent is not None:
         made.parent = id_of(options.parent)
@@ -184,26 +166,14 @@ def canonical(codec: Codec, arguments: str) -> str:
     return arguments if method is None else method(codec.decode(arguments))
 
 
-def _several(value: Any) -> list[Any]:
-    from taskcore.core.model import Task  # slow to import, and seldom needed
-
-    if isinstance(value, (TaskFuture, Task, int)):
-        return [value]
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"tasks are given by handle or id, or a list of them, not {value!r}")
-    return list(value)
-
-
 def _edges(options: Options, id_of: IdOf) -> dict[int, tuple[str, str]]:
     """upstream → (on, otherwise) as `after` says."""
-    if not isinstance(options.after, Mapping):
-        return {id_of(task): (options.on, options.otherwise) for task in _several(options.after)}
-    edges = {}
-    for task, wanted in options.after.items():
-        on, otherwise = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted, options.otherwise)
-        changed = options.replaced({"on": on, "otherwise": otherwise})
-        edges[id_of(task)] = (changed.on, changed.otherwise)
-    return edges
+    if not isinstance(options.after, dict):
+        return {id_of(task): (options.on, options.otherwise) for task in options.after}
+    return {
+        id_of(task): wanted if isinstance(wanted, tuple) else (wanted, options.otherwise)
+        for task, wanted in options.after.items()
+    }
 
 
 def name_of(fn: Callable[..., Any]) -> str:

@@ -10,7 +10,6 @@ from concurrent.futures import Executor
 from typing import Any
 
 from taskcore.api import importing, settings, shutdown
-from taskcore.api.bodies import Bodies
 from taskcore.api.context import Context
 from taskcore.api.function import give
 from taskcore.api.futures import Register
@@ -20,7 +19,7 @@ from taskcore.body import logs
 from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock, duration_of
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import checked_text, one_of, some_seconds
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.loop import Loop
@@ -33,38 +32,25 @@ from taskcore.store.connection import File
 from taskcore.store.identity import log_of
 
 
-class Parts:
-    """One engine's."""
-
-    def __init__(self, context: Context, keep: float | None) -> None:
-        self.context = context
-        self.futures = Register(context)
-        self.submissions = Submissions(context, self.futures)
-        self.lifetime = Lifetime(context, self.futures)
-        self.keep = keep
-        """Seconds that ended tasks stay."""
-
-
 def assemble(
     path: str | os.PathLike[str], workers: int | None = None, processes: int | None = None,
     executor: Executor | Callable[[], Executor] | None = None, *, lease: float, durability: str,
     statuses: Mapping[str, str] | None = None, limits: Mapping[str, int] | None = None,
     keep: float | str | None = None, codec: Codec = JSON, clock: Clock | None = None, name: str | None = None,
     allow_network_filesystem: bool,
-) -> Parts:  # fmt: skip
+) -> Submissions:  # fmt: skip
     """What `Engine(…)` is given, checked before anything is opened; then the file, and the parts on it. Its errors are
     those of `Engine`."""
     size = settings.workers_of(workers, executor)
-    if durability not in ("normal", "full"):
-        raise ValueError(f'durability is "normal" or "full", not {durability!r}')
-    lease = settings.lease_of(lease)
+    one_of("normal", "full")("durability", durability)
+    lease = some_seconds("lease", lease)
     name = settings.own_name() if name is None else checked_text("name", name)
     path = settings.path_of(path)
     count = settings.processes_of(processes, executor, path, clock, size)
     clock = settings.clock_of(clock)
     codec = settings.codec_of(codec)
     given = settings.limits_of(limits)
-    kept = settings.keep_of(keep)
+    keep = settings.keep_of(keep)
     file = File(
         path, full=durability == "full", statuses=settings.statuses_of(statuses),
         read_only=size == 0 and settings.only_readable(path), allow_network=allow_network_filesystem,
@@ -75,18 +61,19 @@ def assemble(
         file.close()
         raise
     stage = Stage(file, codec, clock.now, duration_of(clock))
-    context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size)
-    parts = Parts(context, kept)
-    _connect(parts, workers, executor, lanes)
-    shutdown.watch(parts.lifetime, executor)
+    context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size, keep=keep)
+    futures = Register(context)
+    submissions = Submissions(context, futures, Lifetime(context, futures))
+    _connect(submissions, workers, executor)
+    shutdown.watch(submissions.lifetime, executor)
     give(context, given, {})
     if importing.asleep(path, count is not None):
         context.asleep, context.workers = True, 0
-        shutdown.forget(parts.lifetime)  # an import that ends by an error ends nothing of it
-        importing.made.append((parts, count is not None))
+        shutdown.forget(submissions.lifetime)  # an import that ends by an error ends nothing of it
+        importing.made.append((submissions, count is not None))
     elif count is not None:
         employ(context, count, durability, allow_network_filesystem)
-    return parts
+    return submissions
 
 
 def employ(
@@ -98,42 +85,40 @@ def employ(
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 
-    how: dict[str, Any] = {"durability": durability, "lease": context.lease}
+    how: dict[str, Any] = {"durability": durability, "lease": context.lease, "allow_network_filesystem": network}
     if context.codec is not JSON:
         how["codec"] = context.codec
-    given = Given(context.path, context.workers, assemble, {**how, "allow_network_filesystem": network}, log=log)
-    given = given._replace(modules=() if module is None else (module,))
-    ended, moved = context.futures.tell, context.futures.changes.moved_elsewhere
-    context.processes = Processes(context, count, given, broke=context.broke, ended=ended, moved=moved)
+    modules = () if module is None else (module,)
+    given = Given(context.path, context.workers, assemble, how, modules=modules, log=log)
+    context.processes = Processes(context, count, given)
     for definition in list(context.definitions.values()):
         context.processes.define(definition)
 
 
 def _connect(
-    parts: Parts, workers: int | None, executor: Executor | Callable[[], Executor] | None,
-    lanes: process_locks.Lanes | None,
-) -> None:  # fmt: skip
+    submissions: Submissions, workers: int | None, executor: Executor | Callable[[], Executor] | None
+) -> None:
     """Make the parts that run bodies, and tell each of the others."""
-    context, futures, lifetime = parts.context, parts.futures, parts.lifetime
+    context, futures, lifetime = submissions.context, submissions.futures, submissions.lifetime
     file, clock, stage = context.file, context.clock, context.stage
     # Held by the engine and by all that can submit to it, and by nothing that a thread of ours holds.
-    weakref.finalize(parts.submissions, lifetime.abandon).atexit = False
-    context.submitter = weakref.ref(parts.submissions)
+    weakref.finalize(submissions, lifetime.abandon).atexit = False
+    context.submitter = weakref.ref(submissions)
     background = getattr(executor, "background", True)
     context.scheduler = scheduler = Scheduler(
-        file, clock, stage, Repertoire(file, context.definitions), Presence(context.name, context.lease, lanes),
+        file, clock, stage, Repertoire(file, context.definitions), Presence(context.name, context.lease, context.lanes),
         Lookout(log_of(context.path) if background and not file.in_memory else None),
         on_ended=futures.ended, on_foreign_commit=futures.look_around, anybody_listens=lambda: len(futures) > 0,
     )  # fmt: skip
-    if parts.keep is not None:
+    if context.keep is not None:
         from taskcore.runtime.pruner import LULL, Pruning
 
-        scheduler.pruning = Pruning(file, parts.keep, LULL if background else 0.0)
+        scheduler.pruning = Pruning(file, context.keep, LULL if background else 0.0)
     context.loop = loop = Loop(scheduler, background=background, on_stop=futures.give_up)
     context.callbacks = Callbacks(background)
     context.futures, context.start, context.must_run = futures, lifetime.go, lifetime.must_run
     context.broke = lifetime.broke
-    stage.house, stage.noted = Bodies(context, futures, Submissions(context, futures)), scheduler.display.note
+    stage.house, stage.noted = Submissions(context, futures, lifetime), scheduler.display.note
     logs.listen()
     if executor is None:
         scheduler.custody.crew = Threads(context.workers, stage, loop.report, lifetime.broke)
@@ -141,11 +126,10 @@ def _connect(
         from taskcore.api.visit import Sender
         from taskcore.runtime.guests import Guests
 
+        comes = functools.partial(shutdown.watch, lifetime)
         scheduler.custody.crew = Guests(
-            executor, workers, context.workers, stage, scheduler.report, send=Sender(context),
-            show=scheduler.display.add, broken=lifetime.broke, comes=functools.partial(shutdown.watch, lifetime),
-            look_again=scheduler.look_again,
-        )  # fmt: skip
+            executor, workers, context.workers, scheduler, send=Sender(context), broken=lifetime.broke, comes=comes
+        )
     file.on_commit, scheduler.display.tell = lifetime.on_commit, lifetime.tell
     subscribe: Any = getattr(clock, "subscribe", None)
     if subscribe is not None:

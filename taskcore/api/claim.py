@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taskcore.api.context import Context
-from taskcore.api.settings import lease_of
 from taskcore.body import outcome
 from taskcore.body.work import Work
 from taskcore.core.ends import Done, Outcome
 from taskcore.core.ends import seconds as length_of
 from taskcore.core.errors import LeaseLost
-from taskcore.core.options import Options, elsewhere, text
+from taskcore.core.options import Options, checked_text, elsewhere, some_seconds, whole
 from taskcore.store import claims, due, queries, reports, workers
-from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -105,22 +103,18 @@ def _swept(tx: Transaction, now: float, work: Any, *args: Any) -> Any:
 def take(context: Context, names: tuple[str, ...], n: int, lease: float | None, worker: str | None) -> list[Claim]:
     """`Engine.claim`."""
     for name in names:
-        text("a name", name)
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"n is a whole number from 1 on, not {n!r}")
-    length = context.lease if lease is None else lease_of(lease)
-    who = context.name if worker is None else text("worker", worker)
-    own = context.scheduler.presence.worker
-    found = context.write(_take, context.lanes, own, names, n, context.now(), length, who)
+        checked_text("a name", name)
+    whole("n", n, 1)
+    length = context.lease if lease is None else some_seconds("lease", lease)
+    who = context.name if worker is None else checked_text("worker", worker)
+    found = context.write(_take, context, names, n, context.now(), length, who)
     return [_made(context, row, claimed) for row, claimed in found]
 
 
 def _take(
-    tx: Transaction, lanes: Lanes | None, own: int | None, names: tuple[str, ...], n: int, now: float, lease: float,
-    worker: str,
+    tx: Transaction, context: Context, names: tuple[str, ...], n: int, now: float, lease: float, worker: str
 ) -> list[tuple[queries.Row, claims.Claimed]]:
-    if lanes is not None:
-        workers.bury(tx, lanes, now, own)
+    context.scheduler.presence.bury(tx, now)
     due.sweep(tx, now)
     kinds = [
         (kind.id, n, worker if kind.options.get("avoid_failed_worker") else None)

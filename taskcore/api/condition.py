@@ -35,16 +35,15 @@ def of(context: Context, closing: bool, unstarted: str | None) -> tuple[str, str
         return state, reason
     if context.loop.stuck is not None and not context.loop.here:
         return DEGRADED, "the loop does not come to the end of a turn: what it calls of yours does not return"
-    if unstarted is not None:
-        return DEGRADED, unstarted
-    if context.scheduler.custody.crew.trouble is not None:
-        return DEGRADED, context.scheduler.custody.crew.trouble
-    if context.file.read_only:
-        return DEGRADED, READ_ONLY
-    if context.processes is not None and context.processes.trouble is not None:
-        return DEGRADED, context.processes.trouble
-    if context.lanes is not None and context.lanes.trouble is not None:
-        return DEGRADED, context.lanes.trouble
+    troubles = [
+        unstarted,
+        context.scheduler.custody.crew.trouble,
+        READ_ONLY if context.file.read_only else None,
+        *(part.trouble for part in (context.processes, context.lanes) if part is not None),
+    ]
+    trouble = next(filter(None, troubles), None)
+    if trouble is not None:
+        return DEGRADED, trouble
     return OK, "" if context.file.in_memory else KNOWN_BUG
 
 

@@ -20,7 +20,7 @@ from taskcore.core.options import GREATEST, Definition
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.loop import Loop
 from taskcore.runtime.scheduler import Scheduler
-from taskcore.store import counts, operations, queries
+from taskcore.store import counts, queries
 from taskcore.store.connection import File
 from taskcore.store.process_locks import Lanes
 from taskcore.store.transaction import Transaction
@@ -49,7 +49,7 @@ class Futures(Protocol):
     def settle(self, future: Any) -> bool: ...
     def refresh(self, future: Any) -> None: ...
     def handle(self, task_id: int) -> Any: ...
-    def tell(self, ends: Mapping[int, Any]) -> None: ...
+    def told(self, ends: Mapping[int, Any]) -> None: ...
 
     changes: Any
 
@@ -79,7 +79,7 @@ class Context:
 
     def __init__(
         self, path: str, name: str, file: File, codec: Codec, clock: Clock, stage: Stage, lanes: Lanes | None, *,
-        lease: float, workers: int,
+        lease: float, workers: int, keep: float | None,
     ) -> None:  # fmt: skip
         self.path = path
         self.name = name
@@ -92,6 +92,8 @@ class Context:
         self.lanes = lanes
         self.lease = lease
         self.workers = workers
+        self.keep = keep
+        """Seconds that ended tasks stay; `None`: for ever."""
         self.definitions: dict[str, Definition] = {}
         """What this process runs, by name."""
         self.elsewhere: dict[str, Definition] = {}
@@ -229,14 +231,7 @@ class Context:
         *args: P.args, **kwargs: P.kwargs,
     ) -> int:  # fmt: skip
         """A verb for all that match, found and moved in one transaction. → how many it moved."""
-
-        def work(tx: Transaction) -> int:
-            return verb(tx, queries.ids(tx, where), *args, **kwargs)
-
-        moved = self.write(work)
-        if verb is operations.set_priority and moved:
-            self.scheduler.recall()
-        return moved
+        return self.write(lambda tx: verb(tx, queries.ids(tx, where), *args, **kwargs))
 
     def define(self, definition: Definition) -> None:
         """This engine runs what the definition says. The newest of a name in this process wins: other engines on the

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from taskcore.api.assembly import assemble
 from taskcore.api.claim import Claim, find, take
 from taskcore.api.function import TaskFunction, define
 from taskcore.api.future import TaskFuture
-from taskcore.api.job import JobScope
+from taskcore.api.job import job
 from taskcore.api.limits import Limits
 from taskcore.api.pipeline import Pipeline
 from taskcore.api.selection import Selection
-from taskcore.api.transaction import TransactionScope
+from taskcore.api.transaction import Block, Database
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.clock import Clock
 from taskcore.core.health import Health
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import checked_text
 from taskcore.core.text import counted
 from taskcore.core.views import Graph, Page, Timeline, view
 from taskcore.store import capacity, counts, queries
@@ -69,13 +68,12 @@ class Engine(Executor):
         `workers=0` a file that may not be written can be looked at. `BadFile`, and the file untouched, if it can't be
         used; `ValueError` or `TypeError` for a bad parameter.
         """
-        parts = assemble(
+        self._submissions = submissions = assemble(
             path, workers, processes, executor, lease=lease, durability=durability, statuses=statuses, limits=limits,
             keep=keep, codec=codec, clock=clock, name=name, allow_network_filesystem=allow_network_filesystem,
         )  # fmt: skip
-        self._context = context = parts.context
-        self._futures, self._submissions, self._lifetime = parts.futures, parts.submissions, parts.lifetime
-        self._keep = parts.keep
+        self._context = context = submissions.context
+        self._futures, self._lifetime = submissions.futures, submissions.lifetime
         self._file, self._clock, self._scheduler, self._loop = (
             context.file, context.clock, context.scheduler, context.loop,
         )  # fmt: skip
@@ -105,7 +103,7 @@ class Engine(Executor):
         A text instead of a function names a task that is run elsewhere; a `limit` or `rate` that is not said is left as
         it is. `TypeError` for an unknown option, `TypeError` or `ValueError` for a bad value.
         """
-        made: TaskFunction | Callable[..., TaskFunction] = define(self._context, self._submissions, fn, name, options)
+        made: TaskFunction | Callable[..., TaskFunction] = define(self._submissions, fn, name, options)
         return made
 
     def every(
@@ -141,14 +139,14 @@ class Engine(Executor):
     def _scheduled(self, *said: Any) -> Callable[[Callable[..., Any]], TaskFunction]:
         from taskcore.api import schedules
 
-        return lambda fn: schedules.define(self._context, self._submissions, fn, *said)
+        return lambda fn: schedules.define(self._submissions, fn, *said)
 
     @property
     def schedules(self) -> Schedules:
         """Name → schedule, of all in the file."""
         from taskcore.api.schedules import Schedules
 
-        return Schedules(self._context, self._submissions)
+        return Schedules(self._submissions)
 
     # -- submitting -------------------------------------------------------------------------------------------------
 
@@ -166,14 +164,14 @@ class Engine(Executor):
         transactions."""
         return self._submissions.map(fn, iterables, timeout, chunksize)
 
-    def transaction(self) -> TransactionScope:
+    def transaction(self) -> Block[Database]:
         """`with engine.transaction() as db:` — `db.execute`, `db.executemany` and any submits, together or not at all.
 
         Also the bulk form: a thousand submits, one commit. Every other writer waits meanwhile.
         """
-        return TransactionScope(self._file, self._clock, self._submissions.after_block)
+        return self._submissions.transaction()
 
-    def job(self, name: str, *, key: str | None = None, failures: str = "fail", **options: Any) -> JobScope:
+    def job(self, name: str, *, key: str | None = None, failures: str = "fail", **options: Any) -> Block[TaskFuture]:
         """`with engine.job("night 12") as job:` — what is submitted in the block is a child of the job, and job and
         children are stored in one commit.
 
@@ -182,11 +180,11 @@ class Engine(Executor):
         existing job the block adds to that one. Every other writer waits while the block is open, and `result()` in it
         is a `RuntimeError`. `TypeError` for an option that only bodies have.
         """
-        return JobScope(self._context, self._submissions, name, failures, {**options, "key": key})
+        return job(self._submissions, name, failures, {**options, "key": key})
 
     def pipeline(self, name: str) -> Pipeline:
         """Tasks by subject: one job a subject, one task a step of the pipeline."""
-        return Pipeline(self._context, self._submissions, checked_text("name", name))
+        return Pipeline(self._submissions, checked_text("name", name))
 
     # -- running and ending -----------------------------------------------------------------------------------------
 
@@ -239,12 +237,7 @@ class Engine(Executor):
         """
         self._lifetime.close(timeout)
 
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.shutdown(wait=True)
         elif issubclass(kind, KeyboardInterrupt):
@@ -344,7 +337,7 @@ class Engine(Executor):
         """Hold these names, or with none the whole file: running bodies finish, nothing of it is claimed, in any
         process, until `resume` of the same."""
         self._context.write(capacity.hold, [checked_text("a name", name) for name in names])
-        self._scheduler.recall()
+        self._context.scheduler.recall()
 
     def resume(self, *names: str) -> None:
         """Let go what `pause` of the same holds."""
@@ -366,7 +359,7 @@ class Engine(Executor):
         """
         from taskcore.api import keeping
 
-        return keeping.prune(self._context, self._keep if older_than is None else older_than)
+        return keeping.prune(self._context, self._context.keep if older_than is None else older_than)
 
     def backup(self, path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
         """Copy the whole file, as it is at this moment, while it is used; nobody waits for that.

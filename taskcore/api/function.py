@@ -10,8 +10,7 @@ from typing import Any
 from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions, Submittable
-from taskcore.core.options import OF_THE_KIND, OF_THE_NAME, Definition, Options, elsewhere
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import OF_THE_KIND, OF_THE_NAME, Definition, Options, checked_text, elsewhere
 from taskcore.store import capacity
 
 
@@ -70,12 +69,13 @@ class TaskFunction(Submittable):
 # -- defining -------------------------------------------------------------------------------------------------------
 
 
-def define(context: Context, submissions: Submissions, fn: Any, name: str | None, options: dict[str, Any]) -> Any:
+def define(submissions: Submissions, fn: Any, name: str | None, options: dict[str, Any]) -> Any:
     """`Engine.task`: a `TaskFunction`, or without a function what makes one of it. The options are looked at first."""
     named = {option: check(option, options[option]) for option, check in OF_THE_NAME.items() if option in options}
     chosen = Options().replaced({option: value for option, value in options.items() if option not in named})
     if fn is None:
-        return functools.partial(_decorate, context, submissions, name, options)
+        return lambda fn: define(submissions, fn, name, options)
+    context = submissions.context
     chosen.own_behaviour = False
     if isinstance(fn, str):
         context.elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
@@ -96,7 +96,7 @@ def define(context: Context, submissions: Submissions, fn: Any, name: str | None
             f"{fn.__qualname__} is a method, and its object is not stored with a task: define a function outside of "
             "the class that is given what it needs"
         )
-    function = register(context, submissions, checked_text("name", name), fn, chosen)
+    function = register(submissions, checked_text("name", name), fn, chosen)
     give(context, {f"name:{name}": named.get("limit")}, {name: named.get("rate")})
     return function
 
@@ -110,18 +110,9 @@ def _is_method(fn: Any) -> bool:
     return within != "" and not within.endswith("<locals>") and first in (("self",), ("cls",))
 
 
-def _decorate(
-    context: Context, submissions: Submissions, name: str | None, options: dict[str, Any], fn: Callable[..., Any]
-) -> TaskFunction:
-    made: TaskFunction = define(context, submissions, fn, name, options)
-    return made
-
-
-def register(
-    context: Context, submissions: Submissions, name: str, fn: Callable[..., Any], options: Options
-) -> TaskFunction:
+def register(submissions: Submissions, name: str, fn: Callable[..., Any], options: Options) -> TaskFunction:
     """This engine runs it from now on."""
-    context.define(Definition(name, fn, options))
+    submissions.context.define(Definition(name, fn, options))
     return TaskFunction(submissions, name, fn, options)
 
 

@@ -16,8 +16,7 @@ from taskcore.body.context import Run
 from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import EngineClosed, InvalidTransition
-from taskcore.core.options import Options
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import Options, checked_text
 from taskcore.core.views import view
 from taskcore.store import operations, queries, steps
 
@@ -32,10 +31,6 @@ _CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
 def _of_a_waiter(callback: object) -> bool:
     """Whether it is how somebody who awaits hears of the end: ours, or that of `asyncio.wrap_future`."""
     return getattr(callback, "waits", False) or getattr(callback, "__module__", None) == "asyncio.futures"
-
-
-async def _given(value: Any) -> Any:
-    return value
 
 
 class TaskFuture(Future[Any], Handle):
@@ -133,14 +128,11 @@ class TaskFuture(Future[Any], Handle):
         return self._state is _CANCELLED or self.snapshot().phase == lifecycle.CANCELLED
 
     def __await__(self) -> Generator[Any, None, Any]:
-        run = self._waiting_body()
-        if run is not None:
-            return _given(run.wait(self)[0]).__await__()
-        return self._awaited()
-
-    def _awaited(self) -> Generator[Any, None, Any]:
         import asyncio  # whoever awaits has it already; the others need not pay for it
 
+        run = self._waiting_body()
+        if run is not None:
+            return run.wait(self)[0]
         if not self._context.loop.background:  # nobody else would run it meanwhile
             return self.result()
         loop = asyncio.get_running_loop()
@@ -196,9 +188,9 @@ class TaskFuture(Future[Any], Handle):
 
     def explain(self) -> str:
         """Why it is where it is, in a sentence or two: one line that any terminal may show."""
-        from taskcore.api import explain, outlook  # slow to import, for those who ask
+        from taskcore.api import explain  # slow to import, for those who ask
 
-        return explain.sentence(*outlook.of(self._context, self._context.id_of(self)))
+        return explain.sentence(*explain.look(self._context, self._context.id_of(self)))
 
     def watch(self) -> None:
         """Draw its progress, on a terminal or in a notebook, until it has ended; elsewhere, only wait for that.
@@ -308,6 +300,8 @@ class TaskFuture(Future[Any], Handle):
 
     def _resolve(self, *, text: str | None = None, error: BaseException | None = None) -> None:
         """Called by the register alone, once the end is in the file, outside every lock."""
+        if self._origin is not None and self._lost:  # this end may be that of the task that got its id
+            text, error = None, CancelledError()
         condition = self.__dict__.get("_made_condition")
         if condition is None:
             if self._state is not _PENDING:

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -33,8 +33,8 @@ class Register:
         self._context = context
         self.failures = Failures(context)
         self.changes = Changes(context)
-        self.listener: Callable[[Mapping[int, Outcome | None]], None] | None = None
-        """In a worker process: hears of all ends that this engine commits, and has them told where the program is."""
+        self.tell: Callable[[Mapping[int, Outcome | None]], None] = self.told
+        """Hears of all ends that this engine commits. A worker process has them told where the program is."""
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
@@ -85,11 +85,10 @@ class Register:
             condition = threading.Condition()
             future._waiters = []
             future._done_callbacks = []
-            if not future._resolved:
+            if not (future._resolved or future._lost):
                 self._waiting.setdefault(future.id, []).append(future)
             future.__dict__["_made_condition"] = condition  # last: whoever has one is in the register
         if future._lost:
-            self._leave(future.id)
             future._resolve(error=CancelledError())
         elif not future._resolved:
             if not self._runs(future.id):  # else its end is yet to come, and will find the future here
@@ -106,26 +105,24 @@ class Register:
         elif not self._runs(future.id):
             self._read_ahead(future.id)
             if not future._resolved:
-                for task_id, row in self._context.outcomes([future.id]).items():
-                    text, error = self._outcome(task_id, row)
+                for _, text, error in self._ends([future.id]):
                     future._resolve(text=text, error=error)
         return future._resolved
 
-    def settle_all(self, futures: Sequence[TaskFuture]) -> None:
-        """`settle` for many: a read for each thousand."""
+    def settle_all(self, futures: Sequence[TaskFuture]) -> list[int]:
+        """`settle` for many: a read for each thousand. → the ids of those that are not resolved."""
         first = {future.id: future for future in futures if not future._resolved}
         if first and max(first) - min(first) < 2 * len(first):  # children of one gather; most of them succeeded
-            for task_id, text in self._context.read(queries.short_results, min(first), max(first)):
+            for task_id, short in self._context.read(queries.short_results, min(first), max(first)):
                 if task_id in first:
-                    first[task_id]._resolve(text=text)
+                    first[task_id]._resolve(text=short)
         ids = [task_id for task_id, future in first.items() if not future._resolved]
-        for start in range(0, len(ids), 1000):
-            for task_id, row in self._context.outcomes(ids[start : start + 1000]).items():
-                result, error = self._outcome(task_id, row)
-                first[task_id]._resolve(text=result, error=error)
+        for task_id, text, error in self._ends(ids):
+            first[task_id]._resolve(text=text, error=error)
         for future in futures:  # two handles of one task
             if not future._resolved and first[future.id]._resolved:
                 self.settle(future)
+        return list(dict.fromkeys(future.id for future in futures if not future._resolved))
 
     def expect(self, parent: int, task_ids: Collection[int]) -> None:
         """A body gives its thread back until these have ended: what they raise from now on is kept for it."""
@@ -238,12 +235,9 @@ class Register:
         if raised:
             self._keep_errors(raised)
         self._look_at(others)
-        if self.listener is None:
-            self.tell(ends)
-        elif ends:
-            self.listener(ends)
+        self.tell(ends)
 
-    def tell(self, ends: Mapping[int, Outcome | None]) -> None:
+    def told(self, ends: Mapping[int, Outcome | None]) -> None:
         """Whoever wants to hear of failures, and the log. These ends were committed here or in a worker process."""
         if all_are_heard() or any(end is None or end.verb != "succeed" for end in ends.values()):
             self.failures.among(ends)
@@ -291,10 +285,14 @@ class Register:
         self._look_at(task_ids)
 
     def rolled_back(self, scope: Scope) -> None:
+        """These tasks never were. Their ids may have been given again meanwhile: whoever waits for those stays."""
         with self._lock:
             gone = [future for futures in self._waiting.values() for future in futures if future._origin is scope]
+            for task_id in {future.id for future in gone}:
+                others = [future for future in self._leave(task_id) if future._origin is not scope]
+                if others:
+                    self._waiting[task_id] = others
         for future in gone:
-            self._leave(future.id)
             future._resolve(error=CancelledError())
 
     def give_up(self, error: Exception) -> None:
@@ -316,10 +314,8 @@ class Register:
             for future in live:
                 if not (future._resolved or future._lost or future.id in self._waiting):
                     self._waiting[future.id] = [future]
-        waiting = list(self._waiting)
         with contextlib.suppress(BadFile):  # what cannot be read is not known to have ended
-            for start in range(0, len(waiting), 2000):
-                self._look_at(waiting[start : start + 2000])
+            self._look_at(list(self._waiting))
         for task_id in list(self._waiting):
             for future in self._leave(task_id):
                 why = f"the engine was closed before task #{task_id} ended"
@@ -333,19 +329,23 @@ class Register:
         if self._context.file.current is not None:  # what the open transaction did may yet be undone
             self._after_transaction.extend(task_ids)
             return
-        for task_id, row in self._context.outcomes(task_ids).items():
-            text, error = self._outcome(task_id, row)
+        for task_id, text, error in self._ends(task_ids):
             for future in self._leave(task_id):
                 future._resolve(text=text, error=error)
 
-    def _outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
-        """(result as text, error) of a task that ended. Never raises: a row that cannot be read is its own error."""
-        try:
-            return self._read_outcome(task_id, row)
-        except Exception as error:
-            return None, BadFile(self._context.path, f"the end of task #{task_id} cannot be read ({said(error)})")
+    def _ends(self, task_ids: Sequence[int]) -> Iterator[tuple[int, str | None, BaseException | None]]:
+        """(task, result as text, error) of those that have ended, a thousand in a read. A row that cannot be read is
+        its own error."""
+        for start in range(0, len(task_ids), 1000):
+            for task_id, row in self._context.read(queries.outcomes, list(task_ids[start : start + 1000])).items():
+                try:
+                    text, error = self._outcome(task_id, row)
+                except Exception as wrong:
+                    why = f"the end of task #{task_id} cannot be read ({said(wrong)})"
+                    text, error = None, BadFile(self._context.path, why)
+                yield task_id, text, error
 
-    def _read_outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
+    def _outcome(self, task_id: int, row: tuple[Any, ...]) -> tuple[str | None, BaseException | None]:
         phase, status, result, job, last_error, attempts, error_type, message, traceback = row
         match phase:
             case None:

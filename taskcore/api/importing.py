@@ -39,7 +39,7 @@ _importer: int | None = threading.main_thread().ident if _is_worker() else None
 _path: str | None = None
 """The file that this process works on, once it knows."""
 made: Final[list[tuple[Any, bool]]] = []
-"""The parts of the engines that were made meanwhile, and whether each is meant to have processes."""
+"""The engines that were made meanwhile, each as its `Submissions`, and whether each is meant to have processes."""
 
 
 def asleep(path: str, processes: bool) -> bool:

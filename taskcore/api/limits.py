@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from taskcore.api.context import Context
-from taskcore.core.options import limit as checked
-from taskcore.core.options import text
+from taskcore.core.options import checked_text, whole
 from taskcore.store import capacity
 
 
@@ -23,10 +22,8 @@ class Limits(Mapping[str, int]):
         return self._now()[name]
 
     def __setitem__(self, name: str, value: int) -> None:
-        whole = checked(f"limits[{name!r}]", value)
-        if whole is None:
-            raise TypeError(f"limits[{name!r}] is a whole number, not None; `del` takes it away")
-        self._context.write(capacity.set_limit, text("the name of a limit", name), whole)
+        limit = whole(f"limits[{name!r}]", value, 0)
+        self._context.write(capacity.set_limit, checked_text("the name of a limit", name), limit)
 
     def __delitem__(self, name: str) -> None:
         """Let as many run as will; of a capacity, nobody can use it any more."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
-from taskcore.api.context import Context
 from taskcore.api.function import TaskFunction, define
 from taskcore.api.future import TaskFuture
-from taskcore.api.job import JobScope
+from taskcore.api.job import job
 from taskcore.api.selection import Selection
 from taskcore.api.submission import Submissions
 from taskcore.core.errors import UnknownStatus
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import checked_text
 from taskcore.core.text import printable
 from taskcore.core.views import view
 from taskcore.store import dependencies
@@ -23,8 +21,8 @@ class Pipeline:
     """Made by `engine.pipeline(name)`. Its tasks are named "pipeline.task" in the file, their key is the subject, their
     parent the subject's job."""
 
-    def __init__(self, context: Context, submissions: Submissions, name: str) -> None:
-        self._context = context
+    def __init__(self, submissions: Submissions, name: str) -> None:
+        self._context = submissions.context
         self._submissions = submissions
         self.name = name
         self._tasks: dict[str, tuple[TaskFunction, dict[str, str]]] = {}
@@ -47,7 +45,7 @@ class Pipeline:
         `ValueError` for a step that is not defined yet, `UnknownStatus` for a status that there is not.
         """
         if fn is None:
-            return functools.partial(self._task, name, needs, options)
+            return lambda fn: self._task(name, needs, options, fn)
         return self._task(name, needs, options, fn)
 
     def _task(self, name: str | None, needs: Any, options: dict[str, Any], fn: Callable[..., Any]) -> TaskFunction:
@@ -67,7 +65,7 @@ class Pipeline:
         for option in ("key", "after", "parent"):
             if option in options:
                 raise TypeError(f"a pipeline gives its tasks their {option}: say it with needs, or not at all")
-        function: TaskFunction = define(self._context, self._submissions, fn, f"{self.name}.{called}", options)
+        function: TaskFunction = define(self._submissions, fn, f"{self.name}.{called}", options)
         self._tasks[called] = function, wanted
         return function
 
@@ -78,12 +76,12 @@ class Pipeline:
         """
         checked_text("subject", subject)
         made: dict[str, TaskFuture] = {}
-        with JobScope(self._context, self._submissions, self.name, "fail", {"key": subject}) as job:
+        with job(self._submissions, self.name, "fail", {"key": subject}) as started:
             for name in self._in_order(self._tasks):
                 function, needs = self._tasks[name]
                 after = {made[step]: status for step, status in needs.items()}
                 made[name] = function.options(key=subject, after=after).submit(subject)
-        return job
+        return started
 
     def _in_order(self, steps: Iterable[str]) -> list[str]:
         """These and all that they need, each behind what it needs: a step that was defined again may need a later
@@ -100,13 +98,10 @@ class Pipeline:
 
     def status(self, subject: str) -> dict[str, str]:
         """Step → status, of the steps that this subject has; empty for one that was never started."""
-        found = {
-            task.name: task.status
-            for task in Selection(self._context).where(
-                name=[f"{self.name}.{name}" for name in self._tasks], key=checked_text("subject", subject)
-            )
-        }
-        return {name: found[f"{self.name}.{name}"] for name in self._tasks if f"{self.name}.{name}" in found}
+        steps = {f"{self.name}.{step}": step for step in self._tasks}
+        tasks = Selection(self._context).where(name=list(steps), key=checked_text("subject", subject))
+        found = {steps[task.name]: task.status for task in tasks}
+        return {step: found[step] for step in self._tasks if step in found}
 
     def _repr_html_(self) -> str:
         html: str = view("html").pipeline(self)
@@ -121,10 +116,8 @@ def _needs(needs: Any) -> dict[str, str]:
         return {}
     if isinstance(needs, str):
         needs = [needs]
-    if isinstance(needs, Mapping):
-        pairs = dict(needs)
-    elif isinstance(needs, (list, tuple, set, frozenset)):
-        pairs = dict.fromkeys(needs, "succeeded")
-    else:
+    if isinstance(needs, (list, tuple, set, frozenset)):
+        needs = dict.fromkeys(needs, "succeeded")
+    if not isinstance(needs, Mapping):
         raise TypeError(f"needs is {{step: status}}, a step or a list of steps, not {needs!r}")
-    return {checked_text("a step in needs", step): checked_text("a status in needs", s) for step, s in pairs.items()}
+    return {checked_text("a step in needs", step): checked_text("a status in needs", s) for step, s in needs.items()}

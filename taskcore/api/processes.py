@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from taskcore.api import overtime
@@ -28,7 +28,7 @@ from taskcore.core.clock import monotonic, pause
 from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import tell
-from taskcore.core.options import DEFAULT_BACKOFF, Definition, Options
+from taskcore.core.options import Definition
 from taskcore.core.text import exit_of
 from taskcore.runtime.wakeups import Latch
 from taskcore.store.busy import Trouble
@@ -77,19 +77,12 @@ class Place:
 class Processes:
     """Those of one engine."""
 
-    def __init__(
-        self, context: Context, count: int, given: Given, *, broke: Callable[[str], None],
-        ended: Callable[[Mapping[int, Any]], None], moved: Callable[[Collection[int]], None],
-    ) -> None:  # fmt: skip
-        """`broke(why)` is called when none of them will be started again; `ended` and `moved` with what they ended, and
-        moved, if that is wanted."""
+    def __init__(self, context: Context, count: int, given: Given) -> None:
         self.count = count
         self._context = context
-        self._given = given
-        self._broke, self._tell_of, self._moved = broke, ended, moved
         main: Any = sys.modules["__main__"]
         nowhere = getattr(main, "__spec__", None) or getattr(sys, "frozen", False)  # a frozen one runs itself anew
-        self._script: str | None = None if nowhere else getattr(main, "__file__", None)
+        self._given = given._replace(script=None if nowhere else getattr(main, "__file__", None))
         self._places = [Place(number) for number in range(1, count + 1)]
         self._news: collections.deque[Definition | tuple[Any, ...]] = collections.deque()
         self._question = 0
@@ -194,13 +187,13 @@ class Processes:
         if hasattr(signal, "pthread_sigmask"):  # a Ctrl-C before they can hear it is ours to answer: they inherit this
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         try:
-            while not (self._stopping and self._asked_all() and not any(self._living())):
+            while not self._stopping or any(self._living()):
                 self._look_after(ear)
         except BaseException as error:  # nobody would look after them any more
             tell(logging.ERROR, "%s: the worker processes are given up", self._context.path, exc_info=error)
             for place in self._living():
                 self._kill(place)
-            self._broke(f"the worker processes were given up: {type(error).__name__}: {error}")
+            self._context.broke(f"the worker processes were given up: {type(error).__name__}: {error}")
         finally:
             self._bell, bell = None, self._bell
             bell.close()
@@ -212,8 +205,10 @@ class Processes:
         """Start those that are to be started, pass on what is new, and wait for what one of them says or does."""
         from multiprocessing.connection import wait
 
-        for place in self._places if not self._stopping else ():
-            if place.process is None and place.lost is None and monotonic() >= place.start_at:
+        for place in self._places:
+            if self._stopping:
+                self._ask_to_close(place)
+            elif place.process is None and place.lost is None and monotonic() >= place.start_at:
                 self._spawn(place)
         while self._news:
             news = self._news.popleft()
@@ -226,16 +221,14 @@ class Processes:
             ear.recv_bytes()
         for place in list(self._living()):
             self._hear(place, place.process.sentinel in heard)
-        if not self._stopping:
-            self._kill_silent()
+        with contextlib.suppress(Trouble, BadFile, EngineClosed):  # whether there are any, the next look tells
+            for place in overtime.silent(self._context, self._places) if not self._stopping else ():
+                self._kill(place)
 
-    def _asked_all(self) -> bool:
-        """Ask those to close that were not asked. → True."""
-        for place in self._living():
-            if not place.asked:
-                place.asked = True
-                self._send(place, ("close",))
-        return True
+    def _ask_to_close(self, place: Place) -> None:
+        if not place.asked:
+            place.asked = True
+            self._send(place, ("close",))
 
     def _living(self) -> Iterator[Place]:
         return (place for place in self._places if place.process is not None)
@@ -248,14 +241,14 @@ class Processes:
         import multiprocessing
 
         place.asked = False
-        if self._script is not None and not os.path.exists(self._script):
-            self._lose(place, f"worker processes import the script, and {self._script} is no file")
+        script = self._given.script
+        if script is not None and not os.path.exists(script):
+            self._lose(place, f"worker processes import the script, and {script} is no file")
             return
         context = multiprocessing.get_context("spawn")
         place.pipe, theirs = context.Pipe()
         place.name, place.born = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0
-        given = self._given._replace(name=place.name, modules=self._modules(), script=self._script, grace=GRACE)
-        given = given._replace(parent=os.getpid())
+        given = self._given._replace(name=place.name, modules=self._modules(), parent=os.getpid(), grace=GRACE)
         place.process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
         try:
             place.process.start()
@@ -274,14 +267,15 @@ class Processes:
 
     def _tell(self, place: Place, definition: Definition) -> None:
         """Tell this process of a definition. One that cannot be told of is run here."""
-        fn, name = definition.fn, definition.name
+        fn, name, said = definition.fn, definition.name, vars(definition.options)
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
         if not module or not qualname or isinstance(fn, types.MethodType):  # of an object that is not there
             module, qualname = "__main__", "<nameless>"
         if place.pipe is None:
             return
+        behaviour: dict[str, Any] = {option: said[option] for option in ("backoff", "retry_on") if option in said}
         try:
-            place.pipe.send(("define", Where(name, module, qualname, _behaviour(definition.options))))
+            place.pipe.send(("define", Where(name, module, qualname, behaviour)))
         except OSError:  # it is dead, and its sentinel says so
             return
         except Exception as error:
@@ -306,6 +300,7 @@ class Processes:
             self._bury(place, place.process.exitcode)
 
     def _take(self, place: Place, what: str, *more: Any) -> None:
+        futures = self._context.futures
         match what:
             case "here":
                 place.born = monotonic()
@@ -318,12 +313,11 @@ class Processes:
                 place.ready = True
             case "ended":
                 place.deaths = 0
-                well, others = more
-                self._tell_of({**others, **{task: Outcome(task, 0, label=label) for task, label in well.items()}})
+                futures.told({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
             case "told":
                 place.told = more[0]
             case "moved":
-                self._moved(*more)
+                futures.changes.moved_elsewhere(*more)
             case "can":
                 self._let_go(more[0])
             case "cannot":
@@ -348,18 +342,8 @@ class Processes:
     # -- deaths -----------------------------------------------------------------------------------------------------
 
     def _kill(self, place: Place) -> None:
-        process = place.process
-        if process is not None:
-            with contextlib.suppress(Exception):  # it has ended meanwhile
-                process.kill()
-
-    def _kill_silent(self) -> None:
-        """Those in which a body whose time is over lets nobody else run."""
-        try:
-            for place in overtime.silent(self._context, self._places):
-                self._kill(place)
-        except (Trouble, BadFile, EngineClosed):  # whether there are any, the next look tells
-            return
+        with contextlib.suppress(Exception):  # it has ended meanwhile
+            place.process.kill()
 
     def _bury(self, place: Place, code: int | None) -> None:
         lived = monotonic() - place.born if place.born else 0.0
@@ -374,7 +358,7 @@ class Processes:
         if code == UNGUARDED:
             for each in self._places:
                 each.lost = NO_GUARD
-            self._broke(NO_GUARD)
+            self._context.broke(NO_GUARD)
         elif code == REPLACED:
             place.start_at = 0.0
         else:
@@ -388,12 +372,6 @@ class Processes:
     def _lose(self, place: Place, why: str) -> None:
         place.lost = why
         if all(each.lost is not None for each in self._places):
-            self._broke(f"no worker process is left: {why}")
+            self._context.broke(f"no worker process is left: {why}")
         else:
             tell(logging.WARNING, "%s: %s", self._context.path, self.trouble)
-
-
-def _behaviour(options: Options) -> dict[str, Any]:
-    """What of them is functions and classes."""
-    own = {} if options.backoff is DEFAULT_BACKOFF else {"backoff": options.backoff}
-    return {**own, "retry_on": options.retry_on}

@@ -6,28 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from taskcore.api import arguments
-from taskcore.api.context import Context
 from taskcore.api.function import TaskFunction, register
 from taskcore.api.function import define as define_task
 from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions
-from taskcore.core.options import Options
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import Options, checked_text, flag, one_of
 from taskcore.core.text import printable
 from taskcore.core.views import view
 from taskcore.store import schedules
-from taskcore.store.queries import NO_ARGUMENTS
 
-CATCH_UP: Final = ("once", "skip", "all")
 _NOT_OF_A_SCHEDULE: Final = ("delay", "at", "after", "before", "key", "key_scope", "parent")
-_NOTHING_SAID: Final = Options()
 
 
 class Schedule:
     """One schedule, as its row was read. Times are seconds since the epoch, UTC."""
 
-    def __init__(self, context: Context, submissions: Submissions, row: schedules.Row) -> None:
-        self._context = context
+    def __init__(self, submissions: Submissions, row: schedules.Row) -> None:
+        self._context = submissions.context
         self._submissions = submissions
         self._row = row
         self.name = row.name
@@ -58,7 +53,7 @@ class Schedule:
     def trigger(self) -> TaskFuture:
         """Submit its task now, beside its due times, enabled or not. In a body it is a step, and the task a child of
         the body's, as with any submit there."""
-        return self._submissions.store(self._row.order(self._context.now()), step=True)
+        return self._submissions.trigger(self._row.order(self._context.now()))
 
     def delete(self) -> bool:
         """It fires no more, until code defines it again, and then as a new one. Its tasks stay. → False if it was gone
@@ -81,15 +76,15 @@ class Schedule:
 class Schedules(Mapping[str, Schedule]):
     """Name → schedule, of all in the file, whoever defined them; each is read anew."""
 
-    def __init__(self, context: Context, submissions: Submissions) -> None:
-        self._context = context
+    def __init__(self, submissions: Submissions) -> None:
+        self._context = submissions.context
         self._submissions = submissions
 
     def __getitem__(self, name: str) -> Schedule:
         row = self._context.read(schedules.one, name) if isinstance(name, str) else None
         if row is None:
             raise KeyError(name)
-        return Schedule(self._context, self._submissions, row)
+        return Schedule(self._submissions, row)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._context.read(schedules.names))
@@ -107,10 +102,6 @@ class Schedules(Mapping[str, Schedule]):
         return html
 
 
-def _says(function: TaskFunction, option: str) -> bool:
-    return bool(getattr(function._options, option) != getattr(_NOTHING_SAID, option))
-
-
 def _refuse_arguments(fn: Any) -> None:
     """`TypeError` for a function that cannot be called without any."""
     signature = arguments.signature_of(fn) if callable(fn) else None
@@ -125,37 +116,34 @@ def _refuse_arguments(fn: Any) -> None:
 
 
 def define(
-    context: Context, submissions: Submissions, fn: Any, when: dict[str, Any], name: str | None, enabled: bool,
-    catch_up: str, overlap: bool, options: dict[str, Any],
+    submissions: Submissions, fn: Any, when: dict[str, Any], name: str | None, enabled: bool, catch_up: str,
+    overlap: bool, options: dict[str, Any],
 ) -> TaskFunction:  # fmt: skip
     """Make this function a task that is submitted when it is due."""
-    if catch_up not in CATCH_UP:
-        raise ValueError(f"catch_up is one of {', '.join(map(repr, CATCH_UP))}, not {catch_up!r}")
-    for flag, value in (("enabled", enabled), ("overlap", overlap)):
-        if not isinstance(value, bool):
-            raise TypeError(f"{flag} is True or False, not {value!r}")
+    one_of("once", "skip", "all")("catch_up", catch_up)
+    flag("enabled", enabled)
+    flag("overlap", overlap)
     for option in _NOT_OF_A_SCHEDULE:
-        if option in options or (isinstance(fn, TaskFunction) and _says(fn, option)):
+        said = isinstance(fn, TaskFunction) and getattr(fn._options, option) != getattr(Options, option)
+        if said or option in options:
             raise TypeError(f"a schedule says when its tasks run, and has no {option}")
     if not (isinstance(fn, str) or callable(fn)):
         raise TypeError(f"a schedule is of a task, and that is a function, not {fn!r}")
     _refuse_arguments(fn._fn if isinstance(fn, TaskFunction) else fn)
     function: TaskFunction
     if not isinstance(fn, TaskFunction):
-        function = define_task(context, submissions, fn, name, options)
+        function = define_task(submissions, fn, name, options)
     else:  # what is said of it goes for the schedule too
         function = fn
         if name is not None and fn._fn is not None:
-            function = register(context, submissions, checked_text("name", name), fn._fn, fn._options)
+            function = register(submissions, checked_text("name", name), fn._fn, fn._options)
         if options:
             function = function.options(**options)
     chosen = function._options
     if catch_up == "all" and not overlap and chosen.serial is None:  # one after the other, whatever becomes of each
         chosen = chosen.replaced({"serial": f"schedule {function.name}", "serial_failure": "continue"})
-    order = arguments.order(
-        function.name, chosen.kind(), chosen, NO_ARGUMENTS, [], context.now(), context.id_of, context.codec
-    )
-    plan = schedules.Plan(order, catch_up, overlap)
+    context = submissions.context
+    plan = schedules.Plan(arguments.order(context, function.name, chosen.kind(), chosen), catch_up, overlap)
     context.write(schedules.give, function.name, plan, {**when, "enabled": enabled}, context.now())
     context.scheduler.plan(function.name, plan)
     return function

@@ -10,7 +10,7 @@ from taskcore.body.outcome import storable
 from taskcore.core import lifecycle
 from taskcore.core.ends import shown
 from taskcore.core.errors import TaskcoreError, UnknownStatus
-from taskcore.core.options import priority as checked_priority
+from taskcore.core.options import checked_priority, flag
 from taskcore.core.text import number
 from taskcore.core.views import view
 from taskcore.store import operations, queries
@@ -61,9 +61,7 @@ class Selection:
                 raise TypeError(f"{name} is a list of handles or ids, not {value!r}")
             return tuple(task if type(task) is int else self._context.id_of(task) for task in several)
         if name == "hidden":
-            if not isinstance(value, bool):
-                raise TypeError(f"hidden is True or False, not {value!r}")
-            return (int(value),)
+            return (int(flag(name, value)),)
         texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
         for text in texts:
             if not isinstance(text, str):
@@ -160,7 +158,11 @@ class Selection:
 
     def set_priority(self, priority: int) -> int:
         """Of tasks that have not ended: −1000…1000, higher first."""
-        return self._context.operate(self._where, operations.set_priority, checked_priority("priority", priority))
+        whole = checked_priority("priority", priority)
+        moved = self._context.operate(self._where, operations.set_priority, whole)
+        if moved:
+            self._context.scheduler.recall()
+        return moved
 
     def hide(self, hidden: bool = True) -> int:
         """Leave them out of pictures and the command line, or show them again."""

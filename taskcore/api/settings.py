@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Executor
+from typing import Any
 
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.clock import CheckedClock, Clock, SystemClock
 from taskcore.core.ends import seconds
-from taskcore.core.options import limit, text
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
+from taskcore.core.options import checked_text, some_seconds, whole
 
 
 def limits_of(value: Any) -> dict[str, int]:
@@ -22,13 +20,7 @@ def limits_of(value: Any) -> dict[str, int]:
         return {}
     if not isinstance(value, Mapping):
         raise TypeError(f"limits is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
-    found = {}
-    for name, n in value.items():
-        whole = limit(f"limits[{name!r}]", n)
-        if whole is None:
-            raise TypeError(f"limits[{name!r}] is a whole number, not None")
-        found[text("the name of a limit", name)] = whole
-    return found
+    return {checked_text("the name of a limit", name): whole(f"limits[{name!r}]", n, 0) for name, n in value.items()}
 
 
 def period_of(value: Any, name: str) -> float:
@@ -44,10 +36,7 @@ def keep_of(value: Any) -> float | None:
     """How long ended tasks stay, in seconds, more than none; `None`: for ever."""
     if value is None:
         return None
-    length = period_of(value, "keep")
-    if length == 0:
-        raise ValueError("keep is more than 0 seconds")
-    return length
+    return some_seconds("keep", period_of(value, "keep"))
 
 
 def own_name() -> str:
@@ -65,21 +54,14 @@ def workers_of(workers: int | None, executor: Executor | Callable[[], Executor] 
     if workers is None:
         own = getattr(executor, "_max_workers", None)
         return own if isinstance(own, int) else min(32, (os.cpu_count() or 1) + 4)
-    if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(f"workers is a whole number, not {workers!r}")
-    if workers < 0:
-        raise ValueError(f"workers is 0 or more, not {workers!r}")
-    return workers
+    return whole("workers", workers, 0)
 
 
 def processes_of(processes: Any, executor: object, path: str, clock: Any, workers: int) -> int | None:
     """How many worker processes; `None`: bodies run in this one."""
     if processes is None:
         return None
-    if isinstance(processes, bool) or not isinstance(processes, int):
-        raise TypeError(f"processes is a whole number, not {processes!r}")
-    if processes < 1:
-        raise ValueError(f"processes is 1 or more, not {processes!r}")
+    whole("processes", processes, 1)
     if executor is not None:
         raise ValueError("processes and executor exclude each other: bodies run in one or on the other")
     if path == ":memory:":
@@ -88,7 +70,7 @@ def processes_of(processes: Any, executor: object, path: str, clock: Any, worker
         raise ValueError("processes go by the machine's clock, and a clock of your own is in this process alone")
     if workers == 0:
         raise ValueError("with workers=0 nothing runs: of workers, each of the processes has so many")
-    return processes
+    return int(processes)
 
 
 def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
@@ -97,7 +79,7 @@ def statuses_of(statuses: Mapping[str, str] | None) -> dict[str, str]:
         raise TypeError(f"statuses is a dict of labels and their phases, not {statuses!r}")
     checked = {}
     for label, phase in (statuses or {}).items():
-        text("a status", label)
+        checked_text("a status", label)
         if label in lifecycle.RESERVED:
             raise ValueError(f"{label!r} is a word of its own and can't be a status of yours")
         if phase not in lifecycle.LABELLED:
@@ -122,14 +104,6 @@ def clock_of(clock: Clock | None) -> Clock:
     checked = CheckedClock(clock)
     checked.now()  # before anything is opened
     return checked
-
-
-def lease_of(lease: float) -> float:
-    """Seconds, more than none."""
-    length = seconds(lease, "lease")
-    if length == 0:
-        raise ValueError("lease is more than 0 seconds")
-    return length
 
 
 def only_readable(path: str) -> bool:

@@ -69,13 +69,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
+def _ours() -> list[Ending]:
+    """Those of this process: one that forked off has the parent's, too."""
+    return [engine for engine in list(_engines) if engine.process == os.getpid()]
+
+
 def _end() -> None:
-    for engine in list(_engines):
-        if engine.process == os.getpid():
-            engine.leave()
-    for engine in list(_engines):
-        if engine.process == os.getpid():
-            _leave(engine, wait=not _by_an_error())
+    for engine in _ours():
+        engine.leave()
+    for engine in _ours():
+        _leave(engine, wait=not _by_an_error())
     with contextlib.suppress(KeyboardInterrupt):
         while _callbacks:
             _callbacks.pop().flush(-1.0)
@@ -83,9 +86,8 @@ def _end() -> None:
 
 def _close_what_is_left() -> None:
     """Last of all: engines made in exit handlers, or left by a Ctrl-C that hit the first steps of `_end`."""
-    for engine in list(_engines):
-        if engine.process == os.getpid():
-            _leave(engine, wait=False)
+    for engine in _ours():
+        _leave(engine, wait=False)
 
 
 def _leave(engine: Ending, wait: bool) -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from taskcore.api import arguments
 from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
 from taskcore.api.futures import Register
+from taskcore.api.lifetime import Lifetime
 from taskcore.api.places import must_be_found
-from taskcore.api.transaction import Scope, TransactionScope
+from taskcore.api.transaction import Block, Database, Scope, transaction
 from taskcore.body.children import Spawn
 from taskcore.body.context import Run
-from taskcore.body.work import NO_WAITING, current_work
+from taskcore.body.work import CURRENT, NO_WAITING
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import KeyConflict, NotInTask
-from taskcore.core.options import Definition, Options
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import Definition, Options, checked_text, whole
 from taskcore.store import queries
 from taskcore.store.claims import Claimed
 from taskcore.store.columns import LONG
@@ -55,18 +57,22 @@ class Submittable:
             if called is not self._signature[0]:
                 self._signature = called, arguments.signature_of(called)
             arguments.must_fit(self._name, self._signature[1], args, kwargs)
-        return arguments.encode(context.codec, self._name, self._fn, args, kwargs, context.id_of)
+        return arguments.encode(context, self._name, self._fn, args, kwargs)
 
 
 class Submissions:
     """One engine's way in: every submit, alone or one of many, in a transaction or a body, is stored here."""
 
-    def __init__(self, context: Context, futures: Register) -> None:
-        self._context = context
+    def __init__(self, context: Context, futures: Register, lifetime: Lifetime) -> None:
+        self.context = context
+        self.lifetime = lifetime
         self._file = context.file
-        self._codec = context.codec
-        self._clock = context.clock
+        self._now = context.now
         self.futures = futures
+        self.expecting, self.expect, self.forget = futures.expecting, futures.expect, futures.forget
+        """What bodies of this engine ask of it, as their `House`."""
+        self._handle_of = functools.partial(futures.handle, new=True)
+        """Called before anything here can claim the task: it may end in the next moment, and is told how then."""
         self._functions: dict[Callable[..., Any], Submittable] = {}  # plain ones, registered by module and name
 
     def named(self, fn: Any) -> Submittable:
@@ -74,7 +80,7 @@ class Submissions:
         if isinstance(fn, Submittable):
             return fn
         if isinstance(fn, str):
-            known = self._context.definitions.get(fn) or self._context.elsewhere.get(fn)
+            known = self.context.definitions.get(fn) or self.context.elsewhere.get(fn)
             if known is not None:
                 return Submittable(fn, known.fn, known.options)
             return Submittable(checked_text("name", fn), None, Options())
@@ -83,69 +89,67 @@ class Submissions:
         function = self._functions.get(fn)
         if function is None:
             function = self._functions[fn] = Submittable(arguments.name_of(fn), fn, Options())
-            self._context.define(Definition(function._name, fn, function._options))
+            self.context.define(Definition(function._name, fn, function._options))
         return function
 
     def submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
         """Store one call; it is in the file when this returns, or with the transaction that is open. Starts the
         engine."""
-        context = self._context
+        context = self.context
         if context.refusing or context.asleep:
             context.may_submit()
-        future = self._submit(function, args, kwargs)
-        context.spans.add(future.id)
-        if context.workers and self._file.current is None:
-            context.start()
-        return future
+        tx = self._file.current
+        return self._run(self._submit(function, args, kwargs, tx), tx)
 
-    def store(self, order: Order, *, step: bool = False) -> TaskFuture:
-        """Store what is no call: a job, or a schedule's task. It runs from now on. `step`: a body that makes it, and
-        runs again, is given the one there is."""
-        context = self._context
-        context.may_submit()
-        spawn = self.spawn(order.name) if step else None
+    def trigger(self, order: Order) -> TaskFuture:
+        """The same for a schedule's task."""
+        self.context.may_submit()
+        return self._run(self.store(order), self._file.current)
+
+    def store(self, order: Order) -> TaskFuture:
+        """Store what is no call. It is a step of the body that makes it: when that runs again, it is given the one
+        there is."""
+        spawn = self.spawn(order.name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
-        future, tx = self.take(order, spawn), self._file.current
-        context.spans.add(future.id)
+        return self._take(order, spawn)
+
+    def _run(self, future: TaskFuture, tx: Transaction | None) -> TaskFuture:
+        """What was just stored is this engine's, which runs it from now on, or once the transaction has ended."""
+        self.context.spans.add(future.id)
         if tx is not None:
             tx.scope.submitted = True
-        elif context.workers:
-            context.start()
+        elif self.context.workers:
+            self.lifetime.go()
         return future
 
-    def _submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
+    def _submit(
+        self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction | None
+    ) -> TaskFuture:
         name, options = function._name, function._options
         spawn = self.spawn(name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
-        text, links = function.encode(self._context, args, kwargs)
-        now, tx = self._clock.now(), self._file.current
+        text, links = function.encode(self.context, args, kwargs)
         # Functions among the options are kept by their order; long arguments have a table of their own.
         plain = options.plain and not options.own_behaviour and len(text) <= LONG
-        if plain and spawn is None and not links and (tx is None or not tx.scope.jobs):
-            if tx is None:
-                future = self._store(function, now, text)
-            else:
-                task_id = tx.births.add_plain(name, function._kind, options.priority, now, text)
-                future = self.futures.handle(task_id, tx.scope, new=True)
-        else:
-            order = arguments.order(name, function._kind, options, text, links, now, self._context.id_of, self._codec)
-            future = self.take(order, spawn)
-        if tx is not None:
-            tx.scope.submitted = True
-        return future
+        if not plain or spawn is not None or links or (tx is not None and tx.scope.jobs):
+            return self._take(arguments.order(self.context, name, function._kind, options, text, links), spawn)
+        if tx is None:
+            return self._store(function, self._now(), text)
+        task_id = tx.births.add_plain(name, function._kind, options.priority, self._now(), text)
+        return self.futures.handle(task_id, tx.scope, new=True)
 
     def spawn(self, name: str) -> Spawn | None:
         """The call as a step of the body that makes it, if it is made in a body of this file's."""
-        found = current_work()
+        found = CURRENT.get(None)
         if found is None:
             return None
-        if found[0].elsewhere == self._context.path:
+        if found[0].elsewhere == self.context.path:
             raise NotInTask(found[0].unreachable or NO_WAITING.format("submit"))
         return Spawn(Run(*found), "submit", name) if found[0].file is self._file else None
 
-    def take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
+    def _take(self, order: Order, spawn: Spawn | None) -> TaskFuture:
         """Store a task that is more than a name, arguments and a priority."""
         tx = self._file.current
         if order.parent is None:
@@ -153,11 +157,11 @@ class Submissions:
         try:
             if tx is not None:
                 return self._add(tx, order, spawn)
-            return self._file.write(self._bear, order, order.submitted_at, spawn)
+            return self._file.write(self._add, order, spawn)
         except KeyConflict as conflict:
             there = self._equal_or_raise(conflict, order)
             if order.key_scope == "succeeded":  # it may have to run again
-                return self.take(order, spawn)
+                return self._take(order, spawn)
             future = self.futures.handle(there)
             if spawn is not None:
                 self._file.write(spawn.keep, future.id)
@@ -165,18 +169,13 @@ class Submissions:
 
     def _store(self, function: Submittable, now: float, text: str) -> TaskFuture:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
-        claim = self._context.scheduler.free_at_once(function._name, now) if self._context.loop.alive else None
+        claim = self.context.scheduler.free_at_once(function._name, now) if self.context.loop.alive else None
         if claim is None:
             name, kind, priority = function._name, function._kind, function._options.priority
-            future = submit_alone(self._file, name, kind, priority, now, text, self._handle)
+            future = submit_alone(self._file, name, kind, priority, now, text, self._handle_of)
             if future is not None:
                 return future
         return self._file.write(self._bear_plain, function, now, text, claim)
-
-    # The handle is made before anything here can claim the task: it may end in the next moment, and is told how then.
-
-    def _handle(self, task_id: int) -> TaskFuture:
-        return self.futures.handle(task_id, new=True)
 
     def _bear_plain(
         self, tx: Transaction, function: Submittable, now: float, text: str, claim: tuple[int, float] | None
@@ -188,33 +187,30 @@ class Submissions:
         )
         if claim is not None:
             tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1, behind=[])
-        return self.futures.handle(task_id, new=True)
-
-    def _bear(self, tx: Transaction, order: Order, now: float, spawn: Spawn | None) -> TaskFuture:
-        task_id, new = submit(tx, order, now)
-        if spawn is not None:
-            spawn.keep(tx, task_id)
-        return self.futures.handle(task_id, new=new)
+        return self._handle_of(task_id)
 
     def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:
-        task_id, new = tx.births.add(order)
+        task_id, new = submit(tx, order, order.submitted_at) if tx.births is None else tx.births.add(order)
         if spawn is not None:
             spawn.keep(tx, task_id)
         return self.futures.handle(task_id, tx.scope if new else None, new=new)
 
-    def after_block(self, scope: Scope) -> None:
-        """A `transaction()` or a job's block has ended."""
+    def transaction(self) -> Block[Database]:
+        """`Engine.transaction`."""
+        return Block(transaction(self._file, self.context.clock, self._after_block))
+
+    def _after_block(self, scope: Scope) -> None:
         if scope.rolled_back:
             self.futures.rolled_back(scope)
-            self._context.callbacks.settle()
-        elif self._context.workers and scope.submitted and not self._context.refusing:
-            self._context.start()
+            self.context.callbacks.settle()
+        elif self.context.workers and scope.submitted and not self.context.refusing:
+            self.lifetime.go()
         self.futures.transaction_ended()
 
     def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Run) -> tuple[list[int], bool]:
         """Children of a body, one for each of the calls, in one commit: the same ones when the body runs again. → they,
         and whether they were made now."""
-        context, function = self._context, self.named(fn)
+        context, function = self.context, self.named(fn)
         spawn = Spawn(run, "gather", function._name)
         new = not spawn.all_there
         if new:
@@ -222,32 +218,48 @@ class Submissions:
         ids: list[Any] = spawn.children
         if new or None in ids:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
-            now, encoded = self._clock.now(), [function.encode(context, args, {}) for args in calls]
-            plain = function._options.plain and not function._options.own_behaviour
+            now, encoded = self._now(), [function.encode(context, args, {}) for args in calls]
+            name, kind, options = function._name, function._kind, function._options
+            plain = options.plain and not options.own_behaviour
             if plain and not any(links or len(text) > LONG for text, links in encoded):
                 ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
             else:
-                ids = context.write(_bear_all, self._orders(function, encoded, now, spawn.parent), now, spawn)
+                orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
+                ids = context.write(_bear_all, orders, now, spawn)
             context.spans.update(ids)
         return ids, new
 
-    def _orders(
-        self, function: Submittable, encoded: list[tuple[str, list[arguments.Link]]], now: float, parent: int
-    ) -> list[Order]:
-        orders = []
-        for text, links in encoded:
-            order = arguments.order(
-                function._name, function._kind, function._options, text, links, now, self._context.id_of, self._codec
-            )
-            order.parent = parent if order.parent is None else order.parent
-            orders.append(order)
-        return orders
+    def results(self, children: Sequence[int]) -> list[str] | None:
+        """The texts of what these children of a gather gave, in order, if all succeeded, none gave much and they were
+        made in a row."""
+        first, last = min(children), max(children)
+        if last - first >= 2 * len(children):
+            return None
+        texts = dict(self.context.read(queries.short_results, first, last))
+        given = [text for text in map(texts.get, children) if text is not None]
+        return given if len(given) == len(children) else None
+
+    def handles(self, children: Sequence[int]) -> list[TaskFuture]:
+        return [self.futures.handle(child) for child in children]
+
+    def settled(self, futures: Sequence[TaskFuture], parent: int) -> list[int]:
+        """Resolve what has ended. → the ids of those that have not, which the body of `parent` is going to wait for."""
+        for future in futures:
+            if not isinstance(future, TaskFuture):
+                raise TypeError(f"a body waits for handles of tasks, not for {future!r}")
+            if self.context.id_of(future) == parent:
+                raise RuntimeError(f"task #{parent} would wait for itself")
+        missing = self.futures.settle_all(futures)
+        if missing:
+            self.expect(parent, [future.id for future in futures])
+            self.futures.keep_errors_of(futures)
+        return missing
 
     def _equal_or_raise(self, conflict: KeyConflict, order: Order) -> int:
         """The texts of the arguments differ; whether the arguments do, the codec says."""
-        text, links = self._context.read(queries.stored_arguments, conflict.task_id)
-        canonical = arguments.canonical
-        if links == order.links and canonical(self._codec, text) == canonical(self._codec, order.args):
+        text, links = self.context.read(queries.stored_arguments, conflict.task_id)
+        canonical = functools.partial(arguments.canonical, self.context.codec)
+        if links == order.links and canonical(text) == canonical(order.args):
             order.args = text
             return conflict.task_id
         raise conflict
@@ -257,20 +269,16 @@ class Submissions:
     ) -> Iterator[Any]:
         """As `Executor.map`: results in order, `TimeoutError` after `timeout` s from now."""
         function = self.named(fn)
-        if chunksize < 1:
-            raise ValueError(f"chunksize is 1 or more, not {chunksize!r}")
+        whole("chunksize", chunksize, 1)
         deadline = None if timeout is None else monotonic() + seconds(timeout, "timeout")
         futures: list[TaskFuture] = []
         calls = zip(*iterables, strict=False)
         inside = self._file.current is not None
         while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
-            if inside:
+            with contextlib.nullcontext() if inside else self.transaction():
                 futures.extend(self.submit(function, args, {}) for args in chunk)
-            else:
-                with TransactionScope(self._file, self._clock, self.after_block):
-                    futures.extend(self.submit(function, args, {}) for args in chunk)
-        if self._context.workers and not inside:
-            self._context.start()
+        if self.context.workers and not inside:
+            self.lifetime.go()
         return _results(futures, deadline)
 
 
@@ -281,6 +289,8 @@ def _bear_children(tx: Transaction, function: Submittable, texts: list[str], now
 
 def _bear_all(tx: Transaction, orders: list[Order], now: float, spawn: Spawn) -> list[int]:
     family = Births(tx, now)
+    for order in orders:
+        order.parent = spawn.parent if order.parent is None else order.parent
     ids = [family.add(order)[0] for order in orders]
     family.flush()
     return spawn.keep_all(tx, ids)

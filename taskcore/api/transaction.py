@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar
 
+from taskcore.core.clock import Clock
 from taskcore.store.connection import File
 from taskcore.store.submit import Births
 from taskcore.store.transaction import Transaction
-
-if TYPE_CHECKING:
-    from taskcore.core.clock import Clock
 
 _FIRST_WORD: Final = re.compile(r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
 _NOT_OURS_TO_END: Final = frozenset(
     {"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH", "VACUUM", "PRAGMA"}
 )
 
+T = TypeVar("T")
 Parameters = Sequence[Any] | dict[str, Any]
 
 
@@ -46,12 +45,11 @@ class Rows:
 class Database:
     """The open transaction as the user's code sees it: `execute` and `executemany`, until the block ends."""
 
-    __slots__ = ("_births", "_file", "_tx")
+    __slots__ = ("_file", "_tx")
 
-    def __init__(self, file: File, tx: Transaction, births: Births) -> None:
+    def __init__(self, file: File, tx: Transaction) -> None:
         self._file = file
         self._tx: Transaction | None = tx
-        self._births = births
 
     def execute(self, sql: str, parameters: Parameters = ()) -> Rows:
         """Run one statement; nothing that ends the transaction. Raises what `sqlite3` raises."""
@@ -69,7 +67,7 @@ class Database:
         word = _FIRST_WORD.match(sql)
         if word is not None and word[1].upper() in _NOT_OURS_TO_END:
             raise ValueError(f"{word[1].upper()} is not for a statement inside transaction(): the block ends it")
-        self._births.flush()
+        self._tx.births.flush()
         return self._tx
 
 
@@ -84,48 +82,47 @@ class Scope:
         """The jobs whose blocks are open, the innermost last: the parent of what is submitted."""
 
 
-class TransactionScope:
-    """The block. While it is open, every other writer waits, so it should be short."""
+class Block(contextlib.AbstractContextManager[T]):
+    """A `with` block of the user's, which is entered once."""
 
-    _tx: Transaction | None = None
+    def __init__(self, block: contextlib.AbstractContextManager[T]) -> None:
+        self._block = block
+        self._entered = False
 
-    def __init__(self, file: File, clock: Clock, on_end: Callable[[Scope], None]) -> None:
-        self._file = file
-        self._clock = clock
-        self._on_end = on_end
-        self._database: Database | None = None
+    def __enter__(self) -> T:
+        if self._entered:
+            raise RuntimeError("a transaction() or job() is entered once")
+        self._entered = True
+        return self._block.__enter__()
 
-    def __enter__(self) -> Database:
-        if self._database is not None:
-            raise RuntimeError("a transaction() is entered once")
-        if self._file.current is not None:
-            raise RuntimeError("a transaction() is open in this thread already")
-        try:
-            tx = self._file.enter()
-            tx.births = Births(tx, self._clock.now())
-            tx.scope = Scope()
-            self._database, self._tx = Database(self._file, tx, tx.births), tx
-            return self._database
-        except BaseException:
-            self._file.leave(commit=False)
-            raise
+    def __exit__(self, *how: Any) -> bool | None:
+        return self._block.__exit__(*how)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        database, tx = self._database, self._tx
-        assert database is not None and tx is not None
-        try:
-            database._tx = None
-            if error is None and self._file.current is tx:
-                tx.births.flush()
-            self._file.leave(commit=error is None)
-        finally:
-            self._file.leave(commit=False)  # nothing, unless a Ctrl-C came before the other was through
-            self._tx, tx.scope.rolled_back = None, not tx.committed
-            self._on_end(tx.scope)
 
-    def __del__(self) -> None:
-        """A Ctrl-C at the first instruction of `__exit__` leaves the block without it; only the block holds this."""
-        if self._tx is not None and self._file.current is self._tx:
-            self.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+@contextlib.contextmanager
+def transaction(file: File, clock: Clock, on_end: Callable[[Scope], None]) -> Iterator[Database]:
+    """The block. While it is open, every other writer waits, so it should be short.
+
+    A Ctrl-C at the first instruction of its end leaves the block without it. Then nobody holds this any more, and
+    Python ends it as if the block had raised.
+    """
+    if file.current:
+        raise RuntimeError("a transaction() is open in this thread already")
+    scope = Scope()
+    try:
+        tx = file.enter()
+        tx.births, tx.scope = Births(tx, clock.now()), scope
+        database = Database(file, tx)
+    except BaseException:
+        file.leave(commit=False)
+        raise
+    try:
+        yield database
+        if file.current is tx:
+            tx.births.flush()
+        file.leave(commit=True)
+    finally:
+        database._tx = None
+        scope.rolled_back = not tx.committed  # first: its ids may be given again as soon as it is left
+        file.leave(commit=False)  # nothing, if it has been left
+        on_end(scope)

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from taskcore.api.context import Context
 from taskcore.api.places import find, unfindable
-from taskcore.api.transaction import TransactionScope
+from taskcore.api.transaction import Database, transaction
 from taskcore.body import logs
 from taskcore.body.runner import perform
 from taskcore.body.work import House, Stage, Work
@@ -205,8 +205,8 @@ class _Lodging:
         self._stay = stay
         self.expecting: dict[int, Any] = {}
 
-    def transaction(self) -> TransactionScope:
-        return TransactionScope(self._stay.file, SystemClock(), lambda _: None)
+    def transaction(self) -> contextlib.AbstractContextManager[Database]:
+        return transaction(self._stay.file, SystemClock(), lambda _: None)
 
 
 _files: Final[dict[tuple[int, str, identity.Found], File]] = {}

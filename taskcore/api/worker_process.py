@@ -21,7 +21,6 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.api import importing, shutdown
 from taskcore.core.clock import monotonic
-from taskcore.core.ends import Outcome
 from taskcore.core.logger import show
 from taskcore.core.options import Definition, Options
 
@@ -44,7 +43,7 @@ class Given(NamedTuple):
     workers: int
     """Threads for bodies."""
     make: Callable[..., Any]
-    """Makes the parts of an engine, from a path, the number of threads, and settings."""
+    """Makes an engine, from a path, the number of threads, and settings."""
     settings: Mapping[str, Any]
     name: str = ""
     modules: tuple[str, ...] = ()
@@ -98,15 +97,15 @@ def serve(pipe: Any, given: Given) -> None:
 
 
 def _engine(given: Given) -> Any:
-    """The parts of the engine to run."""
+    """The engine to run, as its `Submissions`."""
     mine = None
-    for parts, meant in sorted(importing.made, key=lambda made: not made[1]):
-        context = parts.context
+    for engine, meant in sorted(importing.made, key=lambda made: not made[1]):
+        context = engine.context
         if mine is None and os.path.realpath(context.path) == os.path.realpath(given.path):
-            mine = parts
+            mine = engine
         elif not meant:
             context.awake(context.scheduler.custody.crew.size)
-            shutdown.watch(parts.lifetime, None)
+            shutdown.watch(engine.lifetime, None)
     importing.made.clear()
     if mine is None:
         mine = given.make(given.path, given.workers, **given.settings)
@@ -119,7 +118,7 @@ def _engine(given: Given) -> Any:
 class _Worker:
     """The engine of this process, and the pipe to the parent."""
 
-    def __init__(self, pipe: Any, given: Given, parts: Any) -> None:
+    def __init__(self, pipe: Any, given: Given, engine: Any) -> None:
         self._pipe = pipe
         self._parent, self._grace = given.parent, given.grace
         self._saying = threading.Lock()  # over one message
@@ -127,11 +126,11 @@ class _Worker:
         self._ear, self._bell = Pipe(duplex=False)
         self._rung = False
         self._asked = threading.Event()
-        self._parts = parts  # an engine that nobody holds is closed
-        self._context, self.lifetime = parts.context, parts.lifetime
+        self._engine = engine  # an engine that nobody holds is closed
+        self._context, self.lifetime = engine.context, engine.lifetime
         if given.log is not None:
             show(given.log)
-        parts.futures.listener = self._ended
+        engine.futures.tell = self._ended
         signal.signal(signal.SIGTERM, self._leave)
 
     def _leave(self, *_: object) -> None:
@@ -152,17 +151,12 @@ class _Worker:
 
     def tell(self) -> None:
         """Tell the parent of what ended here, and by that, that this process is well."""
-        well, others = {}, {}  # most are well, and of those there is little to say
+        ends: dict[int, Any] = {}
         for _ in range(len(self._ends)):
             for task, end in self._ends.popleft().items():
-                if end is not None and end.verb == "succeed":
-                    well[task] = end.label
-                else:
-                    others[task] = end and Outcome(
-                        task, 0, None, end.label, end.verb, end.error_type, end.error and end.error[:SHOWN]
-                    )
-        if well or others:
-            self._say("ended", well, others)
+                ends[task] = end and (end.label, end.verb, end.error_type, end.error and end.error[:SHOWN])
+        if ends:
+            self._say("ended", ends)
 
     def _listen(self) -> Any:
         """→ what the parent says, if it says anything within some time. Ends are told meanwhile."""
@@ -197,7 +191,7 @@ class _Worker:
                     self._say("told", number)
                 case "changes", wanted:
                     say = functools.partial(self._say, "moved")
-                    self._parts.futures.changes.tell_parent(say if wanted else None)
+                    self._engine.futures.changes.tell_parent(say if wanted else None)
                 case ("close",):
                     return None
             if hasattr(os, "getppid") and os.getppid() != self._parent:  # a fork of it may hold the pipe open

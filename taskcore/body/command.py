@@ -28,9 +28,6 @@ from typing import IO, Any, Final
 from taskcore.body.output import WIDTH, Output, Reading, pair
 from taskcore.core.clock import monotonic
 
-if sys.platform != "win32":
-    pass
-
 GRACE: Final = 2.0  # seconds from SIGTERM to SIGKILL; and how long we wait for what not even SIGKILL ends
 PAUSE: Final = 0.05  # seconds between two looks at `stop`
 _LEFT: Final = 64  # reads after the end, at most: more than a pipe holds; a daemon may write on for ever
@@ -139,7 +136,7 @@ def _failed(done: CompletedProcess[str]) -> CalledProcessError:
 
 def _attend(command: _Child | _Ward, outputs: list[Output], stop: Callable[[], bool]) -> int:
     """Hand on what it says until it has ended. → its return code."""
-    with contextlib.closing(Reading(command, outputs)) as reading:
+    with contextlib.closing(Reading(command.line, command.hear, outputs)) as reading:
         look, deadline = monotonic() + PAUSE, None
         while (code := command.code(deadline is not None and bool(outputs) and not reading.open)) is None:
             for output, chunk in reading.take(PAUSE):

@@ -14,7 +14,7 @@ from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
 from taskcore.core.errors import LeaseLost, NotInTask, UnknownStatus
-from taskcore.core.options import text as checked_text
+from taskcore.core.options import checked_text
 from taskcore.store import claims, queries, steps, suspension
 from taskcore.store.steps import Step
 
@@ -221,11 +221,9 @@ class Run:
         self._may_wait("wait()")
         self._work.go_on()
         me, house = self._work.claimed.id, self._stage.house
-        if any(house.id_of(future) == me for future in futures):
-            raise RuntimeError(f"task #{me} would wait for itself")
         missing = house.settled(futures, me)
         if missing:
-            what = "children" if house.are_children(missing, me) else "tasks"
+            what = "children" if self._stage.file.read(queries.are_children, missing, me) else "tasks"
             self._suspend(what, upstreams=missing)
         return [result_or_error(future, return_exceptions) for future in futures]
 

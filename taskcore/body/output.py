@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 if sys.platform != "win32":
     import fcntl
@@ -19,15 +19,6 @@ WIDTH: Final = 4000
 """Characters of a line; a longer one is handed on in pieces."""
 TAIL: Final = 65536
 """Characters of output that are kept, the newest; and bytes that are read at a time."""
-
-
-class Source(Protocol):
-    """A program that runs."""
-
-    @property
-    def line(self) -> socket.socket | None: ...
-
-    def hear(self) -> bool: ...
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -76,26 +67,27 @@ class Output:
 class Reading:
     """What can be read now. In the calling thread: late in a program's life there may be no other to be had."""
 
-    def __init__(self, command: Source, outputs: list[Output]) -> None:
-        self._command = command
+    def __init__(self, line: socket.socket | None, hear: Callable[[], bool], outputs: list[Output]) -> None:
+        """`hear`: takes in what comes by the `line`, until its end (False)."""
+        self._hear = hear
         self._outputs = outputs
         self.open = len(outputs)
         # Where there is a choice not by `select`, which knows no descriptor beyond 1023; `epoll` would be one more.
         self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
         for output in outputs:
             self._selector.register(output.pipe, selectors.EVENT_READ, output)
-        if command.line is not None:
-            self._selector.register(command.line, selectors.EVENT_READ)
+        if line is not None:
+            self._selector.register(line, selectors.EVENT_READ)
 
     def take(self, wait: float) -> list[tuple[Output, bytes]]:
         """What has come; if nothing has, what comes first within `wait` s, or nothing if that is the command's end."""
         if not self._selector.get_map():
-            self._command.hear()
+            self._hear()
             return []
         came = []
         for key, _ in self._selector.select(wait):
             if key.data is None:
-                more = self._command.hear()
+                more = self._hear()
             else:
                 came.append((key.data, key.data.pipe.read(TAIL) or b""))
                 more = bool(came[-1][1])

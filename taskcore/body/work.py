@@ -146,10 +146,8 @@ class House(Protocol):
 
     def handles(self, children: Sequence[int]) -> list[Any]: ...
     def settled(self, futures: Sequence[Any], parent: int) -> list[int]:
-        """Resolve what has ended. → the ids of those that have not, which `parent` is going to wait for."""
-
-    def are_children(self, task_ids: Sequence[int], parent: int) -> bool: ...
-    def id_of(self, future: Any) -> int: ...
+        """Resolve what has ended. → the ids of those that have not, which `parent` is going to wait for. `TypeError`
+        for what is no handle, `RuntimeError` if it is `parent` itself."""
 
 
 class Stage:

@@ -120,7 +120,7 @@ GREATEST: Final = 2**63 - 1
 """The greatest whole number that SQLite keeps."""
 
 
-def _whole(name: str, value: Any, lowest: int, highest: int = GREATEST) -> int:
+def whole(name: str, value: Any, lowest: int, highest: int = GREATEST) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is a whole number, not {value!r}")
     if not lowest <= value <= highest:
@@ -131,14 +131,14 @@ def _whole(name: str, value: Any, lowest: int, highest: int = GREATEST) -> int:
 
 
 def _from(lowest: int) -> Check:
-    return lambda name, value: _whole(name, value, lowest)
+    return lambda name, value: whole(name, value, lowest)
 
 
 def _or_none(check: Check) -> Check:
     return lambda name, value: None if value is None else check(name, value)
 
 
-def _one_of(*words: str | None) -> Check:
+def one_of(*words: str | None) -> Check:
     def check(name: str, value: Any) -> Any:
         if value not in words:
             raise ValueError(f"{name} is one of {', '.join(map(repr, words))}, not {value!r}")
@@ -147,8 +147,8 @@ def _one_of(*words: str | None) -> Check:
     return check
 
 
-def priority(name: str, value: Any) -> int:
-    return _whole(name, value, -1000, 1000)
+def checked_priority(name: str, value: Any) -> int:
+    return whole(name, value, -1000, 1000)
 
 
 limit: Final = _or_none(_from(0))
@@ -178,11 +178,12 @@ def _retry_on(name: str, value: Any) -> tuple[type[BaseException], ...]:
     return kinds
 
 
-def _timeout(name: str, value: Any) -> float:
-    limit = seconds(value, name)
-    if limit == 0:
+def some_seconds(name: str, value: Any) -> float:
+    """A duration in seconds, and more than none."""
+    length = seconds(value, name)
+    if length == 0:
         raise ValueError(f"{name} is more than 0 seconds")
-    return limit
+    return length
 
 
 def _at(name: str, value: Any) -> float:
@@ -193,7 +194,7 @@ def _at(name: str, value: Any) -> float:
     return value.timestamp()
 
 
-def _flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} is True or False, not {value!r}")
     return value
@@ -212,7 +213,7 @@ def _parent(name: str, value: Any) -> Any:
 
 def _possible(name: str, task: Any) -> Any:
     if isinstance(task, int):
-        _whole(f"a task's id in {name}", task, -GREATEST)
+        whole(f"a task's id in {name}", task, -GREATEST)
     return task
 
 
@@ -240,13 +241,13 @@ def _after(name: str, value: Any) -> Any:
     _tasks(name, value)
     for wanted in value.values():
         on, *rest = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted,)
-        text(f"the status in {name}", on)
+        checked_text(f"the status in {name}", on)
         for otherwise in rest:
-            _one_of(*OTHERWISE)(f"otherwise in {name}", otherwise)
+            one_of(*OTHERWISE)(f"otherwise in {name}", otherwise)
     return dict(value)
 
 
-def text(name: str, value: Any) -> str:
+def checked_text(name: str, value: Any) -> str:
     """A label, tag, key or name: text that SQLite and a terminal can take."""
     if not isinstance(value, str):
         raise TypeError(f"{name} is a text, not {value!r}")
@@ -260,21 +261,21 @@ def text(name: str, value: Any) -> str:
 def _key(name: str, value: Any) -> str | bool | None:
     if value is None or value is True:
         return value
-    return text(name, value)
+    return checked_text(name, value)
 
 
 def _uses(name: str, value: Any) -> Mapping[str, int]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
     return {
-        capacity_name(f"a capacity in {name}", capacity): _whole(f"{name}[{capacity!r}]", n, 1)
+        capacity_name(f"a capacity in {name}", capacity): whole(f"{name}[{capacity!r}]", n, 1)
         for capacity, n in value.items()
     }
 
 
 def capacity_name(name: str, value: Any) -> str:
     """Of a capacity; "name:" and a task's name is the limit of that, and nothing that a task uses."""
-    if text(name, value).startswith("name:"):
+    if checked_text(name, value).startswith("name:"):
         raise ValueError(f"{name} is {value!r}: names that begin so are limits of tasks")
     return str(value)
 
@@ -302,18 +303,18 @@ OF_THE_NAME: Final[dict[str, Check]] = {"limit": limit, "rate": rate}
 def _tags(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
         raise TypeError(f"{name} is a list of texts, not {value!r}")
-    return tuple(dict.fromkeys(text(f"a tag in {name}", tag) for tag in value))
+    return tuple(dict.fromkeys(checked_text(f"a tag in {name}", tag) for tag in value))
 
 
 OPTIONS: Final[dict[str, Check]] = {
-    "max_attempts": _or_none(_from(1)), "backoff": _backoff, "retry_on": _retry_on, "timeout": _or_none(_timeout),
-    "max_lapses": _from(0), "priority": priority, "retry_first": _flag,
+    "max_attempts": _or_none(_from(1)), "backoff": _backoff, "retry_on": _retry_on, "timeout": _or_none(some_seconds),
+    "max_lapses": _from(0), "priority": checked_priority, "retry_first": flag,
     "delay": lambda name, value: seconds(value, name), "at": _or_none(_at),
-    "after": _after, "on": text, "otherwise": _one_of(*OTHERWISE), "before": _before,
-    "key": _key, "key_scope": _one_of(None, "unfinished", "succeeded"),
-    "serial": _or_none(text), "serial_failure": _one_of("clear", "continue"),
-    "uses": _uses, "failed_status": text, "avoid_failed_worker": _flag,
-    "parent": _parent, "tags": _tags, "hidden": _flag,
+    "after": _after, "on": checked_text, "otherwise": one_of(*OTHERWISE), "before": _before,
+    "key": _key, "key_scope": one_of(None, "unfinished", "succeeded"),
+    "serial": _or_none(checked_text), "serial_failure": one_of("clear", "continue"),
+    "uses": _uses, "failed_status": checked_text, "avoid_failed_worker": flag,
+    "parent": _parent, "tags": _tags, "hidden": flag,
 }  # fmt: skip
 OF_THE_KIND: Final = frozenset((
     "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "uses",

@@ -61,18 +61,12 @@ class Callbacks:
             return True
         if thread is threading.current_thread():
             return False
-        first = LONG if timeout < 0 else timeout
         there = self._put((None, passed.append, (True,)), (None, done.open, ()))
-        if there:
-            done.wait(first)
-        else:  # it is to end, with the last of them
-            thread.join(first)
+        wait = done.wait if there else thread.join  # which is to end, with the last of them
+        wait(LONG if timeout < 0 else timeout)
         if timeout < 0 and not passed and thread.is_alive():
             tell(logging.WARNING, "waiting for the callback %s, which has run for more than %.0f s", self._now, LONG)
-            if there:
-                done.wait(timeout)
-            else:
-                thread.join()
+            wait(threading.TIMEOUT_MAX)
         return bool(passed) or not thread.is_alive()
 
     def settle(self) -> None:

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.body import outcome
 from taskcore.body.runner import perform, raised
-from taskcore.body.work import Stage, Work
+from taskcore.body.work import Work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome, Retry
 from taskcore.core.logger import tell
-from taskcore.runtime.pools import Report
+from taskcore.runtime.scheduler import Scheduler
 from taskcore.store.process_locks import Marks
 from taskcore.store.steps import Notes
 
@@ -58,21 +58,21 @@ class Guests:
     ahead = False
 
     def __init__(
-        self, source: Executor | Callable[[], Executor], workers: int | None, size: int, stage: Stage,
-        report: Report, *, send: Callable[[Sequence[Work]], tuple[Any, ...]], show: Callable[[Sequence[Notes]], None],
-        broken: Callable[[str], None], comes: Callable[[Executor], None], look_again: Callable[[], None],
+        self, source: Executor | Callable[[], Executor], workers: int | None, size: int, scheduler: Scheduler, *,
+        send: Callable[[Sequence[Work]], tuple[Any, ...]], broken: Callable[[str], None],
+        comes: Callable[[Executor], None],
     ) -> None:  # fmt: skip
         """`workers`: how many at a time the user said; `size`: where nobody says. `send`: works → what is pickled for
         them, a function and its arguments. `broken`: no body can run any more. `comes`: called with each executor that
-        was made, before it is used; `look_again`: once it takes bodies."""
+        was made, before it is used."""
         self.size = 0
         self.trouble: str | None = None
         self.here: bool | None = None
         self.has_main = _is_script()
         self._known = threading.Event()  # set when `here` is, and when there will be no answer
         self._workers, self._default = workers, size
-        self._stage, self._report, self._send, self._show = stage, report, send, show
-        self._broken, self._comes, self._look_again = broken, comes, look_again
+        self._scheduler, self._stage, self._report = scheduler, scheduler.stage, scheduler.report
+        self._send, self._broken, self._comes = send, broken, comes
         self._make: Callable[[], Executor] | None = None
         self._changing = threading.Lock()  # over which executor there is, and whether one is being made
         self._making = False
@@ -113,7 +113,7 @@ class Guests:
                 self.ready()  # the first thing that it is given tells
             elif self._executor is not None:
                 with contextlib.suppress(Exception):  # `hand` will say so
-                    self._executor.submit(_Probe(self._tell_here))
+                    self._executor.submit(_Bodies(self, []))
             self._known.wait(PATIENCE)
             self._known.set()
         return self.here is not False
@@ -127,7 +127,7 @@ class Guests:
         elif not self._primed and type(self._executor).__module__ in _START_LATE:
             self._primed = True
             with contextlib.suppress(RuntimeError):  # `hand` will say so
-                self._executor.submit(_Probe(self._tell_here))  # type: ignore[union-attr]
+                self._executor.submit(_Bodies(self, []))  # type: ignore[union-attr]
 
     def _begin_to_make(self, delay: float, lost: Executor | None = None) -> None:
         with self._changing:
@@ -145,39 +145,36 @@ class Guests:
         shutdown needs. What was made runs nothing of ours before it has shown that it runs anything: one that breaks at
         once costs no task a lapse."""
         self._dispose(lost)
-        if self._breaks >= ENOUGH:
-            self._give_up(f"{self._breaks} executors in a row broke: {self._why}")
-            return
         executor, tries = None, 0
         assert self._make is not None
-        while not self._ended_for_good.wait(delay):
+        while self._breaks < ENOUGH and not self._ended_for_good.wait(delay):
             try:
                 executor = None
                 executor = self._make()
                 if not hasattr(executor, "submit"):
                     raise TypeError(f"executor= made {executor!r}, which is no concurrent.futures.Executor")
                 self._comes(executor)  # before it is used: at the interpreter's end we come first
-                executor.submit(_Probe(self._tell_here)).result()
+                executor.submit(_Bodies(self, [])).result()
                 break
             except BaseException as error:
                 self._dispose(executor)
                 why = outcome.message_of(error) or type(error).__name__
                 if executor is not None and isinstance(error, BrokenExecutor):
-                    self._breaks += 1
-                    if self._breaks >= ENOUGH:
-                        self._give_up(f"{self._breaks} executors in a row broke: {why}")
-                        return
+                    self._breaks, self._why = self._breaks + 1, why
                 delay = min(LONGEST_DELAY, 0.05 * 2**tries)
                 tries += 1
                 self.trouble = f"no executor can be made ({type(error).__name__}: {why}); tried again in {delay:g} s"
                 tell(logging.WARNING, "%s: %s", self._stage.file.path, self.trouble)
+        if self._breaks >= ENOUGH:
+            self._give_up(f"{self._breaks} executors in a row broke: {self._why}")
+            return
         with self._changing:
             self._making = False
             if not self._ended_for_good.is_set() and executor is not None:
                 self._adopt(executor)
                 executor = None
         self._dispose(executor)  # if it came too late
-        self._look_again()
+        self._scheduler.look_again()
 
     def _broke(self, executor: Executor | None, why: str) -> None:
         """Called for each body that was lost with it; the first call counts."""
@@ -288,16 +285,15 @@ class Guests:
 
     def _end_of(self, work: Work, answer: Any) -> Outcome:
         """What an outcome, an answer or an error of the executor's own means."""
-        if not isinstance(answer, Answer):
-            work.took = work.took or monotonic() - work.since
-        if isinstance(answer, Outcome):
-            return answer
         if isinstance(answer, Answer):
             name, work.took = work.kind.name, answer.took
             self._took[name] = min(answer.took, 1.5 * self._took.get(name, answer.took))  # a machine may stand still
             if answer.notes:
-                self._show(answer.notes)
+                self._scheduler.display.add(answer.notes)
             return self._judged(work, answer)
+        work.took = work.took or monotonic() - work.since
+        if isinstance(answer, Outcome):
+            return answer
         if isinstance(answer, CancelledError):
             return Outcome(*work.claim, verb="give back")
         # As distributed calls it, without which it cannot be asked for by its class.
@@ -355,36 +351,14 @@ def named_all(error: BaseException) -> list[tuple[str, str]]:
     return [_named(kind) for kind in type(error).__mro__ if issubclass(kind, BaseException)]
 
 
-def _nothing() -> None:
-    """The first call of a pool."""
-
-
-class _Probe:
-    """The first call of an executor: whether it is pickled tells where bodies will run."""
-
-    def __init__(self, tell_here: Callable[[bool], None]) -> None:
-        self._tell_here = tell_here
-
-    def __call__(self) -> None:
-        self._tell_here(True)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._tell_here(False)
-        return functools.partial, (_nothing,)
-
-    def __dask_tokenize__(self: object) -> str:
-        """Distributed would pickle it to give it a name, and gives calls of one name the same result."""
-        return os.urandom(16).hex()
-
-
 class _Bodies:
     """What an executor is given. In this process's threads it is the whole thing; pickled, it is a call that opens the
-    file where it comes to."""
+    file where it comes to. Whether it is pickled tells where bodies run, and so one of no bodies can ask."""
 
     def __init__(self, guests: Guests, group: list[Work]) -> None:
         self._guests = guests
         self._group = group
-        self.__name__ = group[0].kind.name  # as a cluster's own pages call it
+        self.__name__ = group[0].kind.name if group else "taskcore"  # as a cluster's own pages call it
 
     def __call__(self) -> list[Outcome]:
         self._guests._tell_here(True)
@@ -394,4 +368,6 @@ class _Bodies:
         self._guests._tell_here(False)
         return functools.partial, self._guests._send(self._group)
 
-    __dask_tokenize__ = _Probe.__dask_tokenize__
+    def __dask_tokenize__(self: object) -> str:
+        """Distributed would pickle it to give it a name, and gives calls of one name the same result."""
+        return os.urandom(16).hex()

@@ -106,7 +106,7 @@ class Lookout:
 
 PATIENCE: Final = 1.0
 """Seconds that whoever closes waits for the thread that opens."""
-_EVENT: Final = struct.Struct("iIII")  # `struct inotify_event`: watch, mask, cookie, length of a name that follows
+_EVENT: Final = struct.Struct("iIII")  # `struct inotify_event`: watch, mask, cookie, 0; only in folders a name follows
 _MODIFIED: Final = 0x2
 _IGNORED: Final = 0x8000  # the watch is over: it fired, was removed, or its file was
 _DELETED_ITSELF: Final = 0x400
@@ -140,7 +140,8 @@ class Bell:
                 return False
 
     def _open(self) -> None:
-        import ctypes  # slow to import, for those who never wait
+        with _importing:
+            import ctypes  # slow to import, for those who never wait
 
         self._libc = ctypes.CDLL(None)
         self._ear = self._libc.inotify_init1(os.O_CLOEXEC)
@@ -150,14 +151,10 @@ class Bell:
 
     def _listen(self, ear: int) -> None:
         while not self._closed:
-            events, at, rings = os.read(ear, 4096), 0, False
-            while at < len(events):
-                _, mask, _, length = _EVENT.unpack_from(events, at)
-                at += _EVENT.size + length
-                if mask & (_MODIFIED | _IGNORED):
-                    self.armed = False
-                rings = rings or bool(mask & _MODIFIED)
-            if rings and not self._closed:
+            masks = [mask for _, mask, _, _ in _EVENT.iter_unpack(os.read(ear, 4096))]
+            if any(mask & (_MODIFIED | _IGNORED) for mask in masks):
+                self.armed = False
+            if any(mask & _MODIFIED for mask in masks) and not self._closed:
                 self._ring()
         os.close(ear)
 
@@ -178,3 +175,12 @@ class Bell:
         if self._ear >= 0:
             os.close(self._ear)
             self._ear = -1
+
+
+_importing: Final = threading.RLock()
+"""A fork waits for it: what another thread has half imported at that moment, the child could never import."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )

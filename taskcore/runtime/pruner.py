@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from taskcore.core.clock import monotonic, pause
@@ -20,36 +21,37 @@ AT_ONCE: Final = 500
 """Rows that one commit of `prune_now` may delete."""
 
 
-class KindScan:
-    """Finds the kinds that no task has any more, a stretch of ids at a time, and removes them."""
+def tidy(file: File, *, deleted: bool, whole: bool = False) -> Iterator[None]:
+    """After a pass, some a step: remove the kinds that no task has any more, if tasks were `deleted`, and give back the
+    pages that hold nothing. At last bring the log into the file, the `whole` of it if that may be waited for."""
+    if deleted:
+        yield from _scan_kinds(file)
+    while file.read(retention.shrink):
+        yield
+    file.read(retention.checkpoint, whole=whole)
 
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._newest = file.read(kinds.newest_kind)
-        self._seen: set[int] = set()
-        self._at = 0
 
-    def step(self) -> bool:
-        """Look at the next stretch, or at last remove what was not seen. → whether there is more to do."""
-        if self._newest < 2:
-            return False
-        seen, end, more = self._file.read(kinds.of_tasks, self._at)
-        self._seen |= seen
-        self._at = end or self._at
-        if more:
-            return True
-        unused = self._file.read(kinds.unused, self._newest, self._seen)
-        if unused:
-            self._file.read(kinds.check_keys, False)
-            try:
-                self._file.write(kinds.remove_kinds, unused, self._at)
-            finally:
-                self._file.read(kinds.check_keys, True)
-        return False
+def _scan_kinds(file: File) -> Iterator[None]:
+    """A stretch of ids a step."""
+    newest, seen, at, more = file.read(kinds.newest_kind), set[int](), 0, True
+    if newest < 2:
+        return
+    while more:
+        found, end, more = file.read(kinds.of_tasks, at)
+        seen |= found
+        at = end or at
+        yield
+    unused = file.read(kinds.unused, newest, seen)
+    if unused:
+        file.read(kinds.check_keys, False)
+        try:
+            file.write(kinds.remove_kinds, unused, at)
+        finally:
+            file.read(kinds.check_keys, True)
 
 
 class Pruning:
-    """An engine's passes over the file, a slice whenever it idles.
+    """An engine's passes over the file, a step whenever it idles.
 
     A pass goes up from the lowest id: the oldest come first, even if the engine idles only for a moment. Several
     processes may do the same: what one of them took, the others do not find.
@@ -61,56 +63,53 @@ class Pruning:
         self._keep = keep
         self._lull = lull
         self._rests_until = 0.0  # monotonic
-        self._at: int | None = None  # the id that the pass has come to; None: it is over
-        self._begun, self._due = 0.0, float("-inf")  # by the engine's clock
-        self._spared = self._shrinking = False
-        self._scan: KindScan | None = None
-        self._oldest: float | None = None
+        self._now = self._due = float("-inf")  # by the engine's clock: this turn, and the beginning of the next pass
+        self._pass: Iterator[None] | None = None  # the one that goes on
+        self._untidy = True  # at first: a killed process may have left empty pages
 
     def turn(self, now: float, *, idle: bool = True, quiet: bool = True) -> float:
-        """Do one slice, if it is time and the engine has idled for a while: this turn had nothing to do, or, where that
+        """Do one step, if it is time and the engine has idled for a while: this turn had nothing to do, or, where that
         is all that can be asked for, has left nothing to do. → seconds until the next."""
-        real = monotonic()
+        real, self._now = monotonic(), now
         busy = not (idle or (quiet and not self._lull))
         if busy:
             self._rests_until = real + self._lull
         if self._due > now + AT_LATEST:  # the clock was set back
             self._due = now + EVERY
-        if self._at is None and not self._shrinking:
-            if now < self._due:
-                return self._due - now
+        if self._pass is None and now < self._due:
+            return self._due - now
         if busy or real < self._rests_until:
             return max(MOMENT, self._rests_until - real)
-        if self._at is None and not self._shrinking:
-            self._shrinking = self._due < self._begun  # at first: a killed process may have left empty pages
-            self._at, self._begun, self._spared, self._oldest = 0, now, False, None
-        if self._at is not None:
-            self._slice(self._at, now - self._keep)
-        elif self._scan is not None:
-            self._scan = self._scan if self._scan.step() else None
-        elif not self._file.read(retention.shrink):
-            self._shrinking = False
-            self._file.read(retention.checkpoint)
-        if self._at is None and not self._shrinking:
+        if self._pass is None:
+            self._pass = self._go()
+        if next(self._pass, self) is self:  # it is over, or broke off by an error: then another begins at once
+            self._pass = None
             return max(0.0, self._due - now)
         took = monotonic() - real
         self._rests_until = real + took + max(MOMENT, 2 * took)  # most of the time is left to others
         return max(MOMENT, 2 * took)
 
-    def _slice(self, start: int, before: float) -> None:
-        found = self._file.read(retention.look, start, before)
-        if found.old:
-            deleted = self._file.write(retention.delete, found.old, before)
-            if deleted and self._scan is None:
-                self._shrinking, self._scan = True, KindScan(self._file)
-            self._spared = self._spared or deleted < len(found.old)
-        if found.oldest is not None:
-            self._oldest = found.oldest if self._oldest is None else min(self._oldest, found.oldest)
-        self._at = found.end
-        if found.end is None:  # the pass is over; what ends from now on is not old before `keep` is over
-            first = self._begun if self._oldest is None else min(self._oldest, self._begun)
-            wanted = self._begun if self._spared else first + self._keep
-            self._due = min(max(wanted, self._begun + EVERY), self._begun + AT_LATEST)
+    def _go(self) -> Iterator[None]:
+        """One pass: a slice of the tasks a step, and then what is to be tidied."""
+        file, begun = self._file, self._now
+        oldest, spared, deleted = begun, False, 0
+        at: int | None = 0
+        while at is not None:
+            before = self._now - self._keep
+            found = file.read(retention.look, at, before)
+            gone = file.write(retention.delete, found.old, before) if found.old else 0
+            spared, deleted = spared or gone < len(found.old), deleted + gone
+            self._untidy = self._untidy or gone > 0
+            if found.oldest is not None:
+                oldest = min(oldest, found.oldest)
+            at = found.end
+            if at is not None or self._untidy:
+                yield
+        wanted = begun if spared else oldest + self._keep  # what ends from now on is not old before `keep` is over
+        self._due = min(max(wanted, begun + EVERY), begun + AT_LATEST)
+        if self._untidy:
+            yield from tidy(file, deleted=deleted > 0)
+            self._untidy = False
 
 
 def prune_now(file: File, before: float) -> int:
@@ -127,10 +126,6 @@ def prune_now(file: File, before: float) -> int:
         if found.end is None:
             break
         start = found.end
-    scan = KindScan(file)
-    while scan.step():
+    for _ in tidy(file, deleted=True, whole=True):
         pause(MOMENT)
-    while file.read(retention.shrink):
-        pause(MOMENT)
-    file.read(retention.checkpoint, whole=True)
     return deleted

@@ -43,9 +43,7 @@ def replace_bad_ends(file: File, works: list[tuple[Work, Outcome]], now: float) 
             continue
         except OF_A_ROW as error:
             found = True
-            why = f"its end could not be stored ({said(error)})"
-            bad = Outcome(end.id, end.token, verb="fail", error_type=type(error).__name__, error=why)
-            works[place] = work, bad
+            works[place] = work, _failure(end.id, end.token, "its end could not be stored", error)
     return found
 
 
@@ -56,7 +54,10 @@ def works_of(repertoire: Repertoire, claimed: Sequence[Claimed]) -> tuple[list[W
         try:
             works.append(repertoire.work(task))
         except OF_A_ROW as error:
-            why = f"it cannot be run ({said(error)})"
-            end = Outcome(task.id, task.token, verb="fail", error_type=type(error).__name__, error=why)
+            end = _failure(task.id, task.token, "it cannot be run", error)
             bad.append((Work(task, UNREADABLE, elsewhere("?", Options())), end))
     return works, bad
+
+
+def _failure(task: int, token: int, what: str, error: Exception) -> Outcome:
+    return Outcome(task, token, verb="fail", error_type=type(error).__name__, error=f"{what} ({said(error)})")

@@ -9,7 +9,7 @@ import pytest
 
 import taskcore
 from taskcore import Cancelled, Done, Engine, Snooze, TaskNotFound, constant
-from taskcore.api import explain, outlook
+from taskcore.api import explain
 from taskcore.store import diagnosis
 from taskcore.testing import InlineExecutor, ManualClock
 from tests.support.families import Walk
@@ -326,18 +326,18 @@ def test_a_task_that_runs_again_says_what_went_wrong_before(engine, clock):
 
 def test_what_only_a_process_can_know_is_told_too(engine):
     task = engine.task("f").options(avoid_failed_worker=True).submit()
-    facts, _, now = outlook.of(engine._context, task.id)
-    busy = outlook.Here(full=True, alone=True)
+    facts, _, now = explain.look(engine._context, task.id)
+    busy = explain.Here(full=True, alone=True)
     assert explain.sentence(facts, busy, now) == "ready: it is next, when a thread is free, and runs alone"
-    assert explain.sentence(facts, outlook.Here(registered=False, others=2), now) == (
+    assert explain.sentence(facts, explain.Here(registered=False, others=2), now) == (
         "ready, but nobody here has registered 'f' (2 other engines may take it)"
     )
-    avoided = explain.sentence(dataclasses.replace(facts, avoids=True), outlook.Here(), now)
+    avoided = explain.sentence(dataclasses.replace(facts, avoids=True), explain.Here(), now)
     assert avoided == "ready, but it failed on this worker, which it is to avoid"
     claim(engine, "f")
-    facts, _, now = outlook.of(engine._context, task.id)
+    facts, _, now = explain.look(engine._context, task.id)
     gone = dataclasses.replace(facts, own=facts.own._replace(lane=0))
-    assert explain.sentence(gone, outlook.Here(dead=True), now) == (
+    assert explain.sentence(gone, explain.Here(dead=True), now) == (
         "running for 0 s on 'robot'; its process is gone, and the next engine that looks takes it back"
     )
 

@@ -317,7 +317,7 @@ class Fragile(ThreadPoolExecutor):
     def pass_on(self, done, outer):
         try:
             answer = done.result(PATIENCE)
-            broken = isinstance(answer, list) and answer[0].error == "break"
+            broken = isinstance(answer, list) and answer and answer[0].error == "break"
         except BrokenExecutor:
             broken = True
         if broken:

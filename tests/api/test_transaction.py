@@ -13,7 +13,7 @@ import pytest
 
 from taskcore import Engine, EngineClosed, KeyConflict, TaskNotFound
 from taskcore.testing import InlineExecutor
-from tests.support.processes import heard
+from tests.support.processes import heard, until
 
 PATIENCE = 10  # seconds that a healthy engine never needs
 
@@ -93,6 +93,37 @@ def test_a_rolled_back_future_is_never_taken_for_the_task_that_got_its_id(engine
         engine.task("c").options(after=[lost]).submit()
     with pytest.raises(TaskNotFound):
         lost.rerun()
+
+
+@pytest.mark.parametrize("ends", ["before it is told", "afterwards"])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_rolled_back_future_takes_nothing_from_the_task_that_got_its_id(engine, asked, ends):
+    """Another thread submits at once, before the futures are told that they were rolled back."""
+    told, leave = [], engine._file.leave
+
+    def submit():
+        engine.submit("b").add_done_callback(told.append)
+        if ends == "before it is told":
+            engine.claim("b")[0].succeed("real")
+
+    def leave_and_be_overtaken(commit):
+        leave(commit)
+        if not len(engine.tasks):
+            other = threading.Thread(target=submit)
+            other.start()
+            other.join()
+
+    engine._file.leave = leave_and_be_overtaken
+    with pytest.raises(Unwanted), engine.transaction():
+        lost = engine.submit("a")
+        if asked:
+            assert not lost.done()
+        raise Unwanted
+    assert lost.cancelled()
+    if ends == "afterwards":
+        engine.claim("b")[0].succeed("real")
+    until(lambda: told, "its callback is called")
+    assert [future.result() for future in told] == ["real"] and len(engine._futures) == 0
 
 
 def test_a_key_that_was_there_before_keeps_its_future_when_the_transaction_fails(engine):

@@ -133,10 +133,10 @@ def test_what_ends_and_moves_in_worker_processes_is_told_in_the_program(engine, 
 
 
 def test_a_worker_that_dies_lapses_its_own_tasks_only_and_is_started_again(engine, tmp_path):
-    before = alive(engine)
     go, waits = tmp_path / "go", engine.task(elsewhere.waits)
     futures = [waits.submit(str(go)) for _ in range(4)]
     until(lambda: all(future.snapshot().phase == "running" for future in futures), "all run")
+    before = alive(engine)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(alive(engine)) == 2 and victim not in alive(engine), "another is started")
@@ -362,8 +362,8 @@ def test_what_is_typed_at_a_prompt_runs_there(made):
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ({"processes": 0}, ValueError, "processes is 1 or more, not 0"),
-        ({"processes": -1}, ValueError, "processes is 1 or more, not -1"),
+        ({"processes": 0}, ValueError, "processes is a whole number from 1 on, not 0"),
+        ({"processes": -1}, ValueError, "processes is a whole number from 1 on, not -1"),
         ({"processes": True}, TypeError, "processes is a whole number, not True"),
         ({"processes": "4"}, TypeError, "processes is a whole number, not '4'"),
         ({"processes": 2, "executor": "pool"}, ValueError, "processes and executor exclude each other"),

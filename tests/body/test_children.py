@@ -386,6 +386,7 @@ def end(engine, clock, future, way):
 def test_a_child_that_ends_in_any_way_wakes_its_parent_once(inline, clock, way):
     """Before it waits, while it sleeps, or while it is on its way from the one to the other."""
     house, runs, children = inline._context.stage.house, [], []
+    expect = house.expect
     robot = inline.task("robot", max_lapses=0)
 
     def body(when):
@@ -398,7 +399,6 @@ def test_a_child_that_ends_in_any_way_wakes_its_parent_once(inline, clock, way):
             if when == "before":
                 end(inline, clock, child, way)
             if when == "on its way":
-                expect = house.expect
                 house.expect = lambda *args: (expect(*args), end(inline, clock, child, way))
         found = run.wait(child, return_exceptions=True)[0]
         return found if isinstance(found, str) else type(found).__name__
@@ -407,7 +407,7 @@ def test_a_child_that_ends_in_any_way_wakes_its_parent_once(inline, clock, way):
     for when, times in [("before", 1), ("on its way", 2), ("asleep", 2)]:
         future = parent.submit(when)
         inline.run()
-        vars(house).pop("expect", None)
+        house.expect = expect
         if when == "asleep":
             row = future.snapshot()
             assert (row.phase, row.waiting_for, row.attempts, row.worker) == ("suspended", "children", 0, None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 
@@ -9,7 +10,7 @@ import pytest
 
 from taskcore import Engine
 from taskcore.runtime import lookout
-from tests.support.processes import PATIENCE, until
+from tests.support.processes import PATIENCE, say, until
 
 tells = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a commit")
 
@@ -110,3 +111,34 @@ def test_who_has_nothing_to_do_is_not_woken_by_each_commit_of_a_stream():
 
 def test_a_look_that_takes_long_is_not_taken_often():
     assert seconds_between_looks(found=True, took=0.002, busy=True) == pytest.approx(0.002 * lookout.SHARE)
+
+
+def forks_while_its_bell_is_opened():
+    from taskcore.runtime import lookout
+
+    begun, never = threading.Event(), threading.Event()
+
+    class Slow:
+        def find_spec(self, name, path=None, target=None):
+            if name == "ctypes":
+                begun.set()
+                never.wait(0.3)
+
+    assert "ctypes" not in sys.modules
+    sys.meta_path.insert(0, Slow())
+    opener = threading.Thread(target=lookout.Bell("/proc/self/status", say).arm)
+    opener.start()
+    assert begun.wait(PATIENCE)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(PATIENCE // 3)
+        import ctypes
+
+        os._exit(not ctypes.CDLL(None))
+    opener.join()
+    say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+@tells
+def test_a_fork_while_a_bell_is_opened_can_open_one_too(child):
+    assert child(forks_while_its_bell_is_opened).end() == ["0"]
