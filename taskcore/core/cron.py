@@ -18,6 +18,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from taskcore.core.numbers import real
+
 
 class _Field(NamedTuple):
     name: str
@@ -73,14 +75,12 @@ def period(every: float | str) -> float:
             raise ValueError(
                 f"{every!r} is not a period: write numbers with the units w, d, h, m, s in this order, such as '1h30m'"
             )
-        length = math.fsum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True))
-    elif isinstance(every, bool) or not isinstance(every, (int, float)):
-        raise TypeError(f"a period is a number of seconds or text such as '5m', not {every!r}")
+        parts = zip(found.groups(), _UNITS.values(), strict=True)
+        length: float | None = math.fsum(float(part or 0) * unit for part, unit in parts)
     else:
-        try:
-            length = float(every)
-        except OverflowError:
-            length = math.inf
+        length = real(every)
+    if length is None:
+        raise TypeError(f"a period is a number of seconds or text such as '5m', not {every!r}")
     if not 0.001 <= length < math.inf:
         raise ValueError(f"a period is finite and at least 0.001 s, not {every!r}")
     return length
