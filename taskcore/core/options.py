@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.core.backoff import exponential
@@ -73,33 +73,19 @@ class Options:
 
     def kind(self, job: str | None = None) -> str:
         """The options that tasks of one kind share, as canonical JSON. `job`: what failures of its children do."""
-        shared: dict[str, Any] = {"max_attempts": self.max_attempts, "max_lapses": self.max_lapses}
-        if self.timeout is not None:
-            shared["timeout"] = self.timeout
-        if self.failed_status != lifecycle.FAILED:
-            shared["failed_status"] = self.failed_status
-        if self.retry_first:
-            shared["retry_first"] = True
-        if self.avoid_failed_worker:
-            shared["avoid_failed_worker"] = True
-        if self.uses:
-            shared["uses"] = dict(self.uses)
-        if self.serial_failure != "clear":
-            shared["serial_failure"] = self.serial_failure
+        shared = {name: getattr(self, name) for name in _OF_THE_ROW if getattr(self, name) != getattr(Options, name)}
+        shared.update(max_attempts=self.max_attempts, max_lapses=self.max_lapses)
         if job is not None:
             shared["job"] = job
         return json.dumps(shared, sort_keys=True)
 
 
-class Definition:
+class Definition(NamedTuple):
     """A name, what it calls, and its options: the newest definition of a name wins."""
 
-    __slots__ = ("fn", "name", "options")
-
-    def __init__(self, name: str, fn: Callable[..., Any], options: Options) -> None:
-        self.name = name
-        self.fn = fn
-        self.options = options
+    name: str
+    fn: Callable[..., Any]
+    options: Options
 
 
 def elsewhere(name: str, options: Options) -> Definition:
@@ -199,33 +185,19 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def _is_task(value: Any) -> bool:
-    """Whether it is a handle, a row or an id; whether there is such a task, the file says."""
-    return isinstance(getattr(value, "id", value), int) and not isinstance(value, bool)
-
-
-def _parent(name: str, value: Any) -> Any:
-    if value is not None and not _is_task(value):
+def _task(name: str, value: Any) -> Any:
+    """A handle, a row or an id; whether there is such a task, the file says."""
+    if isinstance(value, bool) or not isinstance(getattr(value, "id", value), int):
         raise TypeError(f"{name} is a task's handle or id, not {value!r}")
-    return value if value is None else _possible(name, value)
-
-
-def _possible(name: str, task: Any) -> Any:
-    if isinstance(task, int):
-        _whole(f"a task's id in {name}", task, -GREATEST)
-    return task
+    return _whole(f"a task's id in {name}", value, -GREATEST) if isinstance(value, int) else value
 
 
 def _tasks(name: str, value: Any) -> tuple[Any, ...]:
-    several = () if value is None else (value,) if _is_task(value) else value
-    if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
-        raise TypeError(f"{name} is a task's handle or id, or a list of them, not {value!r}")
-    tasks = tuple(several)
-    for task in tasks:
-        if not _is_task(task):
-            raise TypeError(f"in {name} tasks are given by handle or id, not as {task!r}")
-        _possible(name, task)
-    return tasks
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return (_task(name, value),)
+    return tuple(_task(f"each of {name}", task) for task in value)
 
 
 def _before(name: str, value: Any) -> tuple[Any, ...]:
@@ -313,10 +285,12 @@ OPTIONS: Final[dict[str, Check]] = {
     "key": _key, "key_scope": _one_of(None, "unfinished", "succeeded"),
     "serial": _or_none(text), "serial_failure": _one_of("clear", "continue"),
     "uses": _uses, "failed_status": text, "avoid_failed_worker": _flag,
-    "parent": _parent, "tags": _tags, "hidden": _flag,
+    "parent": _or_none(_task), "tags": _tags, "hidden": _flag,
 }  # fmt: skip
 OF_THE_KIND: Final = frozenset((
     "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "uses",
     "failed_status", "avoid_failed_worker",
 ))  # fmt: skip
 """Options that tasks of one kind share; all others are said of the one task."""
+_OF_THE_ROW: Final = OF_THE_KIND - {"backoff", "retry_on"}
+"""Those of them that are no functions, and so are in the file."""
