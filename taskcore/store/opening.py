@@ -177,9 +177,9 @@ def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
     from taskcore.store.shape import fault, shape  # slow to import, and seldom needed
 
     found = shape(connection)
-    if not found.tables and not found.hanging:
+    if not found:
         return None
-    if "taskcore_meta" not in found.tables:
+    if ("table", "taskcore_meta") not in found:
         raise BadFile(path, "the table taskcore_meta is missing")
     its = migrations.number(connection, path)
     wrong = fault(found) if its == int(schema.FORMAT) else None
