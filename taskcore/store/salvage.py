@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from taskcore.core.errors import BadFile
 from taskcore.store import opening
 from taskcore.store.busy import said
+from taskcore.store.integrity import BEHIND, BLOCKERS, CHILDREN, OPEN
 from taskcore.store.transitions import by_row, leaving, where_left
 
 TABLES: Final = (
@@ -141,18 +142,11 @@ def _highest(source: sqlite3.Connection, table: str) -> int:
         return 1_000_000
 
 
-_HANGING: Final = (
-    ("dependencies", "taskcore_edge", "task"), ("dependencies", "taskcore_edge", "upstream"),
-    ("keys", "taskcore_key", "task"), ("tags", "taskcore_tag", "task"), ("attempts", "taskcore_attempt", "task"),
-    ("steps", "taskcore_step", "task"), ("sleeps", "taskcore_join", "task"), ("sleeps", "taskcore_join", "upstream"),
-    ("signals", "taskcore_signal", "task"), ("places in queues", "taskcore_queue", "task"),
-    ("log lines", "taskcore_log", "task"), ("long arguments", "taskcore_text", "task"),
-)  # fmt: skip
-"""(what, its table, the column that refers to a task)."""
+_HANGING: Final = """
+    SELECT m.name, f."from" FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS f
+    WHERE m.type = 'table' AND m.name <> 'taskcore_task' AND f."table" = 'taskcore_task'"""
+"""(a table, the column of it that refers to a task), made of what the tables say."""
 
-_BLOCKERS: Final = """gated + behind + (
-    SELECT count(*) FROM taskcore_edge AS e WHERE e.task = taskcore_task.id AND e.verdict IN ('unmet', 'doomed')
-)"""
 _ANEW: Final = (
     """INSERT INTO taskcore_kind (id, name, max_attempts, max_lapses, options)
         SELECT DISTINCT kind, 'lost kind ' || kind, 1, 3, '{"max_attempts": 1, "max_lapses": 3}'
@@ -168,48 +162,38 @@ _ANEW: Final = (
     """INSERT OR IGNORE INTO taskcore_queue (serial, place, task)
         SELECT serial, id, id FROM taskcore_task WHERE serial IS NOT NULL AND finished_at IS NULL
         AND id NOT IN (SELECT task FROM taskcore_queue)""",
-    """UPDATE taskcore_task SET behind = EXISTS (
-        SELECT 1 FROM taskcore_queue AS own JOIN taskcore_queue AS q ON q.serial = own.serial AND q.place < own.place
-        WHERE own.task = taskcore_task.id)""",
-    f"""UPDATE taskcore_task SET blockers = {_BLOCKERS},
-        phase = CASE WHEN {_BLOCKERS} > 0 THEN {where_left("block")} ELSE phase END""",
+    f"UPDATE taskcore_task AS t SET behind = {BEHIND}",
+    f"""UPDATE taskcore_task AS t SET blockers = {BLOCKERS},
+        phase = CASE WHEN {BLOCKERS} > 0 THEN {where_left("block")} ELSE phase END""",
     f"""UPDATE taskcore_task SET
         phase = {by_row("free", pause="held = 1", schedule="greenfield IS NOT NULL", open="job IS NOT NULL")}
         WHERE {leaving("release")} AND blockers = 0""",
     """INSERT OR IGNORE INTO taskcore_key (name, key, task)
         SELECT k.name, t.key, max(t.id) FROM taskcore_task AS t JOIN taskcore_kind AS k ON k.id = t.kind
         WHERE t.key IS NOT NULL GROUP BY 1, 2""",
-    """UPDATE taskcore_task SET open = 0, children = (
-        SELECT count(*) FROM taskcore_task AS c WHERE c.parent = taskcore_task.id
-        ) WHERE children > 0 OR open > 0 OR job IS NOT NULL""",
+    f"""UPDATE taskcore_task AS t SET open = 0, children = {CHILDREN}
+        WHERE children > 0 OR open > 0 OR job IS NOT NULL""",
     """INSERT INTO taskcore_tally (job, status, phase, n)
         SELECT c.parent, ifnull(c.label, c.phase), c.phase, count(*)
         FROM taskcore_task AS c JOIN taskcore_task AS j ON j.id = c.parent AND j.job IS NOT NULL
         WHERE c.finished_at IS NOT NULL GROUP BY 1, 2, 3""",
     "UPDATE taskcore_meta SET value = (SELECT ifnull(max(id), 0) FROM taskcore_task) WHERE key = 'last_id'",
 )
-_OPEN: Final = """
-    UPDATE taskcore_task SET open = (
-        SELECT count(*) FROM taskcore_task AS c
-        WHERE c.parent = taskcore_task.id AND (c.finished_at IS NULL OR c.open > 0)
-    ) WHERE children > 0 AND open <> (
-        SELECT count(*) FROM taskcore_task AS c
-        WHERE c.parent = taskcore_task.id AND (c.finished_at IS NULL OR c.open > 0)
-    )"""
+_UPWARDS: Final = f"UPDATE taskcore_task AS t SET open = {OPEN} WHERE children > 0 AND open <> {OPEN}"
 
 
 def _put_right(target: sqlite3.Connection) -> tuple[str, ...]:
     """Take out what refers to rows that are lost, and count anew what the verbs count. → what was taken out."""
     lost = []
-    for what, table, column in _HANGING:
+    for table, column in target.execute(_HANGING).fetchall():
         gone = target.execute(
             f'DELETE FROM "{table}" WHERE "{column}" NOT IN (SELECT id FROM taskcore_task)'
         ).rowcount
         if gone > 0:
-            lost.append(f"{gone} {what} of tasks that are lost")
+            lost.append(f"{gone} rows of {table} that belong to tasks that are lost")
     for sql in _ANEW:
         target.execute(sql)
     for _ in range(1000):  # from the leaves up; a circle of parents would never end
-        if target.execute(_OPEN).rowcount <= 0:
+        if target.execute(_UPWARDS).rowcount <= 0:
             break
     return tuple(lost)
