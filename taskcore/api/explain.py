@@ -10,7 +10,8 @@ from taskcore.api.outlook import Here
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable, quoted
 from taskcore.store import diagnosis
-from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row
+from taskcore.store.facts import FEW, MANY, Blocked, Facts, Ration
+from taskcore.store.overview import Brief
 
 
 def sentence(facts: Facts, here: Here, now: float) -> str:
@@ -24,7 +25,7 @@ def sentence(facts: Facts, here: Here, now: float) -> str:
 # -- not begun -----------------------------------------------------------------------------------------------------
 
 
-def _reasons(own: Row, blocked: Blocked, now: float) -> list[str]:
+def _reasons(own: Brief, blocked: Blocked, now: float) -> list[str]:
     """What a task that is not released waits for, but for its job."""
     reasons = []
     if blocked.unmet:
@@ -243,7 +244,7 @@ def _suspended(facts: Facts, here: Here, now: float) -> str:
 # -- ended ---------------------------------------------------------------------------------------------------------
 
 
-def _as(own: Row) -> str:
+def _as(own: Brief) -> str:
     """How it ended."""
     return own.phase if own.label is None else f"ended as {quoted(own.label)}, which is {own.phase},"
 
@@ -283,11 +284,11 @@ def _failed(facts: Facts, here: Here, now: float) -> str:
     return text
 
 
-def _why(task: Peer) -> str:
+def _why(task: Brief) -> str:
     return "" if not task.last_error else f": {say.text(task.last_error)}"
 
 
-def _cancelled_with(own: Row, parent: Peer) -> bool:
+def _cancelled_with(own: Brief, parent: Brief) -> bool:
     """Whether the parent was cancelled, and not after its child had ended."""
     return parent.phase == lifecycle.CANCELLED and (parent.finished_at or 0) >= (own.finished_at or 0)
 

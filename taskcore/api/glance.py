@@ -18,7 +18,8 @@ from taskcore.core.text import printable
 from taskcore.store import capacity, overview, pages, queries, workers
 from taskcore.store import rows as read_rows
 from taskcore.store import schedules as stored
-from taskcore.store.overview import CUT, Brief
+from taskcore.store.columns import CUT
+from taskcore.store.overview import Brief
 
 if TYPE_CHECKING:
     from taskcore.api.engine import Engine

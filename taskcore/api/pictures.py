@@ -12,9 +12,10 @@ from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.core.text import number, printable
 from taskcore.store import pictures, queries
-from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Node, Past, Tally
+from taskcore.store.overview import Brief
+from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Past, Tally
 
-__all__ = ["EDGES", "Edge", "Failure", "Node", "Past", "Subject", "Tally", "subject"]
+__all__ = ["EDGES", "Edge", "Failure", "Past", "Subject", "Tally", "subject"]
 
 
 TEXTS: Final = 1000
@@ -27,7 +28,7 @@ class Subject(NamedTuple):
     context: Context
     chosen: Selection
     """All of it."""
-    nodes: list[Node]
+    nodes: list[Brief]
     """The newest of it, ascending."""
     total: int
     """How many there are in all."""

@@ -13,11 +13,9 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import capacity
-from taskcore.store.columns import OF_IDS, selected
-from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row, Unmet
+from taskcore.store.facts import FEW, MANY, Blocked, Facts, Ration, Unmet
+from taskcore.store.overview import Brief, briefs
 
-_OWN: Final = f"SELECT {selected(Row._fields, cut=True)} {OF_IDS}"
-_PEERS: Final = f"SELECT {selected(Peer._fields, cut=True)} {OF_IDS} ORDER BY t.id"
 _TROUBLE: Final = """
     SELECT substr(ifnull(error_type || ': ', '') || ifnull(error, ''), 1, 1000) FROM taskcore_attempt
     WHERE task = ? AND outcome IN ('failed', 'lapsed') AND (error_type IS NOT NULL OR error IS NOT NULL)
@@ -29,20 +27,13 @@ def is_cause(error: str) -> bool:
     return _CAUSE.match(error) is not None
 
 
-def _row(connection: Any, task: int) -> Row | None:
-    row = connection.execute(_OWN, (json.dumps([task]),)).fetchone()
-    return None if row is None else Row(*row)
+def _rows(connection: Any, tasks: Collection[int]) -> tuple[Brief, ...]:
+    """Ascending."""
+    return tuple(briefs(connection, sorted(tasks), whole=True))
 
 
-def _peers(connection: Any, tasks: Collection[int]) -> tuple[Peer, ...]:
-    if not tasks:
-        return ()
-    return tuple(Peer(*row) for row in connection.execute(_PEERS, (json.dumps(list(tasks)),)).fetchall())
-
-
-def _peer(connection: Any, task: int | None) -> Peer | None:
-    found = () if task is None else _peers(connection, [task])
-    return found[0] if found else None
+def _row(connection: Any, task: int | None) -> Brief | None:
+    return next(iter(_rows(connection, () if task is None else (task,))), None)
 
 
 def _number(connection: Any, statement: str, values: Any) -> int:
@@ -93,28 +84,28 @@ _ABOVE: Final = """
     WHERE t.job IS NOT NULL AND t.finished_at IS NULL ORDER BY above.depth"""
 
 
-def _blocked(connection: Any, own: Row) -> Blocked:
+def _blocked(connection: Any, own: Brief) -> Blocked:
     unmet, edges, some = own.blockers - own.gated - own.behind, 0, []
     if unmet:
         edges = _number(connection, _EDGES, (own.id,))
         some = connection.execute(_UNMET, (own.id,)).fetchall()
         some = some or connection.execute(_UNMET_LAST, (own.id,)).fetchall()
     wants = dict(some)
-    peers = _peers(connection, list(wants))
+    peers = _rows(connection, list(wants))
     first, between = None, 0
     if own.behind:
         found = connection.execute(_FIRST, (own.serial,)).fetchone()
-        first = None if found is None else _peer(connection, found[0])
+        first = None if found is None else _row(connection, found[0])
         between = max(0, _number(connection, _BETWEEN, (own.id,)) - 1)
     return Blocked(edges, unmet, tuple(Unmet(peer, wants[peer.id]) for peer in peers), first, between)
 
 
-def _waiting(connection: Any, own: Row) -> dict[str, Any]:
+def _waiting(connection: Any, own: Brief) -> dict[str, Any]:
     more: dict[str, Any] = {"blocked": _blocked(connection, own)}
     if own.gated:
         jobs = connection.execute(_ABOVE, (own.parent,)).fetchall()
         if jobs:
-            more["job"] = _peer(connection, jobs[0][0])
+            more["job"] = _row(connection, jobs[0][0])
             # As long as a job waits for nothing but the next one above to begin.
             chosen = next((job for job, _, gated, blockers in jobs if not (gated and blockers == 1)), jobs[-1][0])
             root = _row(connection, chosen)
@@ -123,9 +114,9 @@ def _waiting(connection: Any, own: Row) -> dict[str, Any]:
     return more
 
 
-def _paused(connection: Any, own: Row) -> dict[str, Any]:
+def _paused(connection: Any, own: Brief) -> dict[str, Any]:
     held = [job for job, held, _, _ in connection.execute(_ABOVE, (own.parent,)).fetchall() if held]
-    return {**_waiting(connection, own), "holder": _peer(connection, held[0]) if held else None}
+    return {**_waiting(connection, own), "holder": _row(connection, held[0]) if held else None}
 
 
 # -- asleep, and ended ---------------------------------------------------------------------------------------------
@@ -146,36 +137,36 @@ _DEEP: Final = 100_000
 """Tasks skipped one for the other that are gone through at most, to the root of it."""
 
 
-def _suspended(connection: Any, own: Row) -> dict[str, Any]:
+def _suspended(connection: Any, own: Brief) -> dict[str, Any]:
     if own.job is not None:
         found = connection.execute(_UNFINISHED, (own.id,)).fetchall()
         found = found or connection.execute(_UNFINISHED_LAST, (own.id,)).fetchall()
-        return {"children": _peers(connection, [child for (child,) in found])}
+        return {"children": _rows(connection, [child for (child,) in found])}
     some = connection.execute(f"{_SLEEPS} ORDER BY upstream LIMIT {FEW}", (own.id,)).fetchall()
     return {
         "sleeps": _number(connection, _SLEEPS, (own.id,)),
-        "sleeps_for": _peers(connection, [upstream for (upstream,) in some]),
+        "sleeps_for": _rows(connection, [upstream for (upstream,) in some]),
     }
 
 
-def _ended(connection: Any, own: Row) -> dict[str, Any]:
+def _ended(connection: Any, own: Brief) -> dict[str, Any]:
     if own.job is None:
-        return {"parent": _peer(connection, own.parent)}
+        return {"parent": _row(connection, own.parent)}
     failed = connection.execute(_FAILED, (own.id,)).fetchall() if own.phase == lifecycle.FAILED else []
     return {
-        "parent": _peer(connection, own.parent),
-        "children": _peers(connection, [child for (child,) in failed]),
+        "parent": _row(connection, own.parent),
+        "children": _rows(connection, [child for (child,) in failed]),
         "counts": tuple(connection.execute(_COUNTS, (own.id,)).fetchall()),
     }
 
 
-def _skipped(connection: Any, own: Row) -> dict[str, Any]:
+def _skipped(connection: Any, own: Brief) -> dict[str, Any]:
     """Whom it was skipped for is in its row's text, and so on up to one that was not skipped."""
-    causes: dict[int, Peer] = {}
+    causes: dict[int, Brief] = {}
     wanted, text = None, own.last_error
     while text is not None and len(causes) < _DEEP:
         found = _CAUSE.match(text)
-        peer = _peer(connection, int(found[1])) if found else None
+        peer = _row(connection, int(found[1])) if found else None
         if peer is None or peer.id in causes:  # none of our files has such a circle
             break
         if not causes:
@@ -217,7 +208,7 @@ _AVOIDS: Final = f"SELECT 1 FROM taskcore_task AS t WHERE t.id = ? AND ? IN ({ca
 _ENGINES: Final = "SELECT name, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL ORDER BY lane"
 
 
-def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collection[int]) -> dict[str, Any]:
+def _queued(connection: Any, own: Brief, now: float, worker: str, kinds: Collection[int]) -> dict[str, Any]:
     values = {"kinds": json.dumps(list(kinds)), "priority": own.priority, "ahead": own.ahead, "id": own.id}
     hold = connection.execute(_HOLD, (own.name,)).fetchone()
     avoids = json.loads(own.options).get("avoid_failed_worker", False)
@@ -232,7 +223,7 @@ def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collectio
     }
 
 
-def _turn(connection: Any, own: Row, now: float) -> tuple[int, str] | None:
+def _turn(connection: Any, own: Brief, now: float) -> tuple[int, str] | None:
     for name in json.loads(own.options).get("uses", {}):
         for (limit,) in connection.execute(_LIMIT, (name,)).fetchall():
             place = -own.priority, -own.ahead, own.id
@@ -241,7 +232,7 @@ def _turn(connection: Any, own: Row, now: float) -> tuple[int, str] | None:
     return None
 
 
-def _rations(connection: Any, own: Row) -> tuple[Ration, ...]:
+def _rations(connection: Any, own: Brief) -> tuple[Ration, ...]:
     needs: dict[str, int] = json.loads(own.options).get("uses", {})
     of_the_name = f"name:{own.name}"
     there = {name: connection.execute(_LIMIT, (name,)).fetchone() for name in (*needs, of_the_name)}

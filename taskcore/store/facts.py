@@ -5,74 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from taskcore.store.overview import Brief
+
 FEW: Final = 3
 """Tasks that are looked at one by one where there may be many."""
 MANY: Final = 1000
 """Rows that are counted; one more than that stands for any greater number."""
 
 
-class Row(NamedTuple):
-    """The task itself."""
-
-    id: int
-    name: str
-    phase: str
-    label: str | None
-    kind: int
-    max_attempts: int | None
-    max_lapses: int
-    options: str
-    priority: int
-    ahead: int
-    greenfield: float | None
-    attempts: int
-    failures: int
-    lapses: int
-    blockers: int
-    held: int
-    parent: int | None
-    job: str | None
-    gated: int
-    behind: int
-    children: int
-    open: int
-    first_started_at: float | None
-    started_at: float | None
-    finished_at: float | None
-    cancel_requested_at: float | None
-    progress: float | None
-    waiting_for: str | None
-    serial: str | None
-    step: str | None
-    message: str | None
-    last_error: str | None
-    worker: str | None
-    lane: int | None
-    """`None` of a claim from outside."""
-
-
-class Peer(NamedTuple):
-    """Another task that is named as a reason."""
-
-    id: int
-    name: str
-    phase: str
-    label: str | None
-    greenfield: float | None
-    started_at: float | None
-    finished_at: float | None
-    waiting_for: str | None
-    job: str | None
-    children: int
-    open: int
-    serial: str | None
-    last_error: str | None
-
-
 class Unmet(NamedTuple):
     """An edge that holds the task back."""
 
-    upstream: Peer
+    upstream: Brief
     wants: str
 
 
@@ -83,7 +27,7 @@ class Blocked(NamedTuple):
     """All it has, up to `MANY` + 1."""
     unmet: int
     some: tuple[Unmet, ...]
-    first: Peer | None
+    first: Brief | None
     """Of its serial queue, if it is not the first itself."""
     between: int
     """Tasks in the queue behind that one and before this, up to `MANY` + 1."""
@@ -102,25 +46,25 @@ class Ration(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    own: Row
+    own: Brief
     trouble: str | None = None
     """What went wrong in the newest attempt that failed or lapsed, of any life."""
     blocked: Blocked | None = None
-    job: Peer | None = None
+    job: Brief | None = None
     """The nearest job above it."""
-    root: tuple[Row, Blocked] | None = None
+    root: tuple[Brief, Blocked] | None = None
     """The job above that holds back the others above, or the nearest, and what it waits for."""
-    holder: Peer | None = None
+    holder: Brief | None = None
     """The nearest job above it that is paused."""
-    children: tuple[Peer, ...] = ()
+    children: tuple[Brief, ...] = ()
     """Of a job: some that have not ended; of a failed one, some that failed."""
     counts: tuple[tuple[str, int], ...] = ()
     """Of a job that ended: how many children have which status."""
     sleeps: int = 0
     """Tasks whose end a body waits for, up to `MANY` + 1."""
-    sleeps_for: tuple[Peer, ...] = ()
-    parent: Peer | None = None
-    causes: tuple[Peer, ...] = ()
+    sleeps_for: tuple[Brief, ...] = ()
+    parent: Brief | None = None
+    causes: tuple[Brief, ...] = ()
     """Of a skipped task: the one it was skipped for, and if that was skipped too, the one that was skipped for, and so
     on."""
     cause_gone: bool = False
@@ -140,5 +84,3 @@ class Facts:
     engines: tuple[tuple[str, int], ...] = ()
     """(name, lane) of those that did not sign off."""
 
-
-# -- rows ----------------------------------------------------------------------------------------------------------

@@ -98,7 +98,8 @@ RULES: Final = (
     Rule(
         "count fewer children than they have",
         "nothing waits for this number: a job's progress is shown wrongly, and that is all",
-        f"SELECT t.id, t.children || ' instead of ' || {CHILDREN} FROM taskcore_task AS t WHERE t.children < {CHILDREN}",
+        f"""SELECT t.id, t.children || ' instead of ' || {CHILDREN}
+            FROM taskcore_task AS t WHERE t.children < {CHILDREN}""",
     ),
     Rule(
         "are jobs that ended before their children",
