@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import BadFile
 
 
-class Kind:
-    """A name with the options that its tasks share. Never changed."""
+class Kind(NamedTuple):
+    """A name with the options that its tasks share."""
 
-    __slots__ = ("id", "max_attempts", "max_lapses", "name", "options", "text")
-
-    def __init__(
-        self, id: int, name: str, max_attempts: int | None, max_lapses: int, options: dict[str, Any], text: str
-    ) -> None:
-        self.id = id
-        self.name = name
-        self.max_attempts = max_attempts
-        self.max_lapses = max_lapses
-        self.options = options
-        self.text = text
-        """The options as they are stored."""
+    id: int
+    name: str
+    max_attempts: int | None
+    max_lapses: int
+    options: dict[str, Any]
+    text: str
+    """The options as they are stored."""
 
     @property
     def job(self) -> str | None:

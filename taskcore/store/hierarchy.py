@@ -18,51 +18,40 @@ from taskcore.store.transitions import LEFT, by_row
 # -- down ----------------------------------------------------------------------------------------------------------
 
 _BELOW: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT value FROM json_each(:ids)
+    WITH RECURSIVE below (id, goes_on) AS (
+        SELECT t.id, :first OR t.job IS NOT NULL
+        FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
         UNION
-        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+        SELECT c.id, :deeper OR c.job IS NOT NULL FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+        WHERE below.goes_on
     )
-    SELECT json_group_array(id) FROM below"""
-_OF_JOBS: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT t.id FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
-        WHERE t.job IS NOT NULL
-        UNION
-        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
-    )
-    SELECT json_group_array(id) FROM (SELECT value AS id FROM json_each(:ids) UNION SELECT id FROM below)"""
-_MADE_OF: Final = """
-    WITH RECURSIVE below (id, job) AS (
-        SELECT t.id, t.job FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
-        UNION
-        SELECT c.id, c.job FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
-        WHERE below.job IS NOT NULL
-    )
-    SELECT json_group_array(id) FROM below"""
+    SELECT json_group_array(DISTINCT id) FROM below"""
 
 
-def _all(tx: Transaction, statement: str, tasks: Collection[int]) -> list[int]:
+def _below(tx: Transaction, tasks: Collection[int], *, first: bool, deeper: bool) -> list[int]:
+    """These and what is below them: below each of these if `first`, else below jobs among them; likewise, `deeper`,
+    below what is found so."""
     if not tx.known.has_families:
         return list(tasks)
-    found: list[int] = json.loads(tx.execute(statement, {"ids": json.dumps(list(tasks))}).fetchall()[0][0])
+    values = {"ids": json.dumps(list(tasks)), "first": first, "deeper": deeper}
+    found: list[int] = json.loads(tx.execute(_BELOW, values).fetchall()[0][0])
     return found
 
 
 def below(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """These and everything below them: what a cancel reaches."""
-    return _all(tx, _BELOW, tasks)
+    return _below(tx, tasks, first=True, deeper=True)
 
 
 def below_jobs(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """These, and everything below those of them that are jobs: what a pause reaches."""
-    return _all(tx, _OF_JOBS, tasks)
+    return _below(tx, tasks, first=False, deeper=True)
 
 
 def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """These, and the children of jobs among them, and so on: what a rerun reaches. Children of a body are that body's
     to call for again."""
-    return _all(tx, _MADE_OF, tasks)
+    return _below(tx, tasks, first=False, deeper=False)
 
 
 # -- up ------------------------------------------------------------------------------------------------------------
@@ -267,14 +256,6 @@ _GATE: Final = f"""
         CROSS JOIN (SELECT id, finished_at, {_SHUT} AS shut FROM taskcore_task) AS p ON p.id = t.parent
         WHERE p.shut AND p.finished_at IS NULL
     )"""
-_HELD_ABOVE: Final = """
-    WITH RECURSIVE up (id) AS (
-        SELECT t.parent FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
-        UNION
-        SELECT p.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
-    )
-    SELECT 1 FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
-    WHERE p.held = 1 AND p.job IS NOT NULL AND p.finished_at IS NULL LIMIT 1"""
 _HOLD: Final = """
     WITH RECURSIVE up (parent, above) AS (
         SELECT t.parent, t.parent FROM json_each(:ids) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
@@ -294,5 +275,4 @@ def gate(tx: Transaction, tasks: Collection[int]) -> None:
     if tx.known.has_jobs:
         ids = json.dumps(list(tasks))
         tx.execute(_GATE, (ids, ids))
-        if tx.execute(_HELD_ABOVE, (ids,)).fetchone():
-            tx.execute(_HOLD, {"ids": ids})
+        tx.execute(_HOLD, {"ids": ids})
