@@ -27,6 +27,7 @@ import threading
 from typing import Final
 
 from taskcore.core.errors import BadFile
+from taskcore.store.identity import boot
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -335,19 +336,10 @@ def _objection(path: str, found: os.stat_result) -> str | None:
     return None
 
 
-_booted: int | None = None
-
-
 def _boot() -> int:
     """A number that stays the same until the machine is started again; 0 where that cannot be known."""
-    global _booted
-    if _booted is None:
-        try:
-            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-                _booted = binascii.crc32(file.read()) or 1
-        except OSError:
-            _booted = 0
-    return _booted
+    since = boot()
+    return 0 if since is None else binascii.crc32(since.encode()) or 1
 
 
 _SUFFIX: Final = "-taskcore"
