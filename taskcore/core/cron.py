@@ -13,7 +13,6 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -86,7 +85,6 @@ def period(every: float | str) -> float:
     return length
 
 
-@dataclass(frozen=True, slots=True)
 class Cron:
     """A cron expression in a time zone: `minute hour day-of-month month day-of-week`, or a word such as `@daily`.
 
@@ -96,39 +94,26 @@ class Cron:
     comes, and of a zone that this machine does not know.
     """
 
-    expression: str
-    tz: str | None = None
-    _times: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    """Minutes of the day that match, ascending."""
-    _days: frozenset[int] = field(init=False, repr=False, compare=False)
-    _months: frozenset[int] = field(init=False, repr=False, compare=False)
-    _weekdays: frozenset[int] = field(init=False, repr=False, compare=False)
-    _rule: Callable[[tuple[bool, bool]], bool] = field(init=False, repr=False, compare=False)
-    """`any` where both day fields are restricted, else `all`."""
-    _each: bool = field(init=False, repr=False, compare=False)
-    """The hours began with `*`: every matching minute that occurs, each time it does."""
-    _origin: datetime = field(init=False, repr=False, compare=False)
-    """Midnight of 1970-01-01 on the zone's wall clock."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.expression, str):
-            raise TypeError(f"a cron expression is text such as '0 3 * * *', not {self.expression!r}")
+    def __init__(self, expression: str, tz: str | None = None) -> None:
+        if not isinstance(expression, str):
+            raise TypeError(f"a cron expression is text such as '0 3 * * *', not {expression!r}")
         try:
-            texts = _split(self.expression)
-            minutes, hours, days, months, weekdays = map(_values, texts, _FIELDS)
-            rule = all if texts[2].startswith("*") or texts[4].startswith("*") else any
-            if rule is all and min(days) > max(_LENGTHS[month - 1] for month in months):
-                raise ValueError(f"this date never comes, no month of {texts[3]!r} has a day {min(days)}")
+            texts = _split(expression)
+            minutes, hours, self._days, self._months, self._weekdays = map(_values, texts, _FIELDS)
+            either = not (texts[2].startswith("*") or texts[4].startswith("*"))
+            if not either and min(self._days) > max(_LENGTHS[month - 1] for month in self._months):
+                raise ValueError(f"this date never comes, no month of {texts[3]!r} has a day {min(self._days)}")
         except ValueError as error:
-            raise ValueError(f"cron expression {self.expression!r}: {error}") from None
-        put = object.__setattr__  # frozen
-        put(self, "_times", tuple(60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes)))
-        put(self, "_days", days)
-        put(self, "_months", months)
-        put(self, "_weekdays", weekdays)
-        put(self, "_rule", rule)
-        put(self, "_each", texts[1].startswith("*"))
-        put(self, "_origin", datetime(1970, 1, 1, tzinfo=_zone(self.tz)))
+            raise ValueError(f"cron expression {expression!r}: {error}") from None
+        self.expression = expression
+        self._times = tuple(60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes))
+        """Minutes of the day that match, ascending."""
+        self._rule: Callable[[tuple[bool, bool]], bool] = any if either else all
+        """Of the day of the month and that of the week."""
+        self._each = texts[1].startswith("*")
+        """The hours began with `*`: every matching minute that occurs, each time it does."""
+        self._origin = datetime(1970, 1, 1, tzinfo=_zone(tz))
+        """Midnight of 1970-01-01 on the zone's wall clock."""
 
     def after(self, moment: float) -> float:
         """The first due time later than `moment`, both seconds since the epoch, UTC.
@@ -204,7 +189,7 @@ class Cron:
                     if self._rule((number in self._days, (eve + number) % 7 in self._weekdays)):
                         return eve + number - _EPOCH_DAY
             year, month, start = year + month // 12, month % 12 + 1, 1
-        raise AssertionError(f"{self} was taken though it never comes")
+        raise AssertionError(f"{self.expression} was taken though it never comes")
 
 
 def _offset(local: datetime) -> int:
