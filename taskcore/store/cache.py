@@ -37,10 +37,10 @@ _KINDS: Final = """
 
 def kind_of_row(row: tuple[Any, ...]) -> Kind:
     """(id, name, max_attempts, max_lapses, options). `ValueError` where the options cannot be read."""
-    options = json.loads(row[4])
-    if not isinstance(options, dict):
-        raise ValueError(f"the options of kind {row[0]} are {options!r}")
     kind_id, name, attempts, lapses, text = row
+    options = json.loads(text)
+    if not isinstance(options, dict):
+        raise ValueError(f"the options of kind {kind_id} are {options!r}")
     return Kind(kind_id, name, attempts, lapses, options, text)
 
 

@@ -199,11 +199,14 @@ _BEFORE: Final = """
     SELECT 1 FROM json_each(:kinds) AS k CROSS JOIN taskcore_task AS t
     ON t.kind = k.value AND t.phase = 'ready' AND t.priority = :priority AND t.ahead = :ahead AND t.id < :id"""
 # As a claim counts it, from what runs: that is no more than all engines together have threads, and a little ahead.
-_RUNNING: Final = """
-    SELECT t.id, k.name, k.options FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') LIMIT 20000"""
+_HOLDERS: Final = """
+    SELECT id, part FROM (
+        SELECT t.id, CASE WHEN 'name:' || k.name = :what THEN 1
+            ELSE (SELECT value FROM json_each(k.options, '$.uses') WHERE key = :what) END AS part
+        FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+        WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') LIMIT 20000
+    ) WHERE part > 0"""
 _HOLD: Final = "SELECT name FROM taskcore_hold WHERE name = '' OR name = ? ORDER BY name LIMIT 1"
-_LIMIT: Final = "SELECT value FROM taskcore_limit WHERE name = ? AND value IS NOT NULL"
 _AVOIDS: Final = f"SELECT 1 FROM taskcore_task AS t WHERE t.id = ? AND ? IN ({capacity.AVOIDED})"
 _ENGINES: Final = "SELECT name, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL ORDER BY lane"
 
@@ -216,7 +219,7 @@ def _queued(connection: Any, own: Brief, now: float, worker: str, kinds: Collect
         "hold": None if hold is None else hold[0],
         "rations": _rations(connection, own),
         "turn": _turn(connection, own, now),
-        "rate": capacity.next_start(connection, own.name, now),
+        "rate": capacity.rests(connection, now).get(own.name),
         "before": _number(connection, _BEFORE, values),
         "avoids": bool(avoids and connection.execute(_AVOIDS, (own.id, worker)).fetchone()),
         "engines": tuple(connection.execute(_ENGINES).fetchall()),
@@ -224,33 +227,23 @@ def _queued(connection: Any, own: Brief, now: float, worker: str, kinds: Collect
 
 
 def _turn(connection: Any, own: Brief, now: float) -> tuple[int, str] | None:
+    limits, place = capacity.limits(connection), (-own.priority, -own.ahead, own.id)
     for name in json.loads(own.options).get("uses", {}):
-        for (limit,) in connection.execute(_LIMIT, (name,)).fetchall():
-            place = -own.priority, -own.ahead, own.id
-            if (first := capacity.served_first(connection, name, limit, place, now)) is not None:
-                return first, name
+        first = capacity.served_first(connection, name, limits[name], place, now) if name in limits else None
+        if first is not None:
+            return first, name
     return None
 
 
 def _rations(connection: Any, own: Brief) -> tuple[Ration, ...]:
-    needs: dict[str, int] = json.loads(own.options).get("uses", {})
+    needs, limits = json.loads(own.options).get("uses", {}), capacity.limits(connection)
     of_the_name = f"name:{own.name}"
-    there = {name: connection.execute(_LIMIT, (name,)).fetchone() for name in (*needs, of_the_name)}
-    if there[of_the_name] is not None:
-        needs = {**needs, of_the_name: 1}
-    if not needs:
-        return ()
-    used, holders = dict.fromkeys(needs, 0), {name: list[int]() for name in needs}
-    for task, name, options in connection.execute(_RUNNING).fetchall():
-        uses = json.loads(options).get("uses", {}) if '"uses"' in options else {}
-        for what in needs:
-            part = 1 if what == f"name:{name}" else uses.get(what, 0)
-            if part:
-                used[what] += part
-                holders[what].append(task)
+    if of_the_name in limits:
+        needs[of_the_name] = 1
     short = []
     for name, need in needs.items():
-        limit = there[name][0] if there[name] is not None else None
-        if limit is None or need > limit - used[name]:
-            short.append(Ration(name, need, limit, used[name], tuple(sorted(holders[name]))))
+        parts = dict(connection.execute(_HOLDERS, {"what": name}).fetchall())
+        used, limit = sum(parts.values()), limits.get(name)
+        if limit is None or need > limit - used:
+            short.append(Ration(name, need, limit, used, tuple(sorted(parts))))
     return tuple(short)
