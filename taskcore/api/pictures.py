@@ -11,7 +11,7 @@ from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.core.text import number, printable
-from taskcore.store import pictures, queries
+from taskcore.store import overview, pictures, queries
 from taskcore.store.overview import Brief
 from taskcore.store.pictures import EDGES, FAMILY, MOST, Edge, Failure, Past, Tally
 
@@ -53,7 +53,9 @@ class Subject(NamedTuple):
         return self.context.look(pictures.attempts, self.ids, EDGES)
 
     def said(self, ids: list[int]) -> dict[int, tuple[str | None, str | None, float | None]]:
-        return self.context.look(pictures.said, ids)
+        """Id → what its body said last, why it failed last, and its progress; of long texts the beginning."""
+        rows = self.context.look(overview.briefs, ids)
+        return {row.id: (row.message, row.last_error, row.progress) for row in rows}
 
     def tallies(self) -> list[Tally]:
         return self.context.look(pictures.tallies, self.chosen._where)

@@ -103,15 +103,16 @@ class Patience:
 
     def __call__(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call until no other process is in the way. `EngineClosed` from `ends_at` on."""
-        try:
-            return work(*args, **kwargs)
-        except sqlite3.OperationalError as error:
-            if code(error) not in BUSY:
-                raise
-        self.since = began = clock.monotonic()
-        told = False
+        began, told = None, False
         try:
             while True:
+                try:
+                    return work(*args, **kwargs)
+                except sqlite3.OperationalError as error:
+                    if code(error) not in BUSY:
+                        raise
+                if began is None:
+                    self.since = began = clock.monotonic()
                 waited = clock.monotonic() - began
                 if clock.monotonic() >= self.ends_at:
                     why = f"another program has kept the file locked for {waited:.1f} s"
@@ -122,13 +123,9 @@ class Patience:
                 import random  # for those who have to wait
 
                 clock.pause(random.uniform(0.0002, 0.002))
-                try:
-                    return work(*args, **kwargs)
-                except sqlite3.OperationalError as error:
-                    if code(error) not in BUSY:
-                        raise
         finally:
-            self.since = None
+            if began is not None:
+                self.since = None
 
 
 WORTH_TELLING: Final = 3.0

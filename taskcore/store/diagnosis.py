@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.store import capacity
-from taskcore.store.facts import FEW, MANY, Blocked, Facts, Ration, Unmet
+from taskcore.store.facts import FEW, MANY, Blocked, Facts, Ration
 from taskcore.store.overview import Brief, briefs
 
 _TROUBLE: Final = """
@@ -97,7 +97,7 @@ def _blocked(connection: Any, own: Brief) -> Blocked:
         found = connection.execute(_FIRST, (own.serial,)).fetchone()
         first = None if found is None else _row(connection, found[0])
         between = max(0, _number(connection, _BETWEEN, (own.id,)) - 1)
-    return Blocked(edges, unmet, tuple(Unmet(peer, wants[peer.id]) for peer in peers), first, between)
+    return Blocked(edges, unmet, tuple((peer, wants[peer.id]) for peer in peers), first, between)
 
 
 def _waiting(connection: Any, own: Brief) -> dict[str, Any]:

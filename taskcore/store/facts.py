@@ -13,20 +13,14 @@ MANY: Final = 1000
 """Rows that are counted; one more than that stands for any greater number."""
 
 
-class Unmet(NamedTuple):
-    """An edge that holds the task back."""
-
-    upstream: Brief
-    wants: str
-
-
 class Blocked(NamedTuple):
     """What keeps a task from being released."""
 
     edges: int
     """All it has, up to `MANY` + 1."""
     unmet: int
-    some: tuple[Unmet, ...]
+    some: tuple[tuple[Brief, str], ...]
+    """Upstreams that hold the task back, and what is asked of each."""
     first: Brief | None
     """Of its serial queue, if it is not the first itself."""
     between: int

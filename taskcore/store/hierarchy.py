@@ -191,20 +191,14 @@ def ended(tx: Transaction, tasks: Collection[int]) -> bool:
         ids = json.dumps([task for task, over, _ in done if over and task not in later])  # those come here themselves
 
 
-_ABANDONED: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
-        WHERE t.phase = 'cancelled' AND t.open > 0
-        UNION
-        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
-    )
-    SELECT json_group_array(id) FROM below"""
+_ABANDONING: Final = """
+    SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
+    WHERE t.phase = 'cancelled' AND t.open > 0"""
 
 
 def abandoned(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """What is below those of them that were cancelled."""
-    found: list[int] = json.loads(tx.execute(_ABANDONED, (json.dumps(list(tasks)),)).fetchall()[0][0])
-    return found
+    return below(tx, [task for (task,) in tx.execute(_ABANDONING, (json.dumps(list(tasks)),)).fetchall()])
 
 
 # -- jobs ----------------------------------------------------------------------------------------------------------

@@ -88,18 +88,6 @@ def joins(connection: Any, ids: Collection[int], most: int) -> list[tuple[int, i
     return found
 
 
-def said(connection: Any, ids: Collection[int]) -> dict[int, tuple[str | None, str | None, float | None]]:
-    """Id → what its body said last, why it failed last, and its progress; of long texts the beginning."""
-    return {
-        row[0]: row[1:]
-        for row in connection.execute(
-            """SELECT t.id, substr(t.message, 1, 200), substr(t.last_error, 1, 200), t.progress
-               FROM json_each(?) AS x CROSS JOIN taskcore_task AS t ON t.id = x.value""",
-            (_listed(ids),),
-        ).fetchall()
-    }
-
-
 def attempts(connection: Any, ids: Collection[int], most: int) -> list[Past]:
     """Of these tasks the attempts that are over and have a row of their own, at most so many; of long errors the
     beginning. The one that runs, or that succeeded last, is told by the task's own row."""

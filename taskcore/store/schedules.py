@@ -64,17 +64,7 @@ def _row(values: tuple[Any, ...]) -> Row:
 def _cron(expression: str, tz: str | None) -> Callable[[float], float]:
     from taskcore.core.cron import Cron  # slow to import, for those who have schedules
 
-    after, last = Cron(expression, tz).after, (math.inf, -math.inf)
-
-    def following(moment: float) -> float:
-        nonlocal last
-        since, due = last
-        if not since <= moment < due:  # else nothing is due in between: the answer is that of the last time
-            due = after(moment)
-            last = moment, due
-        return due
-
-    return following
+    return Cron(expression, tz).after
 
 
 def _after(row: Row, moment: float) -> float:
