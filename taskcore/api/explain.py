@@ -10,7 +10,7 @@ from taskcore.api.outlook import Here
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable, quoted
 from taskcore.store import diagnosis
-from taskcore.store.facts import FEW, MANY, Blocked, Facts, Ration
+from taskcore.store.diagnosis import FEW, MANY, Blocked, Facts, Ration
 from taskcore.store.overview import Brief
 
 

@@ -9,7 +9,7 @@ from taskcore.core import lifecycle
 from taskcore.core.errors import TaskNotFound
 from taskcore.runtime.custody import ALONE_AFTER
 from taskcore.store import diagnosis
-from taskcore.store.facts import Facts
+from taskcore.store.diagnosis import Facts
 
 
 class Here(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Final
 
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable, quoted
-from taskcore.store.facts import FEW, MANY, Facts
+from taskcore.store.diagnosis import FEW, MANY, Facts
 from taskcore.store.overview import Brief
 
 LONGEST: Final = 200

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, ParamSpec, TypeGuard, TypeVar
 
 from taskcore.core import clock
@@ -82,6 +83,17 @@ def data_version(connection: sqlite3.Connection) -> int:
     """Changes when another connection commits; costs microseconds."""
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]
     return version
+
+
+@contextlib.contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that the block reads is of one moment, whether a transaction is open or not."""
+    connection.execute("SAVEPOINT moment")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE moment")
 
 
 class Patience:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import BadFile
@@ -21,6 +21,8 @@ TABLES: Final = (
 """Those whose rows are saved, each after those that it refers to. Counts are made anew."""
 
 
+UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What a damaged file is the reason of."""
 LOOKS: Final = 5000
 """How often rows are looked for behind a place that cannot be read: ids may be damaged, too, and lead anywhere."""
 
@@ -40,25 +42,20 @@ def salvage(path: str, new: str) -> list[Saved]:
         raise BadFile(path, "there is no such file")
     if os.path.lexists(new):
         raise FileExistsError(f"{new} is there already: what is saved goes into a new file")
-    source = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    source.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    try:
+    with contextlib.closing(sqlite3.connect(opening.to_read(path), uri=True, isolation_level=None)) as source:
+        source.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             source.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadFile(path, f"nothing of it can be read ({said(error)})") from error
-        target = opening.opened(new, full=False, read_only=False, allow_network=True, statuses={})
-        try:
+        made = opening.opened(new, full=False, read_only=False, allow_network=True, statuses={})
+        with contextlib.closing(made) as target:
             target.execute("PRAGMA foreign_keys = OFF")
             target.execute("BEGIN IMMEDIATE")
             found = [_save(source, target, table) for table in TABLES]
             lost = _put_right(target)
             target.execute("COMMIT")
             return [*found, Saved("what hung on lost rows", 0, lost)] if lost else found
-        finally:
-            target.close()
-    finally:
-        source.close()
 
 
 def _save(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> Saved:
@@ -68,7 +65,7 @@ def _save(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> 
     wanted = [row[1] for row in target.execute(f'PRAGMA table_info("{table}")').fetchall()]
     try:
         there = {row[1] for row in source.execute(f'PRAGMA table_info("{table}")').fetchall()}
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return Saved(name, 0, (f"the table cannot be read ({said(error)})",))
     columns = [column for column in wanted if column in there]
     if not columns:
@@ -89,7 +86,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
     last: int | None = None
     try:
         source.execute(f'SELECT rowid FROM "{table}" LIMIT 1').fetchall()
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
+    except UNREADABLE:
         yield from _from_both_ends(source, table, listed, lost)
         return
     try:
@@ -97,7 +94,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
             last = row[0]
             yield row[1:]
         return
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         lost.append(f"rows behind {last or 0} ({said(error)})")
     highest = _highest(source, table)
     step, skip, at = 1, 1, (last or 0) + 1
@@ -108,7 +105,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
             rows = source.execute(
                 f'SELECT rowid, {listed} FROM "{table}" WHERE rowid BETWEEN ? AND ? ORDER BY rowid', (at, at + step - 1)
             ).fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
+        except UNREADABLE:
             if step == 1:
                 at, skip = at + skip, min(2 * skip, 4096)
             step = 1
@@ -130,7 +127,7 @@ def _from_both_ends(source: sqlite3.Connection, table: str, listed: str, lost: l
                     seen.add(row)
                     yield row
             return
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             lost.append(f"rows from its {'beginning' if order == 'ASC' else 'end'} on ({said(error)})")
 
 
@@ -138,7 +135,7 @@ def _highest(source: sqlite3.Connection, table: str) -> int:
     try:
         found: int = source.execute(f'SELECT ifnull(max(rowid), 0) FROM "{table}"').fetchone()[0]
         return found
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
+    except UNREADABLE:
         return 1_000_000
 
 

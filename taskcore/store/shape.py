@@ -6,6 +6,7 @@ an older format has the same shape and another text.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
 from typing import Final
@@ -53,13 +54,10 @@ def shape(connection: sqlite3.Connection) -> Shape:
 @functools.cache
 def expected() -> Shape:
     """What `shape` finds in a file of this version."""
-    blank = sqlite3.connect(":memory:")
-    try:
+    with contextlib.closing(sqlite3.connect(":memory:")) as blank:
         for statement in STATEMENTS:
             blank.execute(statement)
         return shape(blank)
-    finally:
-        blank.close()
 
 
 def fault(found: Shape) -> str | None:
