@@ -285,11 +285,10 @@ _FORGET: Final = (
     """DELETE FROM taskcore_edge WHERE (upstream, task) IN (
            SELECT e.upstream, e.task FROM json_each(:ids) AS gone CROSS JOIN taskcore_edge AS e ON e.task = gone.value
        )""",
-    "DELETE FROM taskcore_key WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_tag WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_text WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
+    *(
+        "DELETE FROM taskcore_# WHERE task IN (SELECT value FROM json_each(:ids))".replace("#", table)
+        for table in ("key", "tag", "text", "attempt", "log")
+    ),
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
     *steps.FORGET,
     "UPDATE taskcore_task SET parent = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND parent IS NOT NULL",
