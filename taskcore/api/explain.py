@@ -308,7 +308,7 @@ def _cancelled(facts: Facts, here: Here, now: float) -> str:
 def _skipped(facts: Facts, here: Here, now: float) -> str:
     own = facts.own
     if not facts.causes:
-        if facts.cause_gone:
+        if own.last_error is not None:
             return f"skipped {say.since(own.finished_at, now)} ago because of a task that has been deleted since"
         return f"skipped {say.since(own.finished_at, now)} ago"
     first, root = facts.causes[0], facts.causes[-1]

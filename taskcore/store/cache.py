@@ -102,11 +102,13 @@ class Known:
         of_the_name = f"name:{kind.name}"
         return {**uses, of_the_name: 1} if of_the_name in self.limits else uses
 
+    def held(self, kind: Kind) -> bool:
+        """Whether this kind's name is on hold, or the whole file."""
+        return bool(self.holds) and ("" in self.holds or kind.name in self.holds)
+
     def closed(self, kind: Kind) -> bool:
         """Whether none of this kind can be claimed until somebody changes that."""
-        if self.holds and ("" in self.holds or kind.name in self.holds):
-            return True
-        return any(self.limits.get(name, 0) < need for name, need in self.needs(kind).items())
+        return self.held(kind) or any(self.limits.get(name, 0) < need for name, need in self.needs(kind).items())
 
     def behave(self, task: int, options: Any) -> None:
         """This process gave this new task functions among its options."""

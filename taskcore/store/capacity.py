@@ -95,8 +95,7 @@ class Rations:
                 continue
             for *place, kind_id in self._tx.execute(_PLACE, (task,)).fetchall():
                 kind = known.kinds[kind_id]
-                held = not known.holds.isdisjoint(("", kind.name))
-                if not held and 1 < known.needs(kind).get(name, 0) <= known.limits.get(name, 0):
+                if not known.held(kind) and 1 < known.needs(kind).get(name, 0) <= known.limits.get(name, 0):
                     found[name] = Waiting((place[0], place[1], place[2]), given, since)
         return found
 
@@ -115,7 +114,7 @@ class Rations:
         admitted = []
         for kind_id, most, avoid in wanted:
             kind = known.kinds[kind_id]
-            if known.holds and ("" in known.holds or kind.name in known.holds):
+            if known.held(kind):
                 continue
             allowed = most
             for name, need in known.needs(kind).items():

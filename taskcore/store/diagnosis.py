@@ -70,8 +70,7 @@ class Facts:
     parent: Brief | None = None
     causes: tuple[Brief, ...] = ()
     """Of a skipped task: the one it was skipped for, and if that was skipped too, the one that was skipped for, and so
-    on."""
-    cause_gone: bool = False
+    on. None where that is no longer there."""
     wanted: str | None = None
     """Of the first of these, if there was an edge."""
     hold: str | None = None
@@ -122,12 +121,9 @@ def facts(connection: sqlite3.Connection, task: int, now: float, worker: str, ki
         own = _row(connection, task)
         if own is None:
             return None
-        more: dict[str, Any] = {}
-        for phase, look in _LOOKS:
-            if own.phase == phase:
-                more |= look(connection, own)
+        more: dict[str, Any] = _LOOKS[own.phase](connection, own) if own.phase in _LOOKS else {}
         if own.phase == lifecycle.READY:
-            more |= _queued(connection, own, now, worker, kinds)
+            more = _queued(connection, own, now, worker, kinds)
         trouble = connection.execute(_TROUBLE, (task,)).fetchone()
         return Facts(own, None if trouble is None else trouble[0], **more)
 
@@ -244,19 +240,16 @@ def _skipped(connection: Any, own: Brief) -> dict[str, Any]:
             wanted = connection.execute(_WANTED, (peer.id, own.id)).fetchone()
         causes[peer.id] = peer
         text = peer.last_error if peer.phase == lifecycle.SKIPPED else None
-    gone = not causes and own.last_error is not None
-    return {"causes": tuple(causes.values()), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
+    return {"causes": tuple(causes.values()), "wanted": None if wanted is None else wanted[0]}
 
 
-_LOOKS: Final = (
-    (lifecycle.WAITING, _waiting),
-    (lifecycle.PAUSED, _paused),
-    (lifecycle.SUSPENDED, _suspended),
-    (lifecycle.SUCCEEDED, _ended),
-    (lifecycle.FAILED, _ended),
-    (lifecycle.CANCELLED, _ended),
-    (lifecycle.SKIPPED, _skipped),
-)
+_LOOKS: Final = {
+    lifecycle.WAITING: _waiting,
+    lifecycle.PAUSED: _paused,
+    lifecycle.SUSPENDED: _suspended,
+    **dict.fromkeys(lifecycle.ENDED, _ended),
+    lifecycle.SKIPPED: _skipped,
+}
 
 # -- ready ---------------------------------------------------------------------------------------------------------
 

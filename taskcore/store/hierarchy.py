@@ -58,13 +58,14 @@ def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
 
 # A job is open while it is suspended, or paused after it was: then its row says what it waits for.
 _SHUT: Final = "job IS NOT NULL AND phase <> 'suspended' AND (phase <> 'paused' OR waiting_for IS NOT 'children')"
-_ABOVE: Final = f"""
-    WITH RECURSIVE above (id, parent, job, shut, held) AS (
-        SELECT id, parent, job, {_SHUT}, held AND finished_at IS NULL FROM taskcore_task WHERE id = :id
+_UP: Final = f"""
+    WITH RECURSIVE above (id, parent, job, serial, shut, held) AS (
+        SELECT id, parent, job, serial, {_SHUT}, held AND finished_at IS NULL FROM taskcore_task WHERE id = :id
         UNION
-        SELECT p.id, p.parent, p.job, 0, p.held AND p.finished_at IS NULL
+        SELECT p.id, p.parent, p.job, p.serial, 0, p.held AND p.finished_at IS NULL
         FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
-    )
+    )"""
+_ABOVE: Final = f"""{_UP}
     SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0), ifnull(max(shut), 0) FROM above"""
 
 
@@ -100,19 +101,10 @@ def waits(tx: Transaction, others: Collection[int], tasks: Collection[int], *, b
     return tx.execute(_WAITS, values).fetchone() is not None
 
 
-_JOBS_ABOVE: Final = """
-    WITH RECURSIVE above (id, parent, job, serial) AS (
-        SELECT id, parent, job, serial FROM taskcore_task WHERE id = :id
-        UNION
-        SELECT p.id, p.parent, p.job, p.serial FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
-    )
-    SELECT id, serial FROM above WHERE job IS NOT NULL"""
-
-
 def jobs_above(tx: Transaction, task: int) -> dict[int, str | None]:
     """This task, if it is a job, and those that are above it, each with its serial value: none of them ends before what
     is below."""
-    return dict(tx.execute(_JOBS_ABOVE, {"id": task}).fetchall())
+    return dict(tx.execute(f"{_UP} SELECT id, serial FROM above WHERE job IS NOT NULL", {"id": task}).fetchall())
 
 
 _PARENTS: Final = """

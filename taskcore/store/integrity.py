@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskcore.codec.json import Codec
@@ -256,20 +256,21 @@ def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
         except Exception as error:  # a codec is the user's
             bad[what].append((task, said(error)))
 
-    last = 0
-    while rows := connection.execute(_VALUES, (last,)).fetchall():
-        for task, args, links, result, job in rows:
-            look("arguments", task, codec.decode, args)
-            look("links", task, json.loads, links)
-            look("result", task, json.loads if job else codec.decode, result)
-        last = rows[-1][0]
-    at = (0, -1)
-    while steps := connection.execute(_STEPS, at).fetchall():
-        for task, _, result in steps:
-            look("step", task, codec.decode, result)
-        at = steps[-1][:2]
+    for task, args, links, result, job in _paged(connection, _VALUES, (0,)):
+        look("arguments", task, codec.decode, args)
+        look("links", task, json.loads, links)
+        look("result", task, json.loads if job else codec.decode, result)
+    for task, _, result in _paged(connection, _STEPS, (0, -1)):
+        look("step", task, codec.decode, result)
     said_of = {what: _listed(rows) for what, rows in bad.items() if rows}
     return [(f"tasks of which the {what} cannot be read: {which}", _USELESS) for what, which in said_of.items()]
+
+
+def _paged(connection: sqlite3.Connection, sql: str, key: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """All rows behind this key, which is the first of a row's columns; some at a time, for others go on meanwhile."""
+    while rows := connection.execute(sql, key).fetchall():
+        yield from rows
+        key = rows[-1][: len(key)]
 
 
 def _schedules(connection: sqlite3.Connection) -> list[Found]:
