@@ -139,7 +139,7 @@ MUTANTS = [
     m("store/submit_plain", " AND ? > CAST(value AS INTEGER)", " AND ? > 0", "store api/test_submit.py api/test_processes.py"),
     m("store/submit", "            if doomed and not ended and order.key_scope is not None:", "            if False:", f"api/test_trouble.py {WALKS}"),
     m("store/submit", "            tx.building.add(task_id)  # until its block ends", "            pass", JOBS),
-    m("store/cache", "        if self.version is None or row[11] != self.kinds_removed:", "        if self.version is None:", "store/test_kinds.py"),
+    m("store/cache", "        if self.version is None or row[10] != self.kinds_removed:", "        if self.version is None:", "store/test_kinds.py"),
     m("store/cache", "            for task in self._fresh:\n                self.behaviours.pop(task, None)\n", "            pass\n", "store/test_kinds.py"),
     m("store/migrations", "    if not in_memory:\n        keep_copy(path, since)\n", "", "store/test_migrations.py"),
     m("store/migrations", "        if first != kind:\n", "        if False:\n", "store/test_migrations.py"),

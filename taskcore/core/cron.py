@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
+from calendar import monthrange
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
@@ -53,7 +54,6 @@ _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 # No part ever gives back what it took (`++`): a text that is no period is refused in one pass, however long it is.
 _PERIOD: Final = re.compile("".join(rf"(?:([0-9]++(?:\.[0-9]++)?+){unit}\s*+)?" for unit in _UNITS))
 
-_LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MONTHS_ENOUGH: Final = 41 * 12
 """A 29 February that is a Sunday may be 40 years away (2088, 2128); no other day is further."""
 
@@ -101,7 +101,7 @@ class Cron:
             texts = _split(expression)
             minutes, hours, self._days, self._months, self._weekdays = map(_values, texts, _FIELDS)
             either = not (texts[2].startswith("*") or texts[4].startswith("*"))
-            if not either and min(self._days) > max(_LENGTHS[month - 1] for month in self._months):
+            if not either and min(self._days) > max(monthrange(2000, month)[1] for month in self._months):
                 raise ValueError(f"this date never comes, no month of {texts[3]!r} has a day {min(self._days)}")
         except ValueError as error:
             raise ValueError(f"cron expression {expression!r}: {error}") from None
@@ -191,7 +191,7 @@ class Cron:
         for _ in range(_MONTHS_ENOUGH):
             if month in self._months:
                 eve = date(year, month, 1).toordinal() - 1
-                for number in range(start, _length(year, month) + 1):
+                for number in range(start, monthrange(year, month)[1] + 1):
                     if self._rule((number in self._days, (eve + number) % 7 in self._weekdays)):
                         return eve + number - _EPOCH_DAY
             year, month, start = year + month // 12, month % 12 + 1, 1
@@ -202,12 +202,6 @@ def _offset(local: datetime) -> int:
     offset = local.utcoffset()
     assert offset is not None  # it has a zone
     return offset // _SECOND
-
-
-def _length(year: int, month: int) -> int:
-    if month == 2 and (year % 4 or (year % 100 == 0 and year % 400)):
-        return 28
-    return _LENGTHS[month - 1]
 
 
 def _zone(name: str | None) -> tzinfo:

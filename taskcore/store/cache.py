@@ -65,7 +65,6 @@ class Known:
         """Edges that a success alone does not meet."""
         self.has_guards = False
         """Edges that may cease to be met."""
-        self.has_tags = False
         self.has_families = False
         """Tasks with a parent."""
         self.has_jobs = False
@@ -157,7 +156,6 @@ class Known:
                       EXISTS (SELECT 1 FROM taskcore_edge),
                       EXISTS (SELECT 1 FROM taskcore_edge WHERE watch > 0),
                       EXISTS (SELECT 1 FROM taskcore_edge WHERE watch = 2 AND watch > 0),
-                      EXISTS (SELECT 1 FROM taskcore_tag),
                       EXISTS (SELECT 1 FROM taskcore_task WHERE parent IS NOT NULL),
                       EXISTS (SELECT 1 FROM taskcore_join),
                       EXISTS (SELECT 1 FROM taskcore_queue),
@@ -166,12 +164,12 @@ class Known:
                       (SELECT value FROM taskcore_meta WHERE key = 'kinds_removed')"""
         ).fetchone()
         self.format, self.last_id = row[0], row[1]
-        self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:6])
-        self.has_families, self.has_joins, self.has_queues, self.has_jobs, self.has_counts = map(bool, row[6:11])
+        self.has_edges, self.has_unusual, self.has_guards, self.has_families = map(bool, row[2:6])
+        self.has_joins, self.has_queues, self.has_jobs, self.has_counts = map(bool, row[6:10])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
-        if self.version is None or row[11] != self.kinds_removed:
+        if self.version is None or row[10] != self.kinds_removed:
             self.kinds, self.kind_ids, self.plain_ids = {}, {}, {}  # new: another thread may be reading the old ones
-        self.kinds_removed = row[11]
+        self.kinds_removed = row[10]
         for found in connection.execute(_KINDS, (max(self.kinds, default=0),)).fetchall():
             self.add(kind_of_row(found))
         self._learn_rations(connection)
