@@ -107,13 +107,10 @@ def jobs_above(tx: Transaction, task: int) -> dict[int, str | None]:
     return dict(tx.execute(f"{_UP} SELECT id, serial FROM above WHERE job IS NOT NULL", {"id": task}).fetchall())
 
 
-_PARENTS: Final = """
-    SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL, t.open = 0
-    FROM json_each(?) AS grows CROSS JOIN taskcore_task AS t ON t.id = grows.value->>0"""
 _MORE: Final = """
     UPDATE taskcore_task SET open = open + grows.n, children = children + grows.born
-    FROM (SELECT value->>0 AS id, value->>1 AS n, value->>2 AS born FROM json_each(?)) AS grows
-    WHERE taskcore_task.id = grows.id"""
+    FROM (SELECT value->>0 AS task, value->>1 AS n, value->>2 AS born FROM json_each(?)) AS grows
+    WHERE id = grows.task RETURNING id, parent, job IS NOT NULL, finished_at IS NOT NULL, open"""
 
 
 def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Collection[int] = ()) -> list[int]:
@@ -122,15 +119,14 @@ def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Co
     reopen, seen = [], set(spared)
     while more:
         grows = json.dumps([(task, n, n if born else 0) for task, n in more.items()])
-        rows = tx.execute(_PARENTS, (grows,)).fetchall()
-        tx.execute(_MORE, (grows,))
-        more, born = {}, False
-        for task, parent, job, over, alone in rows:
+        before, more, born = more, {}, False
+        for task, parent, job, over, unfinished in tx.execute(_MORE, (grows,)).fetchall():
             if not over or task in seen:
                 continue
             seen.add(task)
             if job:
                 reopen.append(task)
+            alone = unfinished == before[task]
             if parent is not None and (alone or job):
                 more[parent] = more.get(parent, 0) + alone
     return reopen
@@ -160,11 +156,8 @@ _FINISHED: Final = """
     )"""
 _FEWER: Final = """
     UPDATE taskcore_task SET open = open - fewer.n
-    FROM (SELECT value->>0 AS id, value->>1 AS n FROM json_each(?)) AS fewer
-    WHERE taskcore_task.id = fewer.id"""
-_DONE: Final = """
-    SELECT t.id, t.finished_at IS NOT NULL, t.job IS NOT NULL
-    FROM json_each(?) AS fewer CROSS JOIN taskcore_task AS t ON t.id = fewer.value->>0 WHERE t.open = 0"""
+    FROM (SELECT value->>0 AS task, value->>1 AS n FROM json_each(?)) AS fewer
+    WHERE id = fewer.task RETURNING id, finished_at IS NOT NULL, job IS NOT NULL, open"""
 
 
 def ended(tx: Transaction, tasks: Collection[int]) -> bool:
@@ -177,10 +170,9 @@ def ended(tx: Transaction, tasks: Collection[int]) -> bool:
         abandoned = abandoned or lost > 0
         if fewer == "[]":
             return abandoned
-        tx.execute(_FEWER, (fewer,))
-        done = tx.execute(_DONE, (fewer,)).fetchall()
-        tx.opened.extend(task for task, over, job in done if job and not over)
-        ids = json.dumps([task for task, over, _ in done if over and task not in later])  # those come here themselves
+        done = [row for row in tx.execute(_FEWER, (fewer,)).fetchall() if not row[3]]
+        tx.opened.extend(task for task, over, job, _ in done if job and not over)
+        ids = json.dumps([task for task, over, *_ in done if over and task not in later])  # those come here themselves
 
 
 _ABANDONING: Final = """
@@ -195,6 +187,7 @@ def abandoned(tx: Transaction, tasks: Collection[int]) -> list[int]:
 
 # -- jobs ----------------------------------------------------------------------------------------------------------
 
+# One row, not one a child: for each that is fetched the interpreter's lock is given away.
 _GATED: Final = """
     SELECT json_group_array(c.id) FROM json_each(?) AS opened
     CROSS JOIN taskcore_task AS j ON j.id = opened.value AND j.job IS NOT NULL AND +j.phase = 'suspended'
