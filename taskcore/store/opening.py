@@ -224,18 +224,16 @@ def _add_statuses(connection: sqlite3.Connection, path: str, statuses: Mapping[s
             raise ValueError(f"status {label!r} is {row[0]} in {path}, and keeps that phase; not {phase}")
 
 
+_REASONS: Final = {
+    sqlite3.SQLITE_NOTADB: "this is no SQLite file",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged ({})",
+    sqlite3.SQLITE_READONLY: "the file or its directory cannot be written ({})",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened ({})",
+}
+
+
 def reason(error: sqlite3.Error | UnicodeDecodeError) -> str:
     """What SQLite says of a file that cannot be used."""
     if isinstance(error, UnicodeDecodeError) or str(error).startswith(UNDECODABLE):
         return "the file is damaged (a text in it is no UTF-8)"
-    match code(error):
-        case sqlite3.SQLITE_NOTADB:
-            return "this is no SQLite file"
-        case sqlite3.SQLITE_CORRUPT:
-            return f"the file is damaged ({error})"
-        case sqlite3.SQLITE_READONLY:
-            return f"the file or its directory cannot be written ({error})"
-        case sqlite3.SQLITE_CANTOPEN:
-            return f"it cannot be opened ({error})"
-        case _:
-            return str(error)
+    return _REASONS.get(code(error), "{}").format(error)
