@@ -130,7 +130,7 @@ MUTANTS = [
     m("runtime/pools", "            if not work.win():\n                self._deaf.pop(work.claimed.id, None)\n                return", "            if not work.win():\n                return", "runtime/test_threads.py api/test_options.py api/test_exit.py"),
     # -- the file
     m("store/identity", "        elif not os.fstat(self._log).st_nlink:\n            self.check()", "        else:\n            pass", "store/test_identity.py"),
-    m("store/identity", "            if find(self._path) != self._database:", "            if False:", "api/test_processes.py store/test_identity.py"),
+    m("store/identity", "if self.gone is None and find(self._path) != self._database:", "if False:", "api/test_processes.py store/test_identity.py"),
     m("store/connection", "                    self._identity.confirm()\n                    committing = True\n", "                    committing = True\n", "store/test_identity.py"),
     m("store/connection", "            if self.known.format != schema.FORMAT:", "            if False:", "store/test_migrations.py"),
     m("store/connection", "                except sqlite3.IntegrityError:  # another process removed the kind\n                    committing = False\n                    known.forget()\n                    return None\n", "", "store/test_kinds.py"),

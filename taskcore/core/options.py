@@ -73,7 +73,8 @@ class Options:
 
     def kind(self, job: str | None = None) -> str:
         """The options that tasks of one kind share, as canonical JSON. `job`: what failures of its children do."""
-        shared = {name: getattr(self, name) for name in _OF_THE_ROW if getattr(self, name) != getattr(Options, name)}
+        said = self.__dict__.items()
+        shared = {name: value for name, value in said if name in _OF_THE_ROW and value != getattr(Options, name)}
         shared.update(max_attempts=self.max_attempts, max_lapses=self.max_lapses)
         if job is not None:
             shared["job"] = job
