@@ -188,13 +188,8 @@ def graft(value: Any, tree: Branch) -> Any:
     items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
     new = []
     for place, (key, old) in enumerate(items):
-        leaf = tree.get(place, tree)
-        if leaf is tree:
-            new.append((key, old))
-        elif isinstance(leaf, Branch):
-            new.append((key, graft(old, leaf)))
-        else:
-            new.append((key, leaf))
+        leaf = tree.get(place, old)
+        new.append((key, graft(old, leaf) if isinstance(leaf, Branch) else leaf))
     if isinstance(value, dict):
         return {key: None if item is LEFT_OUT else item for key, item in new}
     if isinstance(value, tuple):
