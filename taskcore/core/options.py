@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.core.backoff import exponential
@@ -81,12 +81,15 @@ class Options:
         return json.dumps(shared, sort_keys=True)
 
 
-class Definition(NamedTuple):
+class Definition:
     """A name, what it calls, and its options: the newest definition of a name wins."""
 
-    name: str
-    fn: Callable[..., Any]
-    options: Options
+    __slots__ = ("fn", "name", "options")
+
+    def __init__(self, name: str, fn: Callable[..., Any], options: Options) -> None:
+        self.name = name
+        self.fn = fn
+        self.options = options
 
 
 def elsewhere(name: str, options: Options) -> Definition:
