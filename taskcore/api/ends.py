@@ -11,7 +11,7 @@ from taskcore.core import lifecycle
 from taskcore.core.ends import Outcome
 from taskcore.core.logger import ENDS, tell
 from taskcore.core.text import duration, printable
-from taskcore.store import changes
+from taskcore.store import overview
 
 _log: Final = logging.getLogger(ENDS)
 _PHASES: Final = {"succeed": lifecycle.SUCCEEDED, "obey": lifecycle.CANCELLED}
@@ -37,10 +37,11 @@ def log(
 def log_others(context: Context, ends: Mapping[int, Outcome | None]) -> None:
     """Those of these ends that are no failures."""
     wanted = [task for task, end in ends.items() if end is None or end.verb != "fail"]
-    for task, name, phase, status, *times in context.read(changes.ends, wanted):
-        end = ends[task]
+    for row in context.read(overview.briefs, wanted):
+        end, phase, status = ends[row.id], row.phase, row.status
         if phase not in lifecycle.ENDED and end is not None:  # it was rerun meanwhile
             phase = _PHASES.get(end.verb, phase)
             status = end.label or phase
         if phase in lifecycle.ENDED and phase != lifecycle.FAILED:
-            log(logging.INFO, printable(name, 60), task, name, phase, status, *times)
+            times = row.attempts, row.started_at, row.finished_at
+            log(logging.INFO, printable(row.name, 60), row.id, row.name, phase, status, *times)

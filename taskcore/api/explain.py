@@ -11,7 +11,8 @@ from taskcore.core.errors import TaskNotFound
 from taskcore.core.text import duration, printable, quoted
 from taskcore.runtime.custody import ALONE_AFTER
 from taskcore.store import diagnosis
-from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row
+from taskcore.store.diagnosis import FEW, MANY, Blocked, Facts, Ration
+from taskcore.store.overview import Brief
 
 
 class Here(NamedTuple):
@@ -117,7 +118,7 @@ class _Story:
         reasons = [] if blocked is None else self.reasons(self.own, blocked)
         return ", and ".join([*reasons, *self.gate()])
 
-    def reasons(self, task: Row, blocked: Blocked) -> list[str]:
+    def reasons(self, task: Brief, blocked: Blocked) -> list[str]:
         """What it waits for, but for its job."""
         reasons, now = [], self.now
         if blocked.unmet:
@@ -323,7 +324,7 @@ class _Story:
         own, facts, now = self.own, self.facts, self.now
         ago = say.since(own.finished_at, now)
         if not facts.causes:
-            gone = " because of a task that has been deleted since" if facts.cause_gone else ""
+            gone = " because of a task that has been deleted since" if own.last_error is not None else ""
             return f"skipped {ago} ago{gone}"
         first, root = facts.causes[0], facts.causes[-1]
         place = ""
@@ -360,5 +361,5 @@ def _short(ration: Ration, name: str) -> str:
     return f"{what} is held by {holders} ({ration.used} of {there})"
 
 
-def _why(task: Peer) -> str:
+def _why(task: Brief) -> str:
     return "" if not task.last_error else f": {say.text(task.last_error)}"

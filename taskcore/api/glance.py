@@ -16,7 +16,8 @@ from taskcore.core.clock import monotonic
 from taskcore.core.model import Handle
 from taskcore.core.text import printable
 from taskcore.store import capacity, overview, pages, queries, workers
-from taskcore.store.overview import CUT, Brief
+from taskcore.store.columns import CUT
+from taskcore.store.overview import Brief
 
 if TYPE_CHECKING:
     from taskcore.api.selection import Selection

@@ -7,7 +7,8 @@ from typing import Final
 
 from taskcore.core import lifecycle
 from taskcore.core.text import duration, printable, quoted
-from taskcore.store.facts import FEW, MANY, Facts, Peer, Row
+from taskcore.store.diagnosis import FEW, MANY, Facts
+from taskcore.store.overview import Brief
 
 LONGEST: Final = 200
 """Characters of an error, a message or a reason that are shown."""
@@ -32,7 +33,7 @@ def listed(items: Sequence[str], total: int) -> str:
     return f"{', '.join(shown)} and {more} more"
 
 
-def named(task: Peer | Row) -> str:
+def named(task: Brief) -> str:
     return f"#{task.id} {quoted(task.name)}"
 
 
@@ -44,7 +45,7 @@ def due(at: float | None, now: float) -> str:
     return "now" if at is None or at <= now else f"in {duration(at - now)}"
 
 
-def children(task: Peer | Row) -> str:
+def children(task: Brief) -> str:
     return f"{task.children - task.open} of {task.children} {'child' if task.children == 1 else 'children'} ended"
 
 
@@ -57,7 +58,7 @@ def ended(label: str | None, phase: str) -> str:
 _COMES_AGAIN: Final = {"backoff": "failed and runs again", "snooze": "snoozed itself and runs again"}
 
 
-def does(task: Peer, now: float) -> str:
+def does(task: Brief, now: float) -> str:
     """What another task is about: a verb and the rest."""
     match task.phase:
         case lifecycle.WAITING:
@@ -77,7 +78,7 @@ def does(task: Peer, now: float) -> str:
     return ended(task.label, task.phase) + unfinished
 
 
-def until(task: Peer | Row, now: float) -> str:
+def until(task: Brief, now: float) -> str:
     """What wakes a body."""
     wanted, at = task.waiting_for or "", task.greenfield
     if wanted.startswith("signal "):

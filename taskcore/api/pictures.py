@@ -12,7 +12,8 @@ from taskcore.core import lifecycle
 from taskcore.core.model import Task
 from taskcore.core.text import number, printable
 from taskcore.store import pictures, queries
-from taskcore.store.pictures import FAMILY, MOST, Failure, Node
+from taskcore.store.overview import Brief
+from taskcore.store.pictures import FAMILY, MOST, Failure
 
 TEXTS: Final = 1000
 """Different errors that are put together."""
@@ -24,7 +25,7 @@ class Subject(NamedTuple):
     context: Context
     chosen: Selection
     """All of it."""
-    nodes: list[Node]
+    nodes: list[Brief]
     """The newest of it, ascending."""
     total: int
     """How many there are in all."""

@@ -23,7 +23,7 @@ from taskcore.core.errors import TaskcoreError
 from taskcore.core.text import printable
 from taskcore.core.version import VERSION
 from taskcore.store.busy import Trouble
-from taskcore.store.existing import refuse_another
+from taskcore.store.opening import refuse_another
 
 PARTS: Final = (
     looking.add,

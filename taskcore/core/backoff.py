@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from taskcore.core.numbers import real
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -31,6 +33,34 @@ def _drawn() -> float:
 _ENOUGH = 10**15  # failures; an exact float, and beyond what any task lives to see
 
 
+class Backoff:
+    """What `exponential`, `linear` and `constant` return: equal where that was said alike, and not to be changed."""
+
+    __slots__ = ("_curve", "_said", "_values")
+
+    def __init__(self, said: str, curve: Callable[..., float], *values: Any) -> None:
+        self._said = said
+        self._curve = curve
+        self._values = values
+
+    def __call__(self, failures: int) -> float:
+        """Seconds until the next attempt, after so many failures (from 1)."""
+        if isinstance(failures, bool) or not isinstance(failures, int):
+            raise TypeError(f"failures must be an integer, not {failures!r}")
+        if failures < 1:
+            raise ValueError(f"failures are counted from 1, this was {failures!r}")
+        return self._curve(min(failures, _ENOUGH), *self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Backoff) and self._said == other._said
+
+    def __hash__(self) -> int:
+        return hash(self._said)
+
+    def __repr__(self) -> str:
+        return self._said
+
+
 def exponential(
     base: float = 1,
     *,
@@ -38,136 +68,56 @@ def exponential(
     cap: float = 3600,
     jitter: bool = True,
     random: Callable[[], float] | None = None,
-) -> Exponential:
+) -> Backoff:
     """`base` seconds after the first failure, `factor` times as long after each further one, never more than `cap`.
 
     With `jitter` each delay is drawn evenly between half of that and all of it, so that what failed together does not
     come back together. `random`: instead of this module's generator, gives numbers from 0 up to but not including 1.
     """
-    return Exponential(base, factor, cap, jitter, _drawn if random is None else random)
+    if type(jitter) is not bool:
+        raise TypeError(f"jitter must be True or False, not {jitter!r}")
+    if random is not None and not callable(random):
+        raise TypeError(f"random must be a function without parameters, not {random!r}")
+    said = f"exponential({base!r}, factor={factor!r}, cap={cap!r}, jitter={jitter!r})"
+    return Backoff(said, _exponential, *_checked(base=base, factor=factor, cap=cap), jitter, random or _drawn)
 
 
-def linear(step: float, *, cap: float = 86400) -> Linear:
-    """`step` × failures seconds, never more than `cap`, a day."""
-    return Linear(step, cap)
-
-
-def constant(seconds: float) -> Constant:
-    """The same delay after every failure."""
-    return Constant(seconds)
-
-
-class _Backoff:
-    """What its function was called with: equal where that is, and not to be changed."""
-
-    __slots__ = ()
-
-    def __init__(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{self!r} cannot be changed: make another one")
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
-
-    def __getstate__(self) -> dict[str, Any]:
-        names: tuple[str, ...] = self.__slots__
-        return {name: getattr(self, name) for name in names}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        _Backoff.__init__(self, **state)
-
-
-class Exponential(_Backoff):
-    """What `exponential(…)` returns."""
-
-    __slots__ = ("base", "cap", "factor", "jitter", "random")
-    base: float
-    factor: float
-    cap: float
-    jitter: bool
-    random: Callable[[], float]
-
-    def __init__(self, base: float, factor: float, cap: float, jitter: bool, random: Callable[[], float]) -> None:
-        super().__init__(base=base, factor=factor, cap=cap, jitter=jitter, random=random)
-        for name in ("base", "factor", "cap"):
-            _check_number(name, getattr(self, name))
-        if type(jitter) is not bool:
-            raise TypeError(f"jitter must be True or False, not {jitter!r}")
-        if not callable(random):
-            raise TypeError(f"random must be a function without parameters, not {random!r}")
-
-    def __call__(self, failures: int) -> float:
-        """Seconds until the next attempt, after so many failures (from 1)."""
-        earlier = _count(failures) - 1
-        try:
-            delay = min(self.base * float(self.factor) ** earlier, float(self.cap))
-        except OverflowError:
-            delay = float(self.cap) if self.base else 0.0
-        return delay * (1 + self.random()) / 2 if self.jitter else delay
-
-    def __repr__(self) -> str:
-        return f"exponential({self.base!r}, factor={self.factor!r}, cap={self.cap!r}, jitter={self.jitter!r})"
-
-
-class Linear(_Backoff):
-    """What `linear(…)` returns."""
-
-    __slots__ = ("cap", "step")
-    step: float
-    cap: float
-
-    def __init__(self, step: float, cap: float) -> None:
-        super().__init__(step=step, cap=cap)
-        _check_number("step", step)
-        _check_number("cap", cap)
-
-    def __call__(self, failures: int) -> float:
-        """Seconds until the next attempt, after so many failures (from 1)."""
-        return min(float(self.step) * _count(failures), float(self.cap))
-
-    def __repr__(self) -> str:
-        return f"linear({self.step!r}, cap={self.cap!r})"
-
-
-class Constant(_Backoff):
-    """What `constant(…)` returns."""
-
-    __slots__ = ("seconds",)
-    seconds: float
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds=seconds)
-        _check_number("seconds", seconds)
-
-    def __call__(self, failures: int) -> float:
-        """Seconds until the next attempt, after so many failures (from 1)."""
-        _count(failures)
-        return float(self.seconds)
-
-    def __repr__(self) -> str:
-        return f"constant({self.seconds!r})"
-
-
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
+def _exponential(
+    failures: int, base: float, factor: float, cap: float, jitter: bool, random: Callable[[], float]
+) -> float:
     try:
-        usable = math.isfinite(value) and value >= 0
-    except OverflowError:  # an int that no float can hold
-        usable = False
-    if not usable:
-        raise ValueError(f"{name} must be a finite number, 0 or more, not {value!r}")
+        delay = min(base * factor ** (failures - 1), cap)
+    except OverflowError:
+        delay = cap if base else 0.0
+    return delay * (1 + random()) / 2 if jitter else delay
 
 
-def _count(failures: int) -> int:
-    if isinstance(failures, bool) or not isinstance(failures, int):
-        raise TypeError(f"failures must be an integer, not {failures!r}")
-    if failures < 1:
-        raise ValueError(f"failures are counted from 1, this was {failures!r}")
-    return min(failures, _ENOUGH)
+def linear(step: float, *, cap: float = 86400) -> Backoff:
+    """`step` × failures seconds, never more than `cap`, a day."""
+    return Backoff(f"linear({step!r}, cap={cap!r})", _linear, *_checked(step=step, cap=cap))
+
+
+def _linear(failures: int, step: float, cap: float) -> float:
+    return min(step * failures, cap)
+
+
+def constant(seconds: float) -> Backoff:
+    """The same delay after every failure."""
+    return Backoff(f"constant({seconds!r})", _constant, *_checked(seconds=seconds))
+
+
+def _constant(failures: int, seconds: float) -> float:
+    return seconds
+
+
+def _checked(**said: float) -> list[float]:
+    """These numbers as floats."""
+    found = []
+    for name, value in said.items():
+        number = real(value)
+        if number is None:
+            raise TypeError(f"{name} must be a number, not {value!r}")
+        if not 0 <= number < math.inf:
+            raise ValueError(f"{name} must be a finite number, 0 or more, not {value!r}")
+        found.append(number)
+    return found

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from taskcore.core.numbers import real
+
 
 class Clock(Protocol):
     """What `Engine(clock=…)` takes.
@@ -37,12 +39,10 @@ class CheckedClock:
     def now(self) -> float:
         """Seconds since the epoch. `ValueError` for what is none."""
         said: Any = self._clock.now()
-        try:
-            if isinstance(said, (int, float)) and float(said) == said:
-                return float(said)
-        except OverflowError:
-            pass
-        raise ValueError(f"the clock {self._clock!r} says {str(said)[:40]}: now() is seconds since the epoch")
+        at = real(said)
+        if at is None or at != said:
+            raise ValueError(f"the clock {self._clock!r} says {str(said)[:40]}: now() is seconds since the epoch")
+        return at
 
 
 monotonic = time.monotonic

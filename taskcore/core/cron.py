@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
+from calendar import monthrange
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
+
+from taskcore.core.numbers import real
 
 
 class _Field(NamedTuple):
@@ -52,7 +54,6 @@ _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 # No part ever gives back what it took (`++`): a text that is no period is refused in one pass, however long it is.
 _PERIOD: Final = re.compile("".join(rf"(?:([0-9]++(?:\.[0-9]++)?+){unit}\s*+)?" for unit in _UNITS))
 
-_LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MONTHS_ENOUGH: Final = 41 * 12
 """A 29 February that is a Sunday may be 40 years away (2088, 2128); no other day is further."""
 
@@ -73,20 +74,17 @@ def period(every: float | str) -> float:
             raise ValueError(
                 f"{every!r} is not a period: write numbers with the units w, d, h, m, s in this order, such as '1h30m'"
             )
-        length = math.fsum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True))
-    elif isinstance(every, bool) or not isinstance(every, (int, float)):
-        raise TypeError(f"a period is a number of seconds or text such as '5m', not {every!r}")
+        parts = zip(found.groups(), _UNITS.values(), strict=True)
+        length: float | None = math.fsum(float(part or 0) * unit for part, unit in parts)
     else:
-        try:
-            length = float(every)
-        except OverflowError:
-            length = math.inf
+        length = real(every)
+    if length is None:
+        raise TypeError(f"a period is a number of seconds or text such as '5m', not {every!r}")
     if not 0.001 <= length < math.inf:
         raise ValueError(f"a period is finite and at least 0.001 s, not {every!r}")
     return length
 
 
-@dataclass(frozen=True, slots=True)
 class Cron:
     """A cron expression in a time zone: `minute hour day-of-month month day-of-week`, or a word such as `@daily`.
 
@@ -96,39 +94,28 @@ class Cron:
     comes, and of a zone that this machine does not know.
     """
 
-    expression: str
-    tz: str | None = None
-    _times: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    """Minutes of the day that match, ascending."""
-    _days: frozenset[int] = field(init=False, repr=False, compare=False)
-    _months: frozenset[int] = field(init=False, repr=False, compare=False)
-    _weekdays: frozenset[int] = field(init=False, repr=False, compare=False)
-    _rule: Callable[[tuple[bool, bool]], bool] = field(init=False, repr=False, compare=False)
-    """`any` where both day fields are restricted, else `all`."""
-    _each: bool = field(init=False, repr=False, compare=False)
-    """The hours began with `*`: every matching minute that occurs, each time it does."""
-    _origin: datetime = field(init=False, repr=False, compare=False)
-    """Midnight of 1970-01-01 on the zone's wall clock."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.expression, str):
-            raise TypeError(f"a cron expression is text such as '0 3 * * *', not {self.expression!r}")
+    def __init__(self, expression: str, tz: str | None = None) -> None:
+        if not isinstance(expression, str):
+            raise TypeError(f"a cron expression is text such as '0 3 * * *', not {expression!r}")
         try:
-            texts = _split(self.expression)
-            minutes, hours, days, months, weekdays = map(_values, texts, _FIELDS)
-            rule = all if texts[2].startswith("*") or texts[4].startswith("*") else any
-            if rule is all and min(days) > max(_LENGTHS[month - 1] for month in months):
-                raise ValueError(f"this date never comes, no month of {texts[3]!r} has a day {min(days)}")
+            texts = _split(expression)
+            minutes, hours, self._days, self._months, self._weekdays = map(_values, texts, _FIELDS)
+            either = not (texts[2].startswith("*") or texts[4].startswith("*"))
+            if not either and min(self._days) > max(monthrange(2000, month)[1] for month in self._months):
+                raise ValueError(f"this date never comes, no month of {texts[3]!r} has a day {min(self._days)}")
         except ValueError as error:
-            raise ValueError(f"cron expression {self.expression!r}: {error}") from None
-        put = object.__setattr__  # frozen
-        put(self, "_times", tuple(60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes)))
-        put(self, "_days", days)
-        put(self, "_months", months)
-        put(self, "_weekdays", weekdays)
-        put(self, "_rule", rule)
-        put(self, "_each", texts[1].startswith("*"))
-        put(self, "_origin", datetime(1970, 1, 1, tzinfo=_zone(self.tz)))
+            raise ValueError(f"cron expression {expression!r}: {error}") from None
+        self.expression = expression
+        self._times = tuple(60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes))
+        """Minutes of the day that match, ascending."""
+        self._rule: Callable[[tuple[bool, bool]], bool] = any if either else all
+        """Of the day of the month and that of the week."""
+        self._each = texts[1].startswith("*")
+        """The hours began with `*`: every matching minute that occurs, each time it does."""
+        self._origin = datetime(1970, 1, 1, tzinfo=_zone(tz))
+        """Midnight of 1970-01-01 on the zone's wall clock."""
+        self._last = math.inf, -math.inf
+        """The last time that was asked about, and the answer."""
 
     def after(self, moment: float) -> float:
         """The first due time later than `moment`, both seconds since the epoch, UTC.
@@ -137,12 +124,16 @@ class Cron:
         gap; one that comes twice is due the first time. But where the hours begin with `*`, those that occur are due,
         each time they do. `ValueError` when there is none before the year 10000.
         """
-        try:
-            return float(self._after(math.floor(moment)))  # due times are whole seconds: the fraction changes nothing
-        except (OverflowError, ValueError):
-            raise ValueError(
-                f"cron expression {self.expression!r} has no time after {moment!r} in the years 1 to 9999"
-            ) from None
+        since, due = self._last
+        if not since <= moment < due:  # else nothing is due in between: the answer is that of the last time
+            try:
+                due = float(self._after(math.floor(moment)))  # due times are whole seconds: a fraction changes nothing
+            except (OverflowError, ValueError):
+                raise ValueError(
+                    f"cron expression {self.expression!r} has no time after {moment!r} in the years 1 to 9999"
+                ) from None
+            self._last = moment, due
+        return due
 
     def _after(self, moment: int) -> int:
         here = (_EPOCH + timedelta(seconds=moment)).astimezone(self._origin.tzinfo)
@@ -200,23 +191,17 @@ class Cron:
         for _ in range(_MONTHS_ENOUGH):
             if month in self._months:
                 eve = date(year, month, 1).toordinal() - 1
-                for number in range(start, _length(year, month) + 1):
+                for number in range(start, monthrange(year, month)[1] + 1):
                     if self._rule((number in self._days, (eve + number) % 7 in self._weekdays)):
                         return eve + number - _EPOCH_DAY
             year, month, start = year + month // 12, month % 12 + 1, 1
-        raise AssertionError(f"{self} was taken though it never comes")
+        raise AssertionError(f"{self.expression} was taken though it never comes")
 
 
 def _offset(local: datetime) -> int:
     offset = local.utcoffset()
     assert offset is not None  # it has a zone
     return offset // _SECOND
-
-
-def _length(year: int, month: int) -> int:
-    if month == 2 and (year % 4 or (year % 100 == 0 and year % 400)):
-        return 28
-    return _LENGTHS[month - 1]
 
 
 def _zone(name: str | None) -> tzinfo:

@@ -7,18 +7,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from taskcore.core.numbers import real
 
-def seconds(value: object, what: str) -> float:
+
+def seconds(value: Any, what: str) -> float:
     """A duration in seconds as a float; `TypeError` or `ValueError` naming `what` where it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    length = real(value)
+    if length is None:
         way = ": say .total_seconds()" if hasattr(value, "total_seconds") else ""
         way = ": for a moment there is the option at" if hasattr(value, "timestamp") else way
         way = ": say it as a number" if isinstance(value, str) else way
         raise TypeError(f"{what} is a number of seconds, not {value!r}{way}")
-    try:
-        length = float(value)
-    except OverflowError:
-        length = math.inf
     if not 0 <= length < math.inf:
         raise ValueError(f"{what} is a finite number of seconds from 0 on, not {shown(value)}")
     return length

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import copyreg
 import functools
 from collections.abc import Sequence
 from typing import Any
-
-
-def _restore(kind: type[TaskcoreError], args: tuple[Any, ...], facts: dict[str, Any]) -> TaskcoreError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(facts)
-    return error
 
 
 class TaskcoreError(Exception):
@@ -20,7 +14,7 @@ class TaskcoreError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """With facts and sentence, so that it crosses to another process (a body in a process pool may raise it)."""
-        return _restore, (type(self), self.args, self.__dict__)
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class TaskNotFound(TaskcoreError, LookupError):

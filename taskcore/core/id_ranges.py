@@ -40,10 +40,8 @@ class Spans:
         if runs and runs[-1][1] + 1 == number:
             runs[-1][1] = number
             return
-        place = bisect.bisect_right(runs, [number, number])
+        place = bisect.bisect_right(runs, number, key=lambda run: run[0])
         if place and runs[place - 1][1] >= number:
-            return
-        if place < len(runs) and runs[place][0] == number:
             return
         runs.insert(place, [number, number])
         for left in (place, place - 1):

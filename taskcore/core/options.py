@@ -73,19 +73,9 @@ class Options:
 
     def kind(self, job: str | None = None) -> str:
         """The options that tasks of one kind share, as canonical JSON. `job`: what failures of its children do."""
-        shared: dict[str, Any] = {"max_attempts": self.max_attempts, "max_lapses": self.max_lapses}
-        if self.timeout is not None:
-            shared["timeout"] = self.timeout
-        if self.failed_status != lifecycle.FAILED:
-            shared["failed_status"] = self.failed_status
-        if self.retry_first:
-            shared["retry_first"] = True
-        if self.avoid_failed_worker:
-            shared["avoid_failed_worker"] = True
-        if self.uses:
-            shared["uses"] = dict(self.uses)
-        if self.serial_failure != "clear":
-            shared["serial_failure"] = self.serial_failure
+        said = self.__dict__.items()
+        shared = {name: value for name, value in said if name in _OF_THE_ROW and value != getattr(Options, name)}
+        shared.update(max_attempts=self.max_attempts, max_lapses=self.max_lapses)
         if job is not None:
             shared["job"] = job
         return json.dumps(shared, sort_keys=True)
@@ -200,33 +190,19 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
-def _is_task(value: Any) -> bool:
-    """Whether it is a handle, a row or an id; whether there is such a task, the file says."""
-    return isinstance(getattr(value, "id", value), int) and not isinstance(value, bool)
-
-
-def _parent(name: str, value: Any) -> Any:
-    if value is not None and not _is_task(value):
+def _task(name: str, value: Any) -> Any:
+    """A handle, a row or an id; whether there is such a task, the file says."""
+    if isinstance(value, bool) or not isinstance(getattr(value, "id", value), int):
         raise TypeError(f"{name} is a task's handle or id, not {value!r}")
-    return value if value is None else _possible(name, value)
-
-
-def _possible(name: str, task: Any) -> Any:
-    if isinstance(task, int):
-        whole(f"a task's id in {name}", task, -GREATEST)
-    return task
+    return whole(f"a task's id in {name}", value, -GREATEST) if isinstance(value, int) else value
 
 
 def _tasks(name: str, value: Any) -> tuple[Any, ...]:
-    several = () if value is None else (value,) if _is_task(value) else value
-    if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
-        raise TypeError(f"{name} is a task's handle or id, or a list of them, not {value!r}")
-    tasks = tuple(several)
-    for task in tasks:
-        if not _is_task(task):
-            raise TypeError(f"in {name} tasks are given by handle or id, not as {task!r}")
-        _possible(name, task)
-    return tasks
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return (_task(name, value),)
+    return tuple(_task(f"each of {name}", task) for task in value)
 
 
 def _before(name: str, value: Any) -> tuple[Any, ...]:
@@ -314,10 +290,12 @@ OPTIONS: Final[dict[str, Check]] = {
     "key": _key, "key_scope": one_of(None, "unfinished", "succeeded"),
     "serial": _or_none(checked_text), "serial_failure": one_of("clear", "continue"),
     "uses": _uses, "failed_status": checked_text, "avoid_failed_worker": flag,
-    "parent": _parent, "tags": _tags, "hidden": flag,
+    "parent": _or_none(_task), "tags": _tags, "hidden": flag,
 }  # fmt: skip
 OF_THE_KIND: Final = frozenset((
     "max_attempts", "backoff", "retry_on", "timeout", "max_lapses", "retry_first", "serial_failure", "uses",
     "failed_status", "avoid_failed_worker",
 ))  # fmt: skip
 """Options that tasks of one kind share; all others are said of the one task."""
+_OF_THE_ROW: Final = OF_THE_KIND - {"backoff", "retry_on"}
+"""Those of them that are no functions, and so are in the file."""

@@ -8,20 +8,18 @@ import os
 from typing import Any, Protocol
 
 
-class Graph(Protocol):
-    """A picture of tasks and what they depend on."""
-
-    def to_svg(self) -> str: ...
-    def to_mermaid(self) -> str: ...
-    def to_dot(self) -> str: ...
-    def save(self, path: str | os.PathLike[str]) -> None: ...
-
-
 class Timeline(Protocol):
     """A picture of what ran when, by worker."""
 
     def to_svg(self) -> str: ...
     def save(self, path: str | os.PathLike[str]) -> None: ...
+
+
+class Graph(Timeline, Protocol):
+    """A picture of tasks and what they depend on."""
+
+    def to_mermaid(self) -> str: ...
+    def to_dot(self) -> str: ...
 
 
 class Page(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from taskcore.core.clock import monotonic, pause
+from taskcore.core.options import GREATEST
 from taskcore.store import kinds, retention
 from taskcore.store.connection import File
 
@@ -117,7 +118,7 @@ def prune_now(file: File, before: float) -> int:
 
     It goes down from the highest id, since children come after their parents, and go before them.
     """
-    deleted, start = 0, file.read(retention.highest) + 1
+    deleted, start = 0, GREATEST
     while True:
         found = file.read(retention.look, start, before, down=True, most=AT_ONCE)
         if found.old:

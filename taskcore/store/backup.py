@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
 from typing import Final
 
 from taskcore.core.errors import BadFile
-from taskcore.store.busy import patiently
+from taskcore.store.busy import one_moment, patiently
 from taskcore.store.replacing import replacing
 
 PAGES: Final = 2000
@@ -41,21 +42,12 @@ def _copy(source: sqlite3.Connection, part: str, progress: Callable[[int, int], 
         if progress is not None:
             progress(total - remaining, total)
 
-    target = sqlite3.connect(part, isolation_level=None)
-    try:
-        begun = not source.in_transaction
-        if begun:
-            source.execute("BEGIN")
-        try:
-            patiently(lambda: source.execute("SELECT count(*) FROM sqlite_master").fetchall())  # the moment begins here
+    with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as target:
+        with one_moment(source):
+            patiently(lambda: source.execute("SELECT count(*) FROM sqlite_master").fetchall())  # it begins here
             source.backup(target, pages=PAGES, progress=tell)
-        finally:
-            if begun and source.in_transaction:
-                source.execute("ROLLBACK")
         # In one file, without a log beside it: what is handed over must not depend on a second file.
         target.execute("PRAGMA journal_mode = DELETE").fetchall()
         (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise BadFile(part, f"the copy is damaged, as the file is: {found}")
-    finally:
-        target.close()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, ParamSpec, TypeGuard, TypeVar
 
 from taskcore.core import clock
@@ -84,6 +85,17 @@ def data_version(connection: sqlite3.Connection) -> int:
     return version
 
 
+@contextlib.contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that the block reads is of one moment, whether a transaction is open or not."""
+    connection.execute("SAVEPOINT moment")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE moment")
+
+
 class Patience:
     """How the threads of one engine wait until no other process is in the way.
 
@@ -103,15 +115,16 @@ class Patience:
 
     def __call__(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call until no other process is in the way. `EngineClosed` from `ends_at` on."""
-        try:
-            return work(*args, **kwargs)
-        except sqlite3.OperationalError as error:
-            if code(error) not in BUSY:
-                raise
-        self.since = began = clock.monotonic()
-        told = False
+        began, told = None, False
         try:
             while True:
+                try:
+                    return work(*args, **kwargs)
+                except sqlite3.OperationalError as error:
+                    if code(error) not in BUSY:
+                        raise
+                if began is None:
+                    self.since = began = clock.monotonic()
                 waited = clock.monotonic() - began
                 if clock.monotonic() >= self.ends_at:
                     why = f"another program has kept the file locked for {waited:.1f} s"
@@ -122,13 +135,9 @@ class Patience:
                 import random  # for those who have to wait
 
                 clock.pause(random.uniform(0.0002, 0.002))
-                try:
-                    return work(*args, **kwargs)
-                except sqlite3.OperationalError as error:
-                    if code(error) not in BUSY:
-                        raise
         finally:
-            self.since = None
+            if began is not None:
+                self.since = None
 
 
 WORTH_TELLING: Final = 3.0

@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import BadFile
 
 
-class Kind:
-    """A name with the options that its tasks share. Never changed."""
+class Kind(NamedTuple):
+    """A name with the options that its tasks share."""
 
-    __slots__ = ("id", "max_attempts", "max_lapses", "name", "options", "text")
-
-    def __init__(
-        self, id: int, name: str, max_attempts: int | None, max_lapses: int, options: dict[str, Any], text: str
-    ) -> None:
-        self.id = id
-        self.name = name
-        self.max_attempts = max_attempts
-        self.max_lapses = max_lapses
-        self.options = options
-        self.text = text
-        """The options as they are stored."""
+    id: int
+    name: str
+    max_attempts: int | None
+    max_lapses: int
+    options: dict[str, Any]
+    text: str
+    """The options as they are stored."""
 
     @property
     def job(self) -> str | None:
@@ -42,10 +37,10 @@ _KINDS: Final = """
 
 def kind_of_row(row: tuple[Any, ...]) -> Kind:
     """(id, name, max_attempts, max_lapses, options). `ValueError` where the options cannot be read."""
-    options = json.loads(row[4])
-    if not isinstance(options, dict):
-        raise ValueError(f"the options of kind {row[0]} are {options!r}")
     kind_id, name, attempts, lapses, text = row
+    options = json.loads(text)
+    if not isinstance(options, dict):
+        raise ValueError(f"the options of kind {kind_id} are {options!r}")
     return Kind(kind_id, name, attempts, lapses, options, text)
 
 
@@ -70,7 +65,6 @@ class Known:
         """Edges that a success alone does not meet."""
         self.has_guards = False
         """Edges that may cease to be met."""
-        self.has_tags = False
         self.has_families = False
         """Tasks with a parent."""
         self.has_jobs = False
@@ -107,11 +101,13 @@ class Known:
         of_the_name = f"name:{kind.name}"
         return {**uses, of_the_name: 1} if of_the_name in self.limits else uses
 
+    def held(self, kind: Kind) -> bool:
+        """Whether this kind's name is on hold, or the whole file."""
+        return bool(self.holds) and ("" in self.holds or kind.name in self.holds)
+
     def closed(self, kind: Kind) -> bool:
         """Whether none of this kind can be claimed until somebody changes that."""
-        if self.holds and ("" in self.holds or kind.name in self.holds):
-            return True
-        return any(self.limits.get(name, 0) < need for name, need in self.needs(kind).items())
+        return self.held(kind) or any(self.limits.get(name, 0) < need for name, need in self.needs(kind).items())
 
     def behave(self, task: int, options: Any) -> None:
         """This process gave this new task functions among its options."""
@@ -160,7 +156,6 @@ class Known:
                       EXISTS (SELECT 1 FROM taskcore_edge),
                       EXISTS (SELECT 1 FROM taskcore_edge WHERE watch > 0),
                       EXISTS (SELECT 1 FROM taskcore_edge WHERE watch = 2 AND watch > 0),
-                      EXISTS (SELECT 1 FROM taskcore_tag),
                       EXISTS (SELECT 1 FROM taskcore_task WHERE parent IS NOT NULL),
                       EXISTS (SELECT 1 FROM taskcore_join),
                       EXISTS (SELECT 1 FROM taskcore_queue),
@@ -169,12 +164,12 @@ class Known:
                       (SELECT value FROM taskcore_meta WHERE key = 'kinds_removed')"""
         ).fetchone()
         self.format, self.last_id = row[0], row[1]
-        self.has_edges, self.has_unusual, self.has_guards, self.has_tags = map(bool, row[2:6])
-        self.has_families, self.has_joins, self.has_queues, self.has_jobs, self.has_counts = map(bool, row[6:11])
+        self.has_edges, self.has_unusual, self.has_guards, self.has_families = map(bool, row[2:6])
+        self.has_joins, self.has_queues, self.has_jobs, self.has_counts = map(bool, row[6:10])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
-        if self.version is None or row[11] != self.kinds_removed:
+        if self.version is None or row[10] != self.kinds_removed:
             self.kinds, self.kind_ids, self.plain_ids = {}, {}, {}  # new: another thread may be reading the old ones
-        self.kinds_removed = row[11]
+        self.kinds_removed = row[10]
         for found in connection.execute(_KINDS, (max(self.kinds, default=0),)).fetchall():
             self.add(kind_of_row(found))
         self._learn_rations(connection)

@@ -95,8 +95,7 @@ class Rations:
                 continue
             for *place, kind_id in self._tx.execute(_PLACE, (task,)).fetchall():
                 kind = known.kinds[kind_id]
-                held = not known.holds.isdisjoint(("", kind.name))
-                if not held and 1 < known.needs(kind).get(name, 0) <= known.limits.get(name, 0):
+                if not known.held(kind) and 1 < known.needs(kind).get(name, 0) <= known.limits.get(name, 0):
                     found[name] = Waiting((place[0], place[1], place[2]), given, since)
         return found
 
@@ -115,7 +114,7 @@ class Rations:
         admitted = []
         for kind_id, most, avoid in wanted:
             kind = known.kinds[kind_id]
-            if known.holds and ("" in known.holds or kind.name in known.holds):
+            if known.held(kind):
                 continue
             allowed = most
             for name, need in known.needs(kind).items():
@@ -220,11 +219,19 @@ def _next_start(lately: list[list[float]], n: int, period: float) -> float | Non
     return None
 
 
-def next_start(connection: Any, name: str, now: float) -> tuple[int, float, float] | None:
-    """(so many starts, in so many seconds, when one more of this name may begin); `None` if one may now."""
-    row = connection.execute("SELECT n, period, recent FROM taskcore_rate WHERE name = ?", (name,)).fetchone()
-    at = None if row is None else _next_start(_lately(json.loads(row[2]), row[1], now), row[0], row[1])
-    return None if at is None else (row[0], row[1], at)
+def rests(connection: Any, now: float) -> dict[str, tuple[int, float, float]]:
+    """The names of which none may begin now, by their rates → (so many starts, in so many seconds, when the next)."""
+    found = {}
+    for name, n, period, text in connection.execute("SELECT name, n, period, recent FROM taskcore_rate").fetchall():
+        at = _next_start(_lately(json.loads(text), period, now), n, period)
+        if at is not None:
+            found[name] = n, period, at
+    return found
+
+
+def resting(connection: Any, until: float, now: float) -> set[str]:
+    """The names of which none may begin before that moment, by their rates."""
+    return {name for name, (_, _, at) in rests(connection, now).items() if at > until}
 
 
 def served_first(connection: Any, name: str, limit: int, place: Place, now: float) -> int | None:
@@ -238,33 +245,17 @@ def served_first(connection: Any, name: str, limit: int, place: Place, now: floa
     return task if first is not None and first[:3] < place else None
 
 
-def resting(connection: Any, until: float, now: float) -> set[str]:
-    """The names of which none may begin before that moment, by their rates."""
-    found = set()
-    for name, n, period, text in connection.execute("SELECT name, n, period, recent FROM taskcore_rate").fetchall():
-        at = _next_start(_lately(json.loads(text), period, now), n, period)
-        if at is not None and at > until:
-            found.add(name)
-    return found
-
-
 # -- what code and operators say -----------------------------------------------------------------------------------
 
 
 def give_limits(tx: Transaction, values: Mapping[str, int | None]) -> None:
     """What code says: a value that it did not say the last time takes effect. `None`: it says nothing of it."""
     for name, value in values.items():
-        if name in tx.known.given and tx.known.given[name] == value:
+        if tx.known.given.get(name) == value:
             continue
-        if value is None and name not in tx.known.given:
-            continue
-        tx.execute(
-            """INSERT INTO taskcore_limit (name, given, value) VALUES (:name, :value, :value)
-               ON CONFLICT (name) DO UPDATE SET given = :value, value = :value""",
-            {"name": name, "value": value},
-        )
+        set_limit(tx, name, value)
+        tx.execute("UPDATE taskcore_limit SET given = value WHERE name = ?", (name,))
         tx.known.given[name] = value
-        _note(tx, name, value)
 
 
 def set_limit(tx: Transaction, name: str, value: int | None) -> None:
@@ -275,11 +266,7 @@ def set_limit(tx: Transaction, name: str, value: int | None) -> None:
         {"name": name, "value": value},
     )
     tx.known.given.setdefault(name, None)
-    _note(tx, name, value)
-
-
-def _note(tx: Transaction, name: str, value: int | None) -> None:
-    limits = {**tx.known.limits, name: value}
+    limits = {**tx.known.limits, name: value}  # new: another thread may be reading the old ones
     tx.known.limits = {other: there for other, there in limits.items() if there is not None}
     tx.freed = True
 

@@ -8,10 +8,8 @@ worker processes tell their parent.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 MOST: Final = 5000
 """Rows that are noted between two looks; what moves beyond them is known to have moved, but not which tasks it is."""
@@ -61,15 +59,3 @@ def take(connection: sqlite3.Connection) -> tuple[set[int], bool]:
         return set(), False
     noted = connection.execute("DELETE FROM temp.taskcore_moved RETURNING task").fetchall()
     return {task for (task,) in noted}, len(noted) < MOST
-
-
-def ends(connection: Any, task_ids: Collection[int]) -> list[tuple[Any, ...]]:
-    """(id, name, phase, status, attempts, started_at, finished_at) of those of these tasks that are there."""
-    found: list[tuple[Any, ...]] = connection.execute(
-        """SELECT t.id, k.name, t.phase, ifnull(t.label, t.phase), t.attempts, t.started_at, t.finished_at
-           FROM json_each(?) AS wanted
-           CROSS JOIN taskcore_task AS t ON t.id = wanted.value
-           CROSS JOIN taskcore_kind AS k ON k.id = t.kind""",
-        (json.dumps(list(task_ids)),),
-    ).fetchall()
-    return found

@@ -91,15 +91,15 @@ _ELSEWHERE: Final = {
     "status": "ifnull(t.label, t.phase)", "worker": "w.name", "lane": "w.lane",
 }  # fmt: skip
 """What is read with a task's own columns: of its kind `k` and its worker `w`."""
-_CUT: Final = ("message", "last_error")
+CUT: Final = 400
+"""Characters of a value that lists show."""
+_CUT: Final = {"message": 1000, "last_error": 1000, "args": CUT, "links": CUT, "result": CUT}
 
 
 def selected(names: tuple[str, ...], *, cut: bool = False) -> str:
-    """What a SELECT of these asks for. `cut`: of long texts the first 1,000 characters."""
-    return ", ".join(
-        _ELSEWHERE.get(name) or (f"substr(t.{name}, 1, 1000)" if cut and name in _CUT else f"t.{name}")
-        for name in names
-    )
+    """What a SELECT of these asks for. `cut`: of long texts the first characters."""
+    texts = {name: _ELSEWHERE.get(name, f"t.{name}") for name in names}
+    return ", ".join(f"substr({sql}, 1, {_CUT[name]})" if cut and name in _CUT else sql for name, sql in texts.items())
 
 
 OF_IDS: Final = """FROM json_each(?) AS named CROSS JOIN taskcore_task AS t ON t.id = named.value

@@ -9,15 +9,87 @@ import json
 import re
 import sqlite3
 from collections.abc import Collection
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.store import capacity
-from taskcore.store.columns import OF_IDS, selected
-from taskcore.store.facts import FEW, MANY, Blocked, Facts, Peer, Ration, Row, Unmet
+from taskcore.store.busy import one_moment
+from taskcore.store.overview import Brief, briefs
 
-_OWN: Final = f"SELECT {selected(Row._fields, cut=True)} {OF_IDS}"
-_PEERS: Final = f"SELECT {selected(Peer._fields, cut=True)} {OF_IDS} ORDER BY t.id"
+FEW: Final = 3
+"""Tasks that are looked at one by one where there may be many."""
+MANY: Final = 1000
+"""Rows that are counted; one more than that stands for any greater number."""
+
+
+class Blocked(NamedTuple):
+    """What keeps a task from being released."""
+
+    edges: int
+    """All it has, up to `MANY` + 1."""
+    unmet: int
+    some: tuple[tuple[Brief, str], ...]
+    """Upstreams that hold the task back, and what is asked of each."""
+    first: Brief | None
+    """Of its serial queue, if it is not the first itself."""
+    between: int
+    """Tasks in the queue behind that one and before this, up to `MANY` + 1."""
+
+
+class Ration(NamedTuple):
+    """A capacity, or "name:" and a task's name, of which there is too little for the task."""
+
+    name: str
+    need: int
+    there: int | None
+    """`None`: nobody names it now."""
+    used: int
+    holders: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    own: Brief
+    trouble: str | None = None
+    """What went wrong in the newest attempt that failed or lapsed, of any life."""
+    blocked: Blocked | None = None
+    job: Brief | None = None
+    """The nearest job above it."""
+    root: tuple[Brief, Blocked] | None = None
+    """The job above that holds back the others above, or the nearest, and what it waits for."""
+    holder: Brief | None = None
+    """The nearest job above it that is paused."""
+    children: tuple[Brief, ...] = ()
+    """Of a job: some that have not ended; of a failed one, some that failed."""
+    counts: tuple[tuple[str, int], ...] = ()
+    """Of a job that ended: how many children have which status."""
+    sleeps: int = 0
+    """Tasks whose end a body waits for, up to `MANY` + 1."""
+    sleeps_for: tuple[Brief, ...] = ()
+    parent: Brief | None = None
+    causes: tuple[Brief, ...] = ()
+    """Of a skipped task: the one it was skipped for, and if that was skipped too, the one that was skipped for, and so
+    on. None where that is no longer there."""
+    wanted: str | None = None
+    """Of the first of these, if there was an edge."""
+    hold: str | None = None
+    """The name that is on hold, "" for the whole file."""
+    rations: tuple[Ration, ...] = ()
+    turn: tuple[int, str] | None = None
+    """Whom it stands back for, who waits for several of which capacity."""
+    rate: tuple[int, float, float] | None = None
+    """So many starts in so many seconds; when the next one may be."""
+    before: int = 0
+    """Ready tasks that stand before it, up to `MANY` + 1."""
+    avoids: bool = False
+    """Whether it failed on the worker that asks, and is to avoid that."""
+    engines: tuple[tuple[str, int], ...] = ()
+    """(name, lane) of those that did not sign off."""
+
+
+# -- all that there is ---------------------------------------------------------------------------------------------
+
 _TROUBLE: Final = """
     SELECT substr(ifnull(error_type || ': ', '') || ifnull(error, ''), 1, 1000) FROM taskcore_attempt
     WHERE task = ? AND outcome IN ('failed', 'lapsed') AND (error_type IS NOT NULL OR error IS NOT NULL)
@@ -29,20 +101,13 @@ def is_cause(error: str) -> bool:
     return _CAUSE.match(error) is not None
 
 
-def _row(connection: Any, task: int) -> Row | None:
-    row = connection.execute(_OWN, (json.dumps([task]),)).fetchone()
-    return None if row is None else Row(*row)
+def _rows(connection: Any, tasks: Collection[int]) -> tuple[Brief, ...]:
+    """Ascending."""
+    return tuple(briefs(connection, sorted(tasks), whole=True))
 
 
-def _peers(connection: Any, tasks: Collection[int]) -> tuple[Peer, ...]:
-    if not tasks:
-        return ()
-    return tuple(Peer(*row) for row in connection.execute(_PEERS, (json.dumps(list(tasks)),)).fetchall())
-
-
-def _peer(connection: Any, task: int | None) -> Peer | None:
-    found = () if task is None else _peers(connection, [task])
-    return found[0] if found else None
+def _row(connection: Any, task: int | None) -> Brief | None:
+    return next(iter(_rows(connection, () if task is None else (task,))), None)
 
 
 def _number(connection: Any, statement: str, values: Any) -> int:
@@ -52,22 +117,15 @@ def _number(connection: Any, statement: str, values: Any) -> int:
 
 def facts(connection: sqlite3.Connection, task: int, now: float, worker: str, kinds: Collection[int]) -> Facts | None:
     """Of one task, for this worker, which takes these kinds; `None` if there is no such task."""
-    connection.execute("SAVEPOINT why")  # all reads see one moment
-    try:
+    with one_moment(connection):
         own = _row(connection, task)
         if own is None:
             return None
-        more: dict[str, Any] = {}
-        for phase, look in _LOOKS:
-            if own.phase == phase:
-                more |= look(connection, own)
+        more: dict[str, Any] = _LOOKS[own.phase](connection, own) if own.phase in _LOOKS else {}
         if own.phase == lifecycle.READY:
-            more |= _queued(connection, own, now, worker, kinds)
+            more = _queued(connection, own, now, worker, kinds)
         trouble = connection.execute(_TROUBLE, (task,)).fetchone()
         return Facts(own, None if trouble is None else trouble[0], **more)
-    finally:
-        if connection.in_transaction:
-            connection.execute("RELEASE why")
 
 
 # -- not released --------------------------------------------------------------------------------------------------
@@ -93,28 +151,28 @@ _ABOVE: Final = """
     WHERE t.job IS NOT NULL AND t.finished_at IS NULL ORDER BY above.depth"""
 
 
-def _blocked(connection: Any, own: Row) -> Blocked:
+def _blocked(connection: Any, own: Brief) -> Blocked:
     unmet, edges, some = own.blockers - own.gated - own.behind, 0, []
     if unmet:
         edges = _number(connection, _EDGES, (own.id,))
         some = connection.execute(_UNMET, (own.id,)).fetchall()
         some = some or connection.execute(_UNMET_LAST, (own.id,)).fetchall()
     wants = dict(some)
-    peers = _peers(connection, list(wants))
+    peers = _rows(connection, list(wants))
     first, between = None, 0
     if own.behind:
         found = connection.execute(_FIRST, (own.serial,)).fetchone()
-        first = None if found is None else _peer(connection, found[0])
+        first = None if found is None else _row(connection, found[0])
         between = max(0, _number(connection, _BETWEEN, (own.id,)) - 1)
-    return Blocked(edges, unmet, tuple(Unmet(peer, wants[peer.id]) for peer in peers), first, between)
+    return Blocked(edges, unmet, tuple((peer, wants[peer.id]) for peer in peers), first, between)
 
 
-def _waiting(connection: Any, own: Row) -> dict[str, Any]:
+def _waiting(connection: Any, own: Brief) -> dict[str, Any]:
     more: dict[str, Any] = {"blocked": _blocked(connection, own)}
     if own.gated:
         jobs = connection.execute(_ABOVE, (own.parent,)).fetchall()
         if jobs:
-            more["job"] = _peer(connection, jobs[0][0])
+            more["job"] = _row(connection, jobs[0][0])
             # As long as a job waits for nothing but the next one above to begin.
             chosen = next((job for job, _, gated, blockers in jobs if not (gated and blockers == 1)), jobs[-1][0])
             root = _row(connection, chosen)
@@ -123,9 +181,9 @@ def _waiting(connection: Any, own: Row) -> dict[str, Any]:
     return more
 
 
-def _paused(connection: Any, own: Row) -> dict[str, Any]:
+def _paused(connection: Any, own: Brief) -> dict[str, Any]:
     held = [job for job, held, _, _ in connection.execute(_ABOVE, (own.parent,)).fetchall() if held]
-    return {**_waiting(connection, own), "holder": _peer(connection, held[0]) if held else None}
+    return {**_waiting(connection, own), "holder": _row(connection, held[0]) if held else None}
 
 
 # -- asleep, and ended ---------------------------------------------------------------------------------------------
@@ -146,55 +204,52 @@ _DEEP: Final = 100_000
 """Tasks skipped one for the other that are gone through at most, to the root of it."""
 
 
-def _suspended(connection: Any, own: Row) -> dict[str, Any]:
+def _suspended(connection: Any, own: Brief) -> dict[str, Any]:
     if own.job is not None:
         found = connection.execute(_UNFINISHED, (own.id,)).fetchall()
         found = found or connection.execute(_UNFINISHED_LAST, (own.id,)).fetchall()
-        return {"children": _peers(connection, [child for (child,) in found])}
+        return {"children": _rows(connection, [child for (child,) in found])}
     some = connection.execute(f"{_SLEEPS} ORDER BY upstream LIMIT {FEW}", (own.id,)).fetchall()
     return {
         "sleeps": _number(connection, _SLEEPS, (own.id,)),
-        "sleeps_for": _peers(connection, [upstream for (upstream,) in some]),
+        "sleeps_for": _rows(connection, [upstream for (upstream,) in some]),
     }
 
 
-def _ended(connection: Any, own: Row) -> dict[str, Any]:
+def _ended(connection: Any, own: Brief) -> dict[str, Any]:
     if own.job is None:
-        return {"parent": _peer(connection, own.parent)}
+        return {"parent": _row(connection, own.parent)}
     failed = connection.execute(_FAILED, (own.id,)).fetchall() if own.phase == lifecycle.FAILED else []
     return {
-        "parent": _peer(connection, own.parent),
-        "children": _peers(connection, [child for (child,) in failed]),
+        "parent": _row(connection, own.parent),
+        "children": _rows(connection, [child for (child,) in failed]),
         "counts": tuple(connection.execute(_COUNTS, (own.id,)).fetchall()),
     }
 
 
-def _skipped(connection: Any, own: Row) -> dict[str, Any]:
+def _skipped(connection: Any, own: Brief) -> dict[str, Any]:
     """Whom it was skipped for is in its row's text, and so on up to one that was not skipped."""
-    causes: dict[int, Peer] = {}
+    causes: dict[int, Brief] = {}
     wanted, text = None, own.last_error
     while text is not None and len(causes) < _DEEP:
         found = _CAUSE.match(text)
-        peer = _peer(connection, int(found[1])) if found else None
+        peer = _row(connection, int(found[1])) if found else None
         if peer is None or peer.id in causes:  # none of our files has such a circle
             break
         if not causes:
             wanted = connection.execute(_WANTED, (peer.id, own.id)).fetchone()
         causes[peer.id] = peer
         text = peer.last_error if peer.phase == lifecycle.SKIPPED else None
-    gone = not causes and own.last_error is not None
-    return {"causes": tuple(causes.values()), "cause_gone": gone, "wanted": None if wanted is None else wanted[0]}
+    return {"causes": tuple(causes.values()), "wanted": None if wanted is None else wanted[0]}
 
 
-_LOOKS: Final = (
-    (lifecycle.WAITING, _waiting),
-    (lifecycle.PAUSED, _paused),
-    (lifecycle.SUSPENDED, _suspended),
-    (lifecycle.SUCCEEDED, _ended),
-    (lifecycle.FAILED, _ended),
-    (lifecycle.CANCELLED, _ended),
-    (lifecycle.SKIPPED, _skipped),
-)
+_LOOKS: Final = {
+    lifecycle.WAITING: _waiting,
+    lifecycle.PAUSED: _paused,
+    lifecycle.SUSPENDED: _suspended,
+    **dict.fromkeys(lifecycle.ENDED, _ended),
+    lifecycle.SKIPPED: _skipped,
+}
 
 # -- ready ---------------------------------------------------------------------------------------------------------
 
@@ -208,16 +263,19 @@ _BEFORE: Final = """
     SELECT 1 FROM json_each(:kinds) AS k CROSS JOIN taskcore_task AS t
     ON t.kind = k.value AND t.phase = 'ready' AND t.priority = :priority AND t.ahead = :ahead AND t.id < :id"""
 # As a claim counts it, from what runs: that is no more than all engines together have threads, and a little ahead.
-_RUNNING: Final = """
-    SELECT t.id, k.name, k.options FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') LIMIT 20000"""
+_HOLDERS: Final = """
+    SELECT id, part FROM (
+        SELECT t.id, CASE WHEN 'name:' || k.name = :what THEN 1
+            ELSE (SELECT value FROM json_each(k.options, '$.uses') WHERE key = :what) END AS part
+        FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
+        WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded') LIMIT 20000
+    ) WHERE part > 0"""
 _HOLD: Final = "SELECT name FROM taskcore_hold WHERE name = '' OR name = ? ORDER BY name LIMIT 1"
-_LIMIT: Final = "SELECT value FROM taskcore_limit WHERE name = ? AND value IS NOT NULL"
 _AVOIDS: Final = f"SELECT 1 FROM taskcore_task AS t WHERE t.id = ? AND ? IN ({capacity.AVOIDED})"
 _ENGINES: Final = "SELECT name, lane FROM taskcore_worker WHERE ended_at IS NULL AND lane IS NOT NULL ORDER BY lane"
 
 
-def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collection[int]) -> dict[str, Any]:
+def _queued(connection: Any, own: Brief, now: float, worker: str, kinds: Collection[int]) -> dict[str, Any]:
     values = {"kinds": json.dumps(list(kinds)), "priority": own.priority, "ahead": own.ahead, "id": own.id}
     hold = connection.execute(_HOLD, (own.name,)).fetchone()
     avoids = json.loads(own.options).get("avoid_failed_worker", False)
@@ -225,41 +283,31 @@ def _queued(connection: Any, own: Row, now: float, worker: str, kinds: Collectio
         "hold": None if hold is None else hold[0],
         "rations": _rations(connection, own),
         "turn": _turn(connection, own, now),
-        "rate": capacity.next_start(connection, own.name, now),
+        "rate": capacity.rests(connection, now).get(own.name),
         "before": _number(connection, _BEFORE, values),
         "avoids": bool(avoids and connection.execute(_AVOIDS, (own.id, worker)).fetchone()),
         "engines": tuple(connection.execute(_ENGINES).fetchall()),
     }
 
 
-def _turn(connection: Any, own: Row, now: float) -> tuple[int, str] | None:
+def _turn(connection: Any, own: Brief, now: float) -> tuple[int, str] | None:
+    limits, place = capacity.limits(connection), (-own.priority, -own.ahead, own.id)
     for name in json.loads(own.options).get("uses", {}):
-        for (limit,) in connection.execute(_LIMIT, (name,)).fetchall():
-            place = -own.priority, -own.ahead, own.id
-            if (first := capacity.served_first(connection, name, limit, place, now)) is not None:
-                return first, name
+        first = capacity.served_first(connection, name, limits[name], place, now) if name in limits else None
+        if first is not None:
+            return first, name
     return None
 
 
-def _rations(connection: Any, own: Row) -> tuple[Ration, ...]:
-    needs: dict[str, int] = json.loads(own.options).get("uses", {})
+def _rations(connection: Any, own: Brief) -> tuple[Ration, ...]:
+    needs, limits = json.loads(own.options).get("uses", {}), capacity.limits(connection)
     of_the_name = f"name:{own.name}"
-    there = {name: connection.execute(_LIMIT, (name,)).fetchone() for name in (*needs, of_the_name)}
-    if there[of_the_name] is not None:
-        needs = {**needs, of_the_name: 1}
-    if not needs:
-        return ()
-    used, holders = dict.fromkeys(needs, 0), {name: list[int]() for name in needs}
-    for task, name, options in connection.execute(_RUNNING).fetchall():
-        uses = json.loads(options).get("uses", {}) if '"uses"' in options else {}
-        for what in needs:
-            part = 1 if what == f"name:{name}" else uses.get(what, 0)
-            if part:
-                used[what] += part
-                holders[what].append(task)
+    if of_the_name in limits:
+        needs[of_the_name] = 1
     short = []
     for name, need in needs.items():
-        limit = there[name][0] if there[name] is not None else None
-        if limit is None or need > limit - used[name]:
-            short.append(Ration(name, need, limit, used[name], tuple(sorted(holders[name]))))
+        parts = dict(connection.execute(_HOLDERS, {"what": name}).fetchall())
+        used, limit = sum(parts.values()), limits.get(name)
+        if limit is None or need > limit - used:
+            short.append(Ration(name, need, limit, used, tuple(sorted(parts))))
     return tuple(short)

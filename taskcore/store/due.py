@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from taskcore.store import reports, settle, suspension
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import by_row, leaving
 
-_DUE: Final = """
-    SELECT id FROM taskcore_task
-    WHERE phase = 'scheduled' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
 _ASLEEP: Final = """
     SELECT id FROM taskcore_task
     WHERE phase = 'suspended' AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded')"""
@@ -22,7 +18,7 @@ _SILENT: Final = """
 _PROMOTE: Final = f"""
     UPDATE taskcore_task SET phase = {by_row("reach its time", open="job IS NOT NULL")}, greenfield = NULL,
         waiting_for = NULL
-    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("promote", phase="+phase")}"""
+    WHERE {leaving("promote")} AND greenfield <= ? AND phase NOT IN ('ready', 'succeeded') RETURNING id"""
 _NEXT: Final = """
     SELECT min(greenfield) FROM (
         SELECT min(greenfield) AS greenfield FROM taskcore_task
@@ -45,9 +41,8 @@ def sweep(tx: Transaction, now: float) -> float | None:
     next_due: float | None = tx.execute(_NEXT).fetchone()[0]
     if next_due is None or next_due > now:
         return next_due
-    due = [task for (task,) in tx.execute(_DUE, (now,)).fetchall()]
+    due = [task for (task,) in tx.execute(_PROMOTE, (now,)).fetchall()]
     if due:
-        tx.execute(_PROMOTE, (json.dumps(due),))
         tx.freed = True
         if tx.known.has_jobs:
             tx.opened.extend(due)

@@ -18,64 +18,54 @@ from taskcore.store.transitions import LEFT, by_row
 # -- down ----------------------------------------------------------------------------------------------------------
 
 _BELOW: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT value FROM json_each(:ids)
+    WITH RECURSIVE below (id, goes_on) AS (
+        SELECT t.id, :first OR t.job IS NOT NULL
+        FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
         UNION
-        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+        SELECT c.id, :deeper OR c.job IS NOT NULL FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
+        WHERE below.goes_on
     )
-    SELECT json_group_array(id) FROM below"""
-_OF_JOBS: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT t.id FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
-        WHERE t.job IS NOT NULL
-        UNION
-        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
-    )
-    SELECT json_group_array(id) FROM (SELECT value AS id FROM json_each(:ids) UNION SELECT id FROM below)"""
-_MADE_OF: Final = """
-    WITH RECURSIVE below (id, job) AS (
-        SELECT t.id, t.job FROM json_each(:ids) AS root CROSS JOIN taskcore_task AS t ON t.id = root.value
-        UNION
-        SELECT c.id, c.job FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
-        WHERE below.job IS NOT NULL
-    )
-    SELECT json_group_array(id) FROM below"""
+    SELECT json_group_array(DISTINCT id) FROM below"""
 
 
-def _all(tx: Transaction, statement: str, tasks: Collection[int]) -> list[int]:
+def _below(tx: Transaction, tasks: Collection[int], *, first: bool, deeper: bool) -> list[int]:
+    """These and what is below them: below each of these if `first`, else below jobs among them; likewise, `deeper`,
+    below what is found so."""
     if not tx.known.has_families:
         return list(tasks)
-    found: list[int] = json.loads(tx.execute(statement, {"ids": json.dumps(list(tasks))}).fetchall()[0][0])
+    values = {"ids": json.dumps(list(tasks)), "first": first, "deeper": deeper}
+    found: list[int] = json.loads(tx.execute(_BELOW, values).fetchall()[0][0])
     return found
 
 
 def below(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """These and everything below them: what a cancel reaches."""
-    return _all(tx, _BELOW, tasks)
+    return _below(tx, tasks, first=True, deeper=True)
 
 
 def below_jobs(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """These, and everything below those of them that are jobs: what a pause reaches."""
-    return _all(tx, _OF_JOBS, tasks)
+    return _below(tx, tasks, first=False, deeper=True)
 
 
 def made_of(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """These, and the children of jobs among them, and so on: what a rerun reaches. Children of a body are that body's
     to call for again."""
-    return _all(tx, _MADE_OF, tasks)
+    return _below(tx, tasks, first=False, deeper=False)
 
 
 # -- up ------------------------------------------------------------------------------------------------------------
 
 # A job is open while it is suspended, or paused after it was: then its row says what it waits for.
 _SHUT: Final = "job IS NOT NULL AND phase <> 'suspended' AND (phase <> 'paused' OR waiting_for IS NOT 'children')"
-_ABOVE: Final = f"""
-    WITH RECURSIVE above (id, parent, job, shut, held) AS (
-        SELECT id, parent, job, {_SHUT}, held AND finished_at IS NULL FROM taskcore_task WHERE id = :id
+_UP: Final = f"""
+    WITH RECURSIVE above (id, parent, job, serial, shut, held) AS (
+        SELECT id, parent, job, serial, {_SHUT}, held AND finished_at IS NULL FROM taskcore_task WHERE id = :id
         UNION
-        SELECT p.id, p.parent, p.job, 0, p.held AND p.finished_at IS NULL
+        SELECT p.id, p.parent, p.job, p.serial, 0, p.held AND p.finished_at IS NULL
         FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
-    )
+    )"""
+_ABOVE: Final = f"""{_UP}
     SELECT count(*), ifnull(max(held AND job IS NOT NULL), 0), ifnull(max(shut), 0) FROM above"""
 
 
@@ -111,28 +101,16 @@ def waits(tx: Transaction, others: Collection[int], tasks: Collection[int], *, b
     return tx.execute(_WAITS, values).fetchone() is not None
 
 
-_JOBS_ABOVE: Final = """
-    WITH RECURSIVE above (id, parent, job, serial) AS (
-        SELECT id, parent, job, serial FROM taskcore_task WHERE id = :id
-        UNION
-        SELECT p.id, p.parent, p.job, p.serial FROM above CROSS JOIN taskcore_task AS p ON p.id = above.parent
-    )
-    SELECT id, serial FROM above WHERE job IS NOT NULL"""
-
-
 def jobs_above(tx: Transaction, task: int) -> dict[int, str | None]:
     """This task, if it is a job, and those that are above it, each with its serial value: none of them ends before what
     is below."""
-    return dict(tx.execute(_JOBS_ABOVE, {"id": task}).fetchall())
+    return dict(tx.execute(f"{_UP} SELECT id, serial FROM above WHERE job IS NOT NULL", {"id": task}).fetchall())
 
 
-_PARENTS: Final = """
-    SELECT t.id, t.parent, t.job IS NOT NULL, t.finished_at IS NOT NULL, t.open = 0
-    FROM json_each(?) AS grows CROSS JOIN taskcore_task AS t ON t.id = grows.value->>0"""
 _MORE: Final = """
     UPDATE taskcore_task SET open = open + grows.n, children = children + grows.born
-    FROM (SELECT value->>0 AS id, value->>1 AS n, value->>2 AS born FROM json_each(?)) AS grows
-    WHERE taskcore_task.id = grows.id"""
+    FROM (SELECT value->>0 AS task, value->>1 AS n, value->>2 AS born FROM json_each(?)) AS grows
+    WHERE id = grows.task RETURNING id, parent, job IS NOT NULL, finished_at IS NOT NULL, open"""
 
 
 def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Collection[int] = ()) -> list[int]:
@@ -141,15 +119,14 @@ def unfinish(tx: Transaction, more: Mapping[int, int], *, born: bool, spared: Co
     reopen, seen = [], set(spared)
     while more:
         grows = json.dumps([(task, n, n if born else 0) for task, n in more.items()])
-        rows = tx.execute(_PARENTS, (grows,)).fetchall()
-        tx.execute(_MORE, (grows,))
-        more, born = {}, False
-        for task, parent, job, over, alone in rows:
+        before, more, born = more, {}, False
+        for task, parent, job, over, unfinished in tx.execute(_MORE, (grows,)).fetchall():
             if not over or task in seen:
                 continue
             seen.add(task)
             if job:
                 reopen.append(task)
+            alone = unfinished == before[task]
             if parent is not None and (alone or job):
                 more[parent] = more.get(parent, 0) + alone
     return reopen
@@ -179,11 +156,8 @@ _FINISHED: Final = """
     )"""
 _FEWER: Final = """
     UPDATE taskcore_task SET open = open - fewer.n
-    FROM (SELECT value->>0 AS id, value->>1 AS n FROM json_each(?)) AS fewer
-    WHERE taskcore_task.id = fewer.id"""
-_DONE: Final = """
-    SELECT t.id, t.finished_at IS NOT NULL, t.job IS NOT NULL
-    FROM json_each(?) AS fewer CROSS JOIN taskcore_task AS t ON t.id = fewer.value->>0 WHERE t.open = 0"""
+    FROM (SELECT value->>0 AS task, value->>1 AS n FROM json_each(?)) AS fewer
+    WHERE id = fewer.task RETURNING id, finished_at IS NOT NULL, job IS NOT NULL, open"""
 
 
 def ended(tx: Transaction, tasks: Collection[int]) -> bool:
@@ -196,30 +170,24 @@ def ended(tx: Transaction, tasks: Collection[int]) -> bool:
         abandoned = abandoned or lost > 0
         if fewer == "[]":
             return abandoned
-        tx.execute(_FEWER, (fewer,))
-        done = tx.execute(_DONE, (fewer,)).fetchall()
-        tx.opened.extend(task for task, over, job in done if job and not over)
-        ids = json.dumps([task for task, over, _ in done if over and task not in later])  # those come here themselves
+        done = [row for row in tx.execute(_FEWER, (fewer,)).fetchall() if not row[3]]
+        tx.opened.extend(task for task, over, job, _ in done if job and not over)
+        ids = json.dumps([task for task, over, *_ in done if over and task not in later])  # those come here themselves
 
 
-_ABANDONED: Final = """
-    WITH RECURSIVE below (id) AS (
-        SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
-        WHERE t.phase = 'cancelled' AND t.open > 0
-        UNION
-        SELECT c.id FROM below CROSS JOIN taskcore_task AS c ON c.parent = below.id
-    )
-    SELECT json_group_array(id) FROM below"""
+_ABANDONING: Final = """
+    SELECT t.id FROM json_each(?) AS ended CROSS JOIN taskcore_task AS t ON t.id = ended.value
+    WHERE t.phase = 'cancelled' AND t.open > 0"""
 
 
 def abandoned(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """What is below those of them that were cancelled."""
-    found: list[int] = json.loads(tx.execute(_ABANDONED, (json.dumps(list(tasks)),)).fetchall()[0][0])
-    return found
+    return below(tx, [task for (task,) in tx.execute(_ABANDONING, (json.dumps(list(tasks)),)).fetchall()])
 
 
 # -- jobs ----------------------------------------------------------------------------------------------------------
 
+# One row, not one a child: for each that is fetched the interpreter's lock is given away.
 _GATED: Final = """
     SELECT json_group_array(c.id) FROM json_each(?) AS opened
     CROSS JOIN taskcore_task AS j ON j.id = opened.value AND j.job IS NOT NULL AND +j.phase = 'suspended'
@@ -267,14 +235,6 @@ _GATE: Final = f"""
         CROSS JOIN (SELECT id, finished_at, {_SHUT} AS shut FROM taskcore_task) AS p ON p.id = t.parent
         WHERE p.shut AND p.finished_at IS NULL
     )"""
-_HELD_ABOVE: Final = """
-    WITH RECURSIVE up (id) AS (
-        SELECT t.parent FROM json_each(?) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
-        UNION
-        SELECT p.parent FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
-    )
-    SELECT 1 FROM up CROSS JOIN taskcore_task AS p ON p.id = up.id
-    WHERE p.held = 1 AND p.job IS NOT NULL AND p.finished_at IS NULL LIMIT 1"""
 _HOLD: Final = """
     WITH RECURSIVE up (parent, above) AS (
         SELECT t.parent, t.parent FROM json_each(:ids) AS anew CROSS JOIN taskcore_task AS t ON t.id = anew.value
@@ -294,5 +254,4 @@ def gate(tx: Transaction, tasks: Collection[int]) -> None:
     if tx.known.has_jobs:
         ids = json.dumps(list(tasks))
         tx.execute(_GATE, (ids, ids))
-        if tx.execute(_HELD_ABOVE, (ids,)).fetchone():
-            tx.execute(_HOLD, {"ids": ids})
+        tx.execute(_HOLD, {"ids": ids})

@@ -36,17 +36,25 @@ def find(path: str) -> Found:
 
 
 @functools.cache
-def machine() -> str:
-    """This machine since it was started, as nobody else calls it: its name, and a number that its kernel made then (or,
-    where there is none to be read, one that its network card has)."""
-    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+def boot() -> str | None:
+    """The number that the kernel made when this machine was started; `None` where there is none to be read."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as number:
-            return f"{name} {number.read().strip()}"
+            return number.read()
     except OSError:
-        import uuid  # slow, where it has to ask
+        return None
 
-        return f"{name} {uuid.getnode():x}"
+
+@functools.cache
+def machine() -> str:
+    """This machine since it was started, as nobody else calls it: its name, and `boot`, or where there is none, a
+    number that its network card has."""
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    if (since := boot()) is not None:
+        return f"{name} {since.strip()}"
+    import uuid  # slow, where it has to ask
+
+    return f"{name} {uuid.getnode():x}"
 
 
 class Identity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskcore.codec.json import Codec
@@ -36,18 +36,26 @@ class Rule(NamedTuple):
 
 _ANEW: Final = "no verb counts this anew: cancel those that have not ended, and submit them again"
 _DELETE: Final = "delete such rows with SQL while no engine is open; no task is lost by it"
+RESTORE: Final = "restore a backup, or save what can be read: python -m taskcore FILE salvage NEW"
 _UNCOUNT: Final = "DELETE FROM taskcore_count, with SQL: it is counted anew"
 _RERUN: Final = "cancel them and rerun them: they go on behind their kept steps"
+
+# What is counted in a task's row, as it would be counted anew.
+BEHIND: Final = """EXISTS (
+        SELECT 1 FROM taskcore_queue AS own JOIN taskcore_queue AS q ON q.serial = own.serial AND q.place < own.place
+        WHERE own.task = t.id)"""
+BLOCKERS: Final = """(t.gated + t.behind + (
+        SELECT count(*) FROM taskcore_edge AS e WHERE e.task = t.id AND e.verdict IN ('unmet', 'doomed')))"""
+OPEN: Final = """(
+        SELECT count(*) FROM taskcore_task AS c WHERE c.parent = t.id AND (c.finished_at IS NULL OR c.open > 0))"""
+CHILDREN: Final = "(SELECT count(*) FROM taskcore_task AS c WHERE c.parent = t.id)"
 
 RULES: Final = (
     Rule(
         "count something else as holding them back than what does",
         _ANEW,
-        """SELECT t.id, t.blockers || ' instead of ' || (t.gated + t.behind + ifnull(e.n, 0))
-           FROM taskcore_task AS t LEFT JOIN (
-               SELECT task, count(*) AS n FROM taskcore_edge WHERE verdict IN ('unmet', 'doomed') GROUP BY task
-           ) AS e ON e.task = t.id
-           WHERE t.blockers <> t.gated + t.behind + ifnull(e.n, 0)""",
+        f"""SELECT t.id, t.blockers || ' instead of ' || {BLOCKERS}
+            FROM taskcore_task AS t WHERE t.blockers <> {BLOCKERS}""",
     ),
     Rule(
         "depend on something that is no longer what was noted of it",
@@ -85,19 +93,13 @@ RULES: Final = (
     Rule(
         "count other unfinished children than they have",
         "no verb counts this anew, and the job that this is, or that is above, may never end: cancel it, make another",
-        """SELECT t.id, t.open || ' instead of ' || ifnull(c.n, 0) FROM taskcore_task AS t LEFT JOIN (
-               SELECT parent, count(*) AS n FROM taskcore_task
-               WHERE parent IS NOT NULL AND (finished_at IS NULL OR open > 0) GROUP BY parent
-           ) AS c ON c.parent = t.id
-           WHERE t.open <> ifnull(c.n, 0)""",
+        f"SELECT t.id, t.open || ' instead of ' || {OPEN} FROM taskcore_task AS t WHERE t.open <> {OPEN}",
     ),
     Rule(
         "count fewer children than they have",
         "nothing waits for this number: a job's progress is shown wrongly, and that is all",
-        """SELECT t.id, t.children || ' instead of ' || c.n FROM taskcore_task AS t JOIN (
-               SELECT parent, count(*) AS n FROM taskcore_task WHERE parent IS NOT NULL GROUP BY parent
-           ) AS c ON c.parent = t.id
-           WHERE t.children < c.n""",
+        f"""SELECT t.id, t.children || ' instead of ' || {CHILDREN}
+            FROM taskcore_task AS t WHERE t.children < {CHILDREN}""",
     ),
     Rule(
         "are jobs that ended before their children",
@@ -135,11 +137,7 @@ RULES: Final = (
     Rule(
         "are first in their queue and do not know it, or are not and do not know that",
         _ANEW,
-        """SELECT t.id, NULL FROM (
-               SELECT task, place > min(place) OVER (PARTITION BY serial) AS behind FROM taskcore_queue
-           ) AS q JOIN taskcore_task AS t ON t.id = q.task
-           WHERE t.behind <> q.behind
-           UNION ALL SELECT t.id, NULL FROM taskcore_task AS t WHERE t.behind <> 0 AND t.serial IS NULL""",
+        f"SELECT t.id, NULL FROM taskcore_task AS t WHERE t.finished_at IS NULL AND t.behind <> {BEHIND}",
     ),
     Rule(
         "are to be woken by others, and do not sleep or the others have ended",
@@ -191,23 +189,6 @@ RULES: Final = (
     ),
 )
 
-ORPHANS: Final = {
-    "long arguments": "SELECT task FROM taskcore_text WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "edges": """SELECT DISTINCT e.task FROM taskcore_edge AS e WHERE e.task NOT IN (SELECT id FROM taskcore_task)
-        UNION SELECT e.upstream FROM taskcore_edge AS e WHERE e.upstream NOT IN (SELECT id FROM taskcore_task)""",
-    "keys": "SELECT task FROM taskcore_key WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "tags": "SELECT DISTINCT task FROM taskcore_tag WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "attempts": "SELECT DISTINCT task FROM taskcore_attempt WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "steps": "SELECT DISTINCT task FROM taskcore_step WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "joins": "SELECT DISTINCT task FROM taskcore_join WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "signals": "SELECT DISTINCT task FROM taskcore_signal WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "counts of children": "SELECT DISTINCT job FROM taskcore_tally WHERE job NOT IN (SELECT id FROM taskcore_task)",
-    "places in a queue": "SELECT task FROM taskcore_queue WHERE task NOT IN (SELECT id FROM taskcore_task)",
-    "log lines": "SELECT DISTINCT task FROM taskcore_log WHERE task NOT IN (SELECT id FROM taskcore_task)",
-}
-"""What may be left of a task that is not there, each with the statement that finds such tasks' ids."""
-
-RESTORE: Final = "restore a backup, or save what can be read: python -m taskcore FILE salvage NEW"
 _INTEGRITY: Final = "PRAGMA integrity_check(20)"
 _FOREIGN_KEYS: Final = "SELECT \"table\", \"parent\", count(*) FROM pragma_foreign_key_check GROUP BY 1, 2"
 
@@ -224,20 +205,12 @@ def _integrity(connection: sqlite3.Connection) -> list[Found]:
 
 def _foreign_keys(connection: sqlite3.Connection) -> list[Found]:
     """Rows that refer to others that are not there, ours and those of other tables in the file."""
-    return [
-        (
-            f"{n} rows of {table} refer to rows of {parent} that are not there",
-            _DELETE if str(table).startswith("taskcore_") else "it is a table of yours: see to its rows",
-        )
-        for table, parent, n in connection.execute(_FOREIGN_KEYS).fetchall()
-    ]
-
-
-def _orphans(what: str, sql: str, connection: sqlite3.Connection) -> list[Found]:
-    """What is left of tasks that are not there."""
-    rows = connection.execute(sql).fetchall()
-    gone = _listed([(task, None) for (task,) in rows])
-    return [(f"{what} of tasks that are not there: {gone}", _DELETE)] if rows else []
+    found = []
+    for table, parent, n in connection.execute(_FOREIGN_KEYS).fetchall():
+        ours = str(table).startswith("taskcore_")
+        mend = RESTORE if table == "taskcore_task" else _DELETE if ours else "it is a table of yours: see to its rows"
+        found.append((f"{n} rows of {table} refer to rows of {parent} that are not there", mend))
+    return found
 
 
 def _broken(rule: Rule, connection: sqlite3.Connection) -> list[Found]:
@@ -260,7 +233,6 @@ def _miscounted(connection: sqlite3.Connection) -> list[Found]:
 LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
     _integrity,
     _foreign_keys,
-    *(functools.partial(_orphans, what, sql) for what, sql in ORPHANS.items()),
     *(functools.partial(_broken, rule) for rule in RULES),
     _miscounted,
 )
@@ -284,20 +256,21 @@ def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
         except Exception as error:  # a codec is the user's
             bad[what].append((task, said(error)))
 
-    last = 0
-    while rows := connection.execute(_VALUES, (last,)).fetchall():
-        for task, args, links, result, job in rows:
-            look("arguments", task, codec.decode, args)
-            look("links", task, json.loads, links)
-            look("result", task, json.loads if job else codec.decode, result)
-        last = rows[-1][0]
-    at = (0, -1)
-    while steps := connection.execute(_STEPS, at).fetchall():
-        for task, _, result in steps:
-            look("step", task, codec.decode, result)
-        at = steps[-1][:2]
+    for task, args, links, result, job in _paged(connection, _VALUES, (0,)):
+        look("arguments", task, codec.decode, args)
+        look("links", task, json.loads, links)
+        look("result", task, json.loads if job else codec.decode, result)
+    for task, _, result in _paged(connection, _STEPS, (0, -1)):
+        look("step", task, codec.decode, result)
     said_of = {what: _listed(rows) for what, rows in bad.items() if rows}
     return [(f"tasks of which the {what} cannot be read: {which}", _USELESS) for what, which in said_of.items()]
+
+
+def _paged(connection: sqlite3.Connection, sql: str, key: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """All rows behind this key, which is the first of a row's columns; some at a time, for others go on meanwhile."""
+    while rows := connection.execute(sql, key).fetchall():
+        yield from rows
+        key = rows[-1][: len(key)]
 
 
 def _schedules(connection: sqlite3.Connection) -> list[Found]:

@@ -17,6 +17,7 @@ from taskcore.store.transaction import Transaction
 LOOKED_AT: Final = 2000
 """Rows that are looked at at a time."""
 
+_NEW: Final = "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id"
 _KIND: Final = "SELECT id, name, max_attempts, max_lapses, options FROM taskcore_kind WHERE name = ? AND options = ?"
 
 
@@ -36,13 +37,10 @@ def kind_of(tx: Transaction, name: str, options: str) -> int:
     if label is not None and label != lifecycle.FAILED and tx.known.statuses.get(label) != lifecycle.FAILED:
         fitting = [own for own, phase in tx.known.statuses.items() if phase == lifecycle.FAILED]
         raise UnknownStatus(label, fitting, "of failed")
-    attempts, lapses = values.get("max_attempts"), values["max_lapses"]
-    capacity.refuse_the_impossible(tx, Kind(0, name, attempts, lapses, values, options))
-    kind_id = tx.execute(
-        "INSERT INTO taskcore_kind (name, max_attempts, max_lapses, options) VALUES (?, ?, ?, ?) RETURNING id",
-        (name, attempts, lapses, options),
-    ).fetchall()[0][0]
-    tx.known.add(Kind(kind_id, name, attempts, lapses, values, options))
+    kind = Kind(0, name, values.get("max_attempts"), values["max_lapses"], values, options)
+    capacity.refuse_the_impossible(tx, kind)
+    (kind_id,) = tx.execute(_NEW, (name, kind.max_attempts, kind.max_lapses, options)).fetchall()[0]
+    tx.known.add(kind._replace(id=kind_id))
     return int(kind_id)
 
 

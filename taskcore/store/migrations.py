@@ -6,6 +6,7 @@ brought to this one in a single transaction; a file of a newer one is left alone
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -57,11 +58,8 @@ def keep_copy(path: str, since: int) -> None:
         n += 1
         copy = f"{path}.format-{since}-{n}"
     try:
-        source = sqlite3.connect(path, isolation_level=None)
-        try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
             backup.write(source, copy)
-        finally:
-            source.close()
     except OSError as error:
         raise BadFile(path, f"it is of format {since}, and no copy of it could be made first ({error})") from error
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, filesystem, migrations, schema
-from taskcore.store.busy import UNDECODABLE, code, patiently
+from taskcore.store.busy import UNDECODABLE, code, one_moment, patiently
 
 
 def look(path: str, *, read_only: bool, allow_network: bool) -> None:
@@ -31,6 +31,29 @@ def look(path: str, *, read_only: bool, allow_network: bool) -> None:
     objection = None if allow_network else filesystem.objection(path)
     if objection is not None:
         raise BadFile(path, objection)
+
+
+def refuse_another(path: str) -> None:
+    """`BadFile` if there is no file at the path, or one that has no tasks in it; nothing is made or changed.
+
+    To be called before the file is opened, not beside that.
+    """
+    if not os.path.exists(path):
+        folder = os.path.dirname(os.path.abspath(path))
+        raise BadFile(path, "there is no such file" if os.path.isdir(folder) else f"there is no folder {folder}")
+    look(path, read_only=True, allow_network=True)  # a pipe would be waited for
+    try:
+        with contextlib.closing(sqlite3.connect(to_read(path), uri=True)) as connection:
+            ours = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'taskcore_meta'").fetchall()
+    except sqlite3.DatabaseError:
+        return  # opening it says more of why
+    if not ours:
+        raise BadFile(path, "there are no tasks in this file")
+
+
+def to_read(path: str) -> str:
+    """The address of a file that is to be read and not made."""
+    return f"{Path(path).absolute().as_uri()}?mode=ro"
 
 
 def create(path: str) -> bool:
@@ -84,7 +107,7 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
     if read_only:
         # Where the folder cannot be written and there is no log, nobody writes: SQLite may do without its files.
         alone = not os.path.exists(f"{path}-wal") and not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
-        name, uri = f"{Path(path).absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}", True
+        name, uri = f"{to_read(path)}{'&immutable=1' if alone else ''}", True
     connection = sqlite3.connect(
         name, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
     )
@@ -109,11 +132,8 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
 
 def copy(own: str, path: str, progress: Callable[[int, int], object] | None = None) -> None:
     """`backup.write` for the file at the path `own`, whoever has it open."""
-    source = connect(own, full=False, read_only=True)
-    try:
+    with contextlib.closing(connect(own, full=False, read_only=True)) as source:
         backup.write(source, path, progress)
-    finally:
-        source.close()
 
 
 def prepare(connection: sqlite3.Connection, path: str, *, in_memory: bool, statuses: Mapping[str, str]) -> None:
@@ -161,14 +181,8 @@ def accept(connection: sqlite3.Connection, path: str) -> None:
 def _accept(connection: sqlite3.Connection, path: str) -> int | None:
     """The format of the file, `None` if there are no tables yet. `BadFile`. All of it is read of one moment: another
     process may be bringing the file to this format."""
-    begun = not connection.in_transaction
-    if begun:
-        connection.execute("BEGIN")
-    try:
+    with one_moment(connection):
         return _read_format(connection, path)
-    finally:
-        if begun and connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
@@ -177,9 +191,9 @@ def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
     from taskcore.store.shape import fault, shape  # slow to import, and seldom needed
 
     found = shape(connection)
-    if not found.tables and not found.hanging:
+    if not found:
         return None
-    if "taskcore_meta" not in found.tables:
+    if ("table", "taskcore_meta") not in found:
         raise BadFile(path, "the table taskcore_meta is missing")
     its = migrations.number(connection, path)
     wrong = fault(found) if its == int(schema.FORMAT) else None
@@ -210,18 +224,16 @@ def _add_statuses(connection: sqlite3.Connection, path: str, statuses: Mapping[s
             raise ValueError(f"status {label!r} is {row[0]} in {path}, and keeps that phase; not {phase}")
 
 
+_REASONS: Final = {
+    sqlite3.SQLITE_NOTADB: "this is no SQLite file",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged ({})",
+    sqlite3.SQLITE_READONLY: "the file or its directory cannot be written ({})",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened ({})",
+}
+
+
 def reason(error: sqlite3.Error | UnicodeDecodeError) -> str:
     """What SQLite says of a file that cannot be used."""
     if isinstance(error, UnicodeDecodeError) or str(error).startswith(UNDECODABLE):
         return "the file is damaged (a text in it is no UTF-8)"
-    match code(error):
-        case sqlite3.SQLITE_NOTADB:
-            return "this is no SQLite file"
-        case sqlite3.SQLITE_CORRUPT:
-            return f"the file is damaged ({error})"
-        case sqlite3.SQLITE_READONLY:
-            return f"the file or its directory cannot be written ({error})"
-        case sqlite3.SQLITE_CANTOPEN:
-            return f"it cannot be opened ({error})"
-        case _:
-            return str(error)
+    return _REASONS.get(code(error), "{}").format(error)

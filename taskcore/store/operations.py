@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle
@@ -27,8 +27,6 @@ def _pick(tx: Transaction, ids: Collection[int], phases: str) -> list[int]:
     return [task for (task,) in rows]
 
 
-_HOLDABLE: Final = json.dumps([phase for phase in lifecycle.FROM["pause"] if phase != lifecycle.SUSPENDED])
-_BUSY: Final = json.dumps(("running", "suspended"))
 _ENDED: Final = json.dumps(lifecycle.FROM["rerun"])
 
 
@@ -50,50 +48,42 @@ def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
 _PAUSE: Final = f"""
     UPDATE taskcore_task SET held = 1, phase = {target("pause")},
         waiting_for = CASE WHEN phase = 'suspended' THEN 'children' ELSE waiting_for END
-    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("pause", phase="+phase")}"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND (job IS NOT NULL OR +phase <> 'suspended')
+    AND {leaving("pause", phase="+phase")} RETURNING id"""
 _RESUME: Final = f"""
     UPDATE taskcore_task SET held = 0,
         phase = {by_row("let go", open="job IS NOT NULL AND waiting_for = 'children'")},
         waiting_for = CASE WHEN waiting_for = 'children' THEN NULL ELSE waiting_for END
-    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("resume", phase="+phase")}"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("resume", phase="+phase")} RETURNING id"""
+_HOLD_LATER: Final = """
+    UPDATE taskcore_task SET held = :held
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND held <> :held AND +phase IN ('running', 'suspended')
+    RETURNING id"""
 
 
 def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Hold what has not begun, and jobs with all below them; what is running or suspended is held as soon as it comes
     back. → how many."""
-    ids = hierarchy.below_jobs(tx, ids)
-    tasks = [*_pick(tx, ids, _HOLDABLE), *_open_jobs(tx, ids)]
-    text = json.dumps(tasks)
-    tx.uncount(text)
-    tx.execute(_PAUSE, (text,))
-    busy = _pick(tx, ids, _BUSY)
-    later = tx.execute(
-        """UPDATE taskcore_task SET held = 1 WHERE held = 0 AND id IN (SELECT value FROM json_each(?))""",
-        (json.dumps(busy),),
-    ).rowcount
-    tx.requested.extend(busy)
+    text = json.dumps(hierarchy.below_jobs(tx, ids))
+    tasks = _moved(tx, _PAUSE, ids=text)
+    tx.uncount(json.dumps(tasks))
+    later = _moved(tx, _HOLD_LATER, ids=text, held=1)
+    tx.requested.extend(later)
     settle.moved(tx, tasks, now)
-    return len(tasks) + later
-
-
-def _open_jobs(tx: Transaction, ids: Collection[int]) -> list[int]:
-    rows = tx.execute(
-        f"SELECT t.id {_AMONG} WHERE +t.phase = 'suspended' AND t.job IS NOT NULL", {"ids": json.dumps(list(ids))}
-    ).fetchall()
-    return [task for (task,) in rows]
+    return len(tasks) + len(later)
 
 
 def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Let go what is held, and with a job all below it. → how many."""
-    ids = hierarchy.below_jobs(tx, ids)
-    tasks = _pick(tx, ids, json.dumps(lifecycle.FROM["resume"]))
-    tx.execute(_RESUME, (json.dumps(tasks),))
-    freed = tx.execute(
-        """UPDATE taskcore_task SET held = 0 WHERE held = 1 AND id IN (SELECT value FROM json_each(?))""",
-        (json.dumps(_pick(tx, ids, _BUSY)),),
-    ).rowcount
+    text = json.dumps(hierarchy.below_jobs(tx, ids))
+    tasks = _moved(tx, _RESUME, ids=text)
+    busy = _moved(tx, _HOLD_LATER, ids=text, held=0)
     settle.released(tx, tasks, now)
-    return len(tasks) + freed
+    return len(tasks) + len(busy)
+
+
+def _moved(tx: Transaction, statement: str, **values: Any) -> list[int]:
+    return [task for (task,) in tx.execute(statement, values).fetchall()]
 
 
 # Below in the graph: what depends on one of them, or on a job that is opened again since it has one of them below it;
@@ -121,11 +111,14 @@ _KEEP_SUCCESS: Final = f"""
     WHERE +t.phase = 'succeeded' AND t.attempts > 0"""
 # Another task may have taken the key of one that ended (`key_scope="unfinished"`). While that one has not ended, and
 # where several are to have the same key again, the older ones stay ended.
-_REPLACED: Final = f"""
-    SELECT t.id {_AMONG}
+_TAKEN: Final = f"""
+    {_AMONG}
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
     CROSS JOIN taskcore_key AS has ON has.name = k.name AND has.key = t.key
-    CROSS JOIN taskcore_task AS other ON other.id = has.task AND other.id <> t.id AND other.finished_at IS NULL
+    CROSS JOIN taskcore_task AS other ON other.id = has.task AND other.id <> t.id AND other.finished_at IS NULL"""
+_REPLACED_BY: Final = f"SELECT other.id {_TAKEN}"
+_REPLACED: Final = f"""
+    SELECT t.id {_TAKEN}
     UNION ALL
     SELECT t.id {_AMONG}
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind
@@ -137,10 +130,7 @@ _REPLACED: Final = f"""
 _TAKE_KEY: Final = f"""
     INSERT OR REPLACE INTO taskcore_key (name, key, task)
     SELECT k.name, t.key, t.id {_AMONG} CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-    WHERE t.key IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM taskcore_key AS has CROSS JOIN taskcore_task AS other ON other.id = has.task
-        WHERE has.name = k.name AND has.key = t.key AND other.id <> t.id AND other.finished_at IS NULL
-    )"""
+    WHERE t.key IS NOT NULL AND t.id NOT IN (SELECT t.id {_TAKEN})"""
 _RERUN: Final = f"""
     UPDATE taskcore_task SET phase = {by_row("live again", reopen="job IS NOT NULL")}, label = NULL,
         finished_at = NULL, greenfield = NULL, failures = 0, lapses = 0, ahead = 0, held = 0, worker = NULL,
@@ -167,13 +157,7 @@ def rerun(tx: Transaction, ids: Collection[int], now: float, *, downstream: bool
 
 def replaced_by(connection: sqlite3.Connection, task: int) -> int | None:
     """The unfinished task that has taken the key of this one, which ended."""
-    row = connection.execute(
-        """SELECT other.id FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-           CROSS JOIN taskcore_key AS has ON has.name = k.name AND has.key = t.key
-           CROSS JOIN taskcore_task AS other ON other.id = has.task
-           WHERE t.id = ? AND other.id <> t.id AND other.finished_at IS NULL""",
-        (task,),
-    ).fetchone()
+    row = connection.execute(_REPLACED_BY, {"ids": json.dumps([task])}).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -301,11 +285,10 @@ _FORGET: Final = (
     """DELETE FROM taskcore_edge WHERE (upstream, task) IN (
            SELECT e.upstream, e.task FROM json_each(:ids) AS gone CROSS JOIN taskcore_edge AS e ON e.task = gone.value
        )""",
-    "DELETE FROM taskcore_key WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_tag WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_text WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_attempt WHERE task IN (SELECT value FROM json_each(:ids))",
-    "DELETE FROM taskcore_log WHERE task IN (SELECT value FROM json_each(:ids))",
+    *(
+        "DELETE FROM taskcore_# WHERE task IN (SELECT value FROM json_each(:ids))".replace("#", table)
+        for table in ("key", "tag", "text", "attempt", "log")
+    ),
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
     *steps.FORGET,
     "UPDATE taskcore_task SET parent = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND parent IS NOT NULL",

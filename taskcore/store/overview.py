@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.store import queries
-from taskcore.store.columns import ARGS, OF_IDS, selected
+from taskcore.store.columns import CUT, OF_IDS, selected
 
 # -- how fast they end -------------------------------------------------------------------------------------------------
 
@@ -44,35 +44,59 @@ def rates(connection: sqlite3.Connection, now: float) -> dict[str, float]:
 
 
 class Brief(NamedTuple):
-    """A row as a list shows it: of long texts the beginning."""
+    """A row as others see it, of long texts the beginning. Pictures read the first fields, lists those up to `result`,
+    explanations all: where a field is not read, it is as here."""
 
     id: int
     name: str
-    key: str | None
     phase: str
     status: str
+    parent: int | None
     job: str | None
     """Of a job, what failures of its children do."""
-    children: int
-    open: int
-    """Those of them that have not ended."""
+    worker: str | None
     attempts: int
-    greenfield: float | None
     submitted_at: float
+    first_started_at: float | None
     started_at: float | None
     finished_at: float | None
-    progress: float | None
+    key: str | None = None
+    children: int = 0
+    open: int = 0
+    """Those of them that have not ended."""
+    greenfield: float | None = None
+    waiting_for: str | None = None
+    progress: float | None = None
     """0…1; of a job that has not ended, how many of its children have."""
-    step: str | None
-    worker: str | None
-    message: str | None
-    last_error: str | None
+    step: str | None = None
+    message: str | None = None
+    last_error: str | None = None
     args: str = ""
     """As stored, the first `CUT` characters."""
     links: str | None = None
     """Likewise: where in them other tasks' results belong."""
     result: str | None = None
     """Likewise."""
+    serial: str | None = None
+    max_attempts: int | None = None
+    max_lapses: int = 0
+    options: str = "{}"
+    priority: int = 0
+    ahead: int = 0
+    failures: int = 0
+    lapses: int = 0
+    blockers: int = 0
+    held: int = 0
+    gated: int = 0
+    behind: int = 0
+    cancel_requested_at: float | None = None
+    lane: int | None = None
+    """`None` of a claim from outside."""
+
+    @property
+    def label(self) -> str | None:
+        """Its status, if that is one of the user's."""
+        return None if self.status == self.phase else self.status
 
     @property
     def doing(self) -> str:
@@ -80,16 +104,17 @@ class Brief(NamedTuple):
         return ": ".join(said for said in (self.step, self.message) if said)
 
 
-CUT: Final = 400
-_OWN: Final = Brief._fields[:-3]
-_BRIEF: Final = f"""
-    SELECT {selected(_OWN, cut=True)}, substr({ARGS}, 1, {CUT}), substr(t.links, 1, {CUT}),
-        substr(t.result, 1, {CUT}) {OF_IDS}"""
+NODE: Final = Brief._fields[: Brief._fields.index("key")]
+"""What pictures read."""
+LISTED: Final = Brief._fields[: Brief._fields.index("serial")]
+_LISTED: Final = f"SELECT {selected(LISTED, cut=True)} {OF_IDS}"
+_WHOLE: Final = f"SELECT {selected(Brief._fields, cut=True)} {OF_IDS}"
 
 
-def briefs(connection: sqlite3.Connection, task_ids: Collection[int]) -> list[Brief]:
-    """These tasks, in this order; those that are not there are left out."""
-    found = [Brief(*row) for row in connection.execute(_BRIEF, (json.dumps(list(task_ids)),)).fetchall()]
+def briefs(connection: Any, task_ids: Collection[int], *, whole: bool = False) -> list[Brief]:
+    """These tasks, in this order; those that are not there are left out. `whole`: with what explanations need."""
+    rows = connection.execute(_WHOLE if whole else _LISTED, (json.dumps(list(task_ids)),)).fetchall()
+    found = [Brief(*row) for row in rows]
     return [
         row if row.job is None or row.finished_at is not None
         else row._replace(progress=queries.share(row.children, row.open))

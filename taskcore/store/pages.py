@@ -149,13 +149,13 @@ class Edge(NamedTuple):
     """1 or 0."""
 
 
+_EDGES: Final = """
+    SELECT t.id, (SELECT name FROM taskcore_kind WHERE id = t.kind), t.phase, ifnull(t.label, t.phase),
+        e.wants, e.otherwise, e.verdict = 'met'
+    FROM taskcore_edge AS e CROSS JOIN taskcore_task AS t ON t.id = """
 _OTHER: Final = {
-    "up": """SELECT e.upstream, k.name, t.phase, ifnull(t.label, t.phase), e.wants, e.otherwise, e.verdict = 'met'
-             FROM taskcore_edge AS e CROSS JOIN taskcore_task AS t ON t.id = e.upstream
-             CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE e.task = ? ORDER BY e.upstream LIMIT ?""",
-    "down": """SELECT e.task, k.name, t.phase, ifnull(t.label, t.phase), e.wants, e.otherwise, e.verdict = 'met'
-               FROM taskcore_edge AS e CROSS JOIN taskcore_task AS t ON t.id = e.task
-               CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE e.upstream = ? ORDER BY e.task LIMIT ?""",
+    "up": _EDGES + "e.upstream WHERE e.task = ? ORDER BY e.upstream LIMIT ?",
+    "down": _EDGES + "e.task WHERE e.upstream = ? ORDER BY e.task LIMIT ?",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from taskcore.store.columns import OF_IDS, selected
+from taskcore.store.overview import NODE, Brief
 from taskcore.store.queries import Where
 
 MOST: Final = 60_000
@@ -15,23 +16,6 @@ FAMILY: Final = 500_000
 """Tasks that are found below a job, or in each direction from a task."""
 EDGES: Final = 300_000
 """Edges, or attempts, that it is made from."""
-
-
-class Node(NamedTuple):
-    """A task, as pictures know it."""
-
-    id: int
-    name: str
-    phase: str
-    status: str
-    parent: int | None
-    job: str | None
-    worker: str | None
-    attempts: int
-    submitted_at: float
-    first_started_at: float | None
-    started_at: float | None
-    finished_at: float | None
 
 
 class Edge(NamedTuple):
@@ -75,13 +59,12 @@ class Failure(NamedTuple):
     newest: int
 
 
-_NODES: Final = f"SELECT {selected(Node._fields)} {OF_IDS} ORDER BY t.id"
+_NODES: Final = f"SELECT {selected(NODE)} {OF_IDS} ORDER BY t.id"
 
 
-def nodes(connection: Any, ids: Collection[int]) -> list[Node]:
+def nodes(connection: Any, ids: Collection[int]) -> list[Brief]:
     """These tasks, ascending; those that do not exist are left out."""
-    rows = connection.execute(_NODES, (_listed(ids),)).fetchall()
-    return list(map(Node._make, rows))
+    return [Brief(*row) for row in connection.execute(_NODES, (_listed(ids),)).fetchall()]
 
 
 def edges(connection: Any, ids: Collection[int], most: int) -> list[Edge]:
@@ -103,18 +86,6 @@ def joins(connection: Any, ids: Collection[int], most: int) -> list[tuple[int, i
         {"ids": _listed(ids), "most": most},
     ).fetchall()
     return found
-
-
-def said(connection: Any, ids: Collection[int]) -> dict[int, tuple[str | None, str | None, float | None]]:
-    """Id → what its body said last, why it failed last, and its progress; of long texts the beginning."""
-    return {
-        row[0]: row[1:]
-        for row in connection.execute(
-            """SELECT t.id, substr(t.message, 1, 200), substr(t.last_error, 1, 200), t.progress
-               FROM json_each(?) AS x CROSS JOIN taskcore_task AS t ON t.id = x.value""",
-            (_listed(ids),),
-        ).fetchall()
-    }
 
 
 def attempts(connection: Any, ids: Collection[int], most: int) -> list[Past]:

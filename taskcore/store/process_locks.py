@@ -27,6 +27,7 @@ import threading
 from typing import Final
 
 from taskcore.core.errors import BadFile
+from taskcore.store.identity import boot
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -78,14 +79,14 @@ class Lanes:
                 marks = self._marks.pop(lane, None)
                 if marks is not None:  # the map has a descriptor of its own: not until the engine is collected
                     marks.page = bytearray(_PAGE)
-                self._unlock(lane)
+                self._set_lock(lane, False)
 
     def is_dead(self, lane: int) -> bool:
         """Whether nobody holds this lane. Never true of anything while the side file is not the one at its path."""
         with self._lock:
             if lane in self._own or not self._is_at_its_path() or not self._try(lane):
                 return False
-            self._unlock(lane)
+            self._set_lock(lane, False)
             return True
 
     def hold(self) -> None:
@@ -219,42 +220,31 @@ class Lanes:
 
     def _try(self, lane: int) -> bool:
         """Take the lock of a lane; also one that this process has already. → whether it has it now."""
-        at = _LOCKS_AT + lane
         try:
-            if sys.platform == "win32":  # pragma: no cover
-                if lane in self._own:
-                    return True
-                os.lseek(self._descriptor, at, os.SEEK_SET)
-                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
-            else:
-                self._set_lock(fcntl.F_WRLCK, at)
+            self._set_lock(lane, True)
         except OSError as error:
             if error.errno in _BUSY:
                 return False
             raise
         return True
 
-    def _unlock(self, lane: int) -> None:
+    def _set_lock(self, lane: int, held: bool) -> None:
         at = _LOCKS_AT + lane
         if sys.platform == "win32":  # pragma: no cover
-            os.lseek(self._descriptor, at, os.SEEK_SET)
-            msvcrt.locking(self._descriptor, msvcrt.LK_UNLCK, 1)
-        else:
-            self._set_lock(fcntl.F_UNLCK, at)
-
-    if sys.platform != "win32":
-
-        def _set_lock(self, kind: int, at: int) -> None:
-            if self._by_description:
-                try:
-                    fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
-                    return
-                except OSError as error:
-                    if error.errno != errno.EINVAL:
-                        raise
-                    self._by_description = False  # a kernel or file system without them
-            how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
-            fcntl.lockf(self._descriptor, how, 1, at)
+            if not (held and lane in self._own):
+                os.lseek(self._descriptor, at, os.SEEK_SET)
+                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK if held else msvcrt.LK_UNLCK, 1)
+            return
+        if self._by_description:
+            kind = fcntl.F_WRLCK if held else fcntl.F_UNLCK
+            try:
+                fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
+                return
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self._by_description = False  # a kernel or file system without them
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if held else fcntl.LOCK_UN, 1, at)
 
     def _close(self) -> None:
         for marks in self._marks.values():
@@ -335,19 +325,10 @@ def _objection(path: str, found: os.stat_result) -> str | None:
     return None
 
 
-_booted: int | None = None
-
-
 def _boot() -> int:
     """A number that stays the same until the machine is started again; 0 where that cannot be known."""
-    global _booted
-    if _booted is None:
-        try:
-            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-                _booted = binascii.crc32(file.read()) or 1
-        except OSError:
-            _booted = 0
-    return _booted
+    since = boot()
+    return 0 if since is None else binascii.crc32(since.encode()) or 1
 
 
 _SUFFIX: Final = "-taskcore"

@@ -15,37 +15,27 @@ from taskcore.store.columns import ARGS, COLUMNS, READ, selected
 
 # -- finding --------------------------------------------------------------------------------------------------------
 
-_EQUAL: Final = ("t.# IN (SELECT value FROM json_each(:#))", "t.# IS NULL")
-# filter → (SQL where a value is given, SQL where it is None). Values are bound, never written into a statement.
-_FILTERS: Final[dict[str, tuple[str, str]]] = {
-    **{c.name: (_EQUAL[0].replace("#", c.name), _EQUAL[1].replace("#", c.name)) for c in COLUMNS if c.filter},
-    "id": ("t.id IN (SELECT value FROM json_each(:id))", "0"),
-    "ids": ("t.id IN (SELECT value FROM json_each(:ids))", "0"),
-    "name": (
-        "t.kind IN (SELECT id FROM taskcore_kind WHERE name IN (SELECT value FROM json_each(:name)))",
-        "0",
-    ),
-    "status": ("ifnull(t.label, t.phase) IN (SELECT value FROM json_each(:status))", "0"),
-    "tag": (
-        "t.id IN (SELECT task FROM taskcore_tag WHERE tag IN (SELECT value FROM json_each(:tag)))",
-        "NOT EXISTS (SELECT 1 FROM taskcore_tag WHERE task = t.id)",
-    ),
-    "worker": (
-        "t.worker IN (SELECT id FROM taskcore_worker WHERE name IN (SELECT value FROM json_each(:worker)))",
-        "t.worker IS NULL",
-    ),
-    "upstream_of": (
-        """t.id IN (SELECT e.upstream FROM json_each(:upstream_of) AS x
-                    CROSS JOIN taskcore_edge AS e ON e.task = x.value)""",
-        "0",
-    ),
-    "downstream_of": (
-        """t.id IN (SELECT e.task FROM json_each(:downstream_of) AS x
-                    CROSS JOIN taskcore_edge AS e ON e.upstream = x.value)""",
-        "0",
-    ),
-    "submitted_after": ("t.submitted_at > (SELECT value FROM json_each(:submitted_after))", "0"),
-    "submitted_before": ("t.submitted_at < (SELECT value FROM json_each(:submitted_before))", "0"),
+_OWN: Final = tuple(column.name for column in COLUMNS if column.filter)
+# filter → SQL where it has values. They are bound, never written into a statement.
+_FILTERS: Final[dict[str, str]] = {
+    **{name: "t.# IN (SELECT value FROM json_each(:#))".replace("#", name) for name in _OWN},
+    "id": "t.id IN (SELECT value FROM json_each(:id))",
+    "ids": "t.id IN (SELECT value FROM json_each(:ids))",
+    "name": "t.kind IN (SELECT id FROM taskcore_kind WHERE name IN (SELECT value FROM json_each(:name)))",
+    "status": "ifnull(t.label, t.phase) IN (SELECT value FROM json_each(:status))",
+    "tag": "t.id IN (SELECT task FROM taskcore_tag WHERE tag IN (SELECT value FROM json_each(:tag)))",
+    "worker": "t.worker IN (SELECT id FROM taskcore_worker WHERE name IN (SELECT value FROM json_each(:worker)))",
+    "upstream_of": """t.id IN (
+        SELECT e.upstream FROM json_each(:upstream_of) AS x CROSS JOIN taskcore_edge AS e ON e.task = x.value)""",
+    "downstream_of": """t.id IN (
+        SELECT e.task FROM json_each(:downstream_of) AS x CROSS JOIN taskcore_edge AS e ON e.upstream = x.value)""",
+    "submitted_after": "t.submitted_at > (SELECT value FROM json_each(:submitted_after))",
+    "submitted_before": "t.submitted_at < (SELECT value FROM json_each(:submitted_before))",
+}
+# filter → SQL where it is `None`: tasks that have none. Of what is not here, every task has one.
+_NONE: Final[dict[str, str]] = {
+    **{name: "t.# IS NULL".replace("#", name) for name in (*_OWN, "worker")},
+    "tag": "NOT EXISTS (SELECT 1 FROM taskcore_tag WHERE task = t.id)",
 }
 FILTERS: Final = (*_FILTERS, "phase")
 
@@ -80,9 +70,9 @@ def where(filters: Collection[tuple[str, tuple[Any, ...] | None]]) -> Where:
             terms.append("(" + (" OR ".join(_PHASE[phase] for phase in phases) or "0") + ")")
             indexed = indexed or lifecycle.SUCCEEDED not in phases
         elif accepted is None:
-            terms.append(_FILTERS[name][1])
+            terms.append(_NONE.get(name, "0"))
         else:
-            terms.append(_FILTERS[name][0].replace(f":{name})", f":{name}{place})"))
+            terms.append(_FILTERS[name].replace(f":{name})", f":{name}{place})"))
             values[f"{name}{place}"] = json.dumps(accepted)
             indexed = indexed or name in _SELECTIVE
             if name == "parent" and len(accepted) == 1 and 0 < accepted[0] <= GREATEST:
@@ -203,13 +193,8 @@ def graft(value: Any, tree: Branch) -> Any:
     items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
     new = []
     for place, (key, old) in enumerate(items):
-        leaf = tree.get(place, tree)
-        if leaf is tree:
-            new.append((key, old))
-        elif isinstance(leaf, Branch):
-            new.append((key, graft(old, leaf)))
-        else:
-            new.append((key, leaf))
+        leaf = tree.get(place, old)
+        new.append((key, graft(old, leaf) if isinstance(leaf, Branch) else leaf))
     if isinstance(value, dict):
         return {key: None if item is LEFT_OUT else item for key, item in new}
     if isinstance(value, tuple):
@@ -258,11 +243,13 @@ def are_children(connection: Any, task_ids: Collection[int], parent: int) -> boo
 # -- what is left to do --------------------------------------------------------------------------------------------
 
 # A retry in backoff is due if it comes within a minute; what was delayed or snoozed on purpose is not.
+_BACK_SOON: Final = "t.phase = 'scheduled' AND t.waiting_for = 'backoff' AND t.greenfield <= :soon"
+_CHOOSES_US: Final = f":worker NOT IN ({capacity.AVOIDED})"
+_MAY_RUN: Final = f"""(t.kind IN (SELECT value FROM json_each(:open))
+    OR (t.kind IN (SELECT value FROM json_each(:choosy)) AND {_CHOOSES_US}))"""
 _DUE: Final = f"""(
     (t.phase = 'running' AND t.kind IN (SELECT value FROM json_each(:kinds)))
-    OR ((t.phase = 'ready' OR (t.phase = 'scheduled' AND t.waiting_for = 'backoff' AND t.greenfield <= :soon))
-        AND (t.kind IN (SELECT value FROM json_each(:open))
-            OR (t.kind IN (SELECT value FROM json_each(:choosy)) AND :worker NOT IN ({capacity.AVOIDED}))))
+    OR ((t.phase = 'ready' OR ({_BACK_SOON})) AND {_MAY_RUN})
 )"""
 _ANY_DUE: Final = f"""
     SELECT EXISTS (
@@ -270,17 +257,14 @@ _ANY_DUE: Final = f"""
         WHERE EXISTS (SELECT 1 FROM taskcore_task AS t WHERE t.kind = k.value AND t.phase = 'ready')
     ) OR EXISTS (
         SELECT 1 FROM taskcore_task AS t
-        WHERE t.phase = 'running' AND t.phase NOT IN ('ready', 'succeeded')
-        AND t.kind IN (SELECT value FROM json_each(:kinds))
+        WHERE t.phase NOT IN ('ready', 'succeeded')
+        AND t.phase = 'running' AND t.kind IN (SELECT value FROM json_each(:kinds))
     ) OR EXISTS (
         SELECT 1 FROM taskcore_task AS t
-        WHERE t.phase = 'scheduled' AND t.phase NOT IN ('ready', 'succeeded')
-        AND t.greenfield <= :soon AND t.waiting_for = 'backoff' AND (t.kind IN (SELECT value FROM json_each(:open))
-            OR (t.kind IN (SELECT value FROM json_each(:choosy)) AND :worker NOT IN ({capacity.AVOIDED})))
+        WHERE t.phase NOT IN ('ready', 'succeeded') AND {_BACK_SOON} AND {_MAY_RUN}
     ) OR EXISTS (
         SELECT 1 FROM json_each(:choosy) AS k
-        CROSS JOIN taskcore_task AS t ON t.kind = k.value AND t.phase = 'ready'
-        WHERE :worker NOT IN ({capacity.AVOIDED})
+        CROSS JOIN taskcore_task AS t ON t.kind = k.value AND t.phase = 'ready' WHERE {_CHOOSES_US}
     )"""
 SOON: Final = 60.0
 

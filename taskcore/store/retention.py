@@ -63,12 +63,6 @@ def delete(tx: Transaction, ids: list[int], before: float) -> int:
     return operations.delete(tx, [task for (task,) in tx.execute(_STILL, (json.dumps(ids), before)).fetchall()])
 
 
-def highest(connection: sqlite3.Connection) -> int:
-    """The highest id there is, 0 without any."""
-    found: int = connection.execute("SELECT ifnull(max(id), 0) FROM taskcore_task").fetchone()[0]
-    return found
-
-
 _VACUUM: Final = "PRAGMA incremental_vacuum(256)"
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import BadFile
 from taskcore.store import opening
 from taskcore.store.busy import said
+from taskcore.store.integrity import BEHIND, BLOCKERS, CHILDREN, OPEN
 from taskcore.store.transitions import by_row, leaving, where_left
 
 TABLES: Final = (
@@ -20,6 +21,8 @@ TABLES: Final = (
 """Those whose rows are saved, each after those that it refers to. Counts are made anew."""
 
 
+UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What a damaged file is the reason of."""
 LOOKS: Final = 5000
 """How often rows are looked for behind a place that cannot be read: ids may be damaged, too, and lead anywhere."""
 
@@ -39,25 +42,20 @@ def salvage(path: str, new: str) -> list[Saved]:
         raise BadFile(path, "there is no such file")
     if os.path.lexists(new):
         raise FileExistsError(f"{new} is there already: what is saved goes into a new file")
-    source = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    source.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    try:
+    with contextlib.closing(sqlite3.connect(opening.to_read(path), uri=True, isolation_level=None)) as source:
+        source.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             source.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadFile(path, f"nothing of it can be read ({said(error)})") from error
-        target = opening.opened(new, full=False, read_only=False, allow_network=True, statuses={})
-        try:
+        made = opening.opened(new, full=False, read_only=False, allow_network=True, statuses={})
+        with contextlib.closing(made) as target:
             target.execute("PRAGMA foreign_keys = OFF")
             target.execute("BEGIN IMMEDIATE")
             found = [_save(source, target, table) for table in TABLES]
             lost = _put_right(target)
             target.execute("COMMIT")
             return [*found, Saved("what hung on lost rows", 0, lost)] if lost else found
-        finally:
-            target.close()
-    finally:
-        source.close()
 
 
 def _save(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> Saved:
@@ -67,7 +65,7 @@ def _save(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> 
     wanted = [row[1] for row in target.execute(f'PRAGMA table_info("{table}")').fetchall()]
     try:
         there = {row[1] for row in source.execute(f'PRAGMA table_info("{table}")').fetchall()}
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return Saved(name, 0, (f"the table cannot be read ({said(error)})",))
     columns = [column for column in wanted if column in there]
     if not columns:
@@ -88,7 +86,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
     last: int | None = None
     try:
         source.execute(f'SELECT rowid FROM "{table}" LIMIT 1').fetchall()
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
+    except UNREADABLE:
         yield from _from_both_ends(source, table, listed, lost)
         return
     try:
@@ -96,7 +94,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
             last = row[0]
             yield row[1:]
         return
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         lost.append(f"rows behind {last or 0} ({said(error)})")
     highest = _highest(source, table)
     step, skip, at = 1, 1, (last or 0) + 1
@@ -107,7 +105,7 @@ def _read(source: sqlite3.Connection, table: str, listed: str, lost: list[str]) 
             rows = source.execute(
                 f'SELECT rowid, {listed} FROM "{table}" WHERE rowid BETWEEN ? AND ? ORDER BY rowid', (at, at + step - 1)
             ).fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
+        except UNREADABLE:
             if step == 1:
                 at, skip = at + skip, min(2 * skip, 4096)
             step = 1
@@ -129,7 +127,7 @@ def _from_both_ends(source: sqlite3.Connection, table: str, listed: str, lost: l
                     seen.add(row)
                     yield row
             return
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             lost.append(f"rows from its {'beginning' if order == 'ASC' else 'end'} on ({said(error)})")
 
 
@@ -137,22 +135,15 @@ def _highest(source: sqlite3.Connection, table: str) -> int:
     try:
         found: int = source.execute(f'SELECT ifnull(max(rowid), 0) FROM "{table}"').fetchone()[0]
         return found
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
+    except UNREADABLE:
         return 1_000_000
 
 
-_HANGING: Final = (
-    ("dependencies", "taskcore_edge", "task"), ("dependencies", "taskcore_edge", "upstream"),
-    ("keys", "taskcore_key", "task"), ("tags", "taskcore_tag", "task"), ("attempts", "taskcore_attempt", "task"),
-    ("steps", "taskcore_step", "task"), ("sleeps", "taskcore_join", "task"), ("sleeps", "taskcore_join", "upstream"),
-    ("signals", "taskcore_signal", "task"), ("places in queues", "taskcore_queue", "task"),
-    ("log lines", "taskcore_log", "task"), ("long arguments", "taskcore_text", "task"),
-)  # fmt: skip
-"""(what, its table, the column that refers to a task)."""
+_HANGING: Final = """
+    SELECT m.name, f."from" FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS f
+    WHERE m.type = 'table' AND m.name <> 'taskcore_task' AND f."table" = 'taskcore_task'"""
+"""(a table, the column of it that refers to a task), made of what the tables say."""
 
-_BLOCKERS: Final = """gated + behind + (
-    SELECT count(*) FROM taskcore_edge AS e WHERE e.task = taskcore_task.id AND e.verdict IN ('unmet', 'doomed')
-)"""
 _ANEW: Final = (
     """INSERT INTO taskcore_kind (id, name, max_attempts, max_lapses, options)
         SELECT DISTINCT kind, 'lost kind ' || kind, 1, 3, '{"max_attempts": 1, "max_lapses": 3}'
@@ -168,48 +159,38 @@ _ANEW: Final = (
     """INSERT OR IGNORE INTO taskcore_queue (serial, place, task)
         SELECT serial, id, id FROM taskcore_task WHERE serial IS NOT NULL AND finished_at IS NULL
         AND id NOT IN (SELECT task FROM taskcore_queue)""",
-    """UPDATE taskcore_task SET behind = EXISTS (
-        SELECT 1 FROM taskcore_queue AS own JOIN taskcore_queue AS q ON q.serial = own.serial AND q.place < own.place
-        WHERE own.task = taskcore_task.id)""",
-    f"""UPDATE taskcore_task SET blockers = {_BLOCKERS},
-        phase = CASE WHEN {_BLOCKERS} > 0 THEN {where_left("block")} ELSE phase END""",
+    f"UPDATE taskcore_task AS t SET behind = {BEHIND}",
+    f"""UPDATE taskcore_task AS t SET blockers = {BLOCKERS},
+        phase = CASE WHEN {BLOCKERS} > 0 THEN {where_left("block")} ELSE phase END""",
     f"""UPDATE taskcore_task SET
         phase = {by_row("free", pause="held = 1", schedule="greenfield IS NOT NULL", open="job IS NOT NULL")}
         WHERE {leaving("release")} AND blockers = 0""",
     """INSERT OR IGNORE INTO taskcore_key (name, key, task)
         SELECT k.name, t.key, max(t.id) FROM taskcore_task AS t JOIN taskcore_kind AS k ON k.id = t.kind
         WHERE t.key IS NOT NULL GROUP BY 1, 2""",
-    """UPDATE taskcore_task SET open = 0, children = (
-        SELECT count(*) FROM taskcore_task AS c WHERE c.parent = taskcore_task.id
-        ) WHERE children > 0 OR open > 0 OR job IS NOT NULL""",
+    f"""UPDATE taskcore_task AS t SET open = 0, children = {CHILDREN}
+        WHERE children > 0 OR open > 0 OR job IS NOT NULL""",
     """INSERT INTO taskcore_tally (job, status, phase, n)
         SELECT c.parent, ifnull(c.label, c.phase), c.phase, count(*)
         FROM taskcore_task AS c JOIN taskcore_task AS j ON j.id = c.parent AND j.job IS NOT NULL
         WHERE c.finished_at IS NOT NULL GROUP BY 1, 2, 3""",
     "UPDATE taskcore_meta SET value = (SELECT ifnull(max(id), 0) FROM taskcore_task) WHERE key = 'last_id'",
 )
-_OPEN: Final = """
-    UPDATE taskcore_task SET open = (
-        SELECT count(*) FROM taskcore_task AS c
-        WHERE c.parent = taskcore_task.id AND (c.finished_at IS NULL OR c.open > 0)
-    ) WHERE children > 0 AND open <> (
-        SELECT count(*) FROM taskcore_task AS c
-        WHERE c.parent = taskcore_task.id AND (c.finished_at IS NULL OR c.open > 0)
-    )"""
+_UPWARDS: Final = f"UPDATE taskcore_task AS t SET open = {OPEN} WHERE children > 0 AND open <> {OPEN}"
 
 
 def _put_right(target: sqlite3.Connection) -> tuple[str, ...]:
     """Take out what refers to rows that are lost, and count anew what the verbs count. → what was taken out."""
     lost = []
-    for what, table, column in _HANGING:
+    for table, column in target.execute(_HANGING).fetchall():
         gone = target.execute(
             f'DELETE FROM "{table}" WHERE "{column}" NOT IN (SELECT id FROM taskcore_task)'
         ).rowcount
         if gone > 0:
-            lost.append(f"{gone} {what} of tasks that are lost")
+            lost.append(f"{gone} rows of {table} that belong to tasks that are lost")
     for sql in _ANEW:
         target.execute(sql)
     for _ in range(1000):  # from the leaves up; a circle of parents would never end
-        if target.execute(_OPEN).rowcount <= 0:
+        if target.execute(_UPWARDS).rowcount <= 0:
             break
     return tuple(lost)

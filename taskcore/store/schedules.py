@@ -64,17 +64,7 @@ def _row(values: tuple[Any, ...]) -> Row:
 def _cron(expression: str, tz: str | None) -> Callable[[float], float]:
     from taskcore.core.cron import Cron  # slow to import, for those who have schedules
 
-    after, last = Cron(expression, tz).after, (math.inf, -math.inf)
-
-    def following(moment: float) -> float:
-        nonlocal last
-        since, due = last
-        if not since <= moment < due:  # else nothing is due in between: the answer is that of the last time
-            due = after(moment)
-            last = moment, due
-        return due
-
-    return following
+    return Cron(expression, tz).after
 
 
 def _after(row: Row, moment: float) -> float:
@@ -100,6 +90,13 @@ def _latest(row: Row, first: float, now: float) -> float:
 # -- what code and operators say -----------------------------------------------------------------------------------
 
 
+_GIVE: Final = """
+    INSERT INTO taskcore_schedule (name, task, options, every, cron, tz, enabled, given)
+    VALUES (:name, :task, :options, :every, :cron, :tz, :enabled, :given)
+    ON CONFLICT (name) DO UPDATE SET task = :task, options = :options, given = :given"""
+_GIVE_TIMES: Final = "UPDATE taskcore_schedule SET every = :every, cron = :cron, tz = :tz WHERE name = :name"
+
+
 def give(tx: Transaction, name: str, plan: Plan, said: Mapping[str, Any], now: float) -> None:
     """What code says: `said` has every, cron, tz and enabled. What it did not say the last time takes effect; the same
     said again leaves an operator's change alone."""
@@ -107,29 +104,13 @@ def give(tx: Transaction, name: str, plan: Plan, said: Mapping[str, Any], now: f
     kind_of(tx, order.name, order.kind_options)  # what cannot be submitted is refused here, not when it is due
     its = {**dict(zip(OPTIONS, order.said, strict=True)), "tags": list(order.tags)}
     text = json.dumps({**said, "said": its}, sort_keys=True)
-    found = tx.execute("SELECT given FROM taskcore_schedule WHERE name = ?", (name,)).fetchone()
+    row = one(tx, name)
+    before = said if row is None else json.loads(row.given)
+    values = {"name": name, "task": order.name, "options": order.kind_options, "given": text, **said}
+    tx.execute(_GIVE, values)
     tx.freed = True
-    if found is None:
-        when = said["every"], said["cron"], said["tz"]
-        row = Row(name, order.name, order.kind_options, *when, True, None, None, None, text)
-        tx.execute(
-            """INSERT INTO taskcore_schedule (name, task, options, every, cron, tz, enabled, given, next_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                name, order.name, order.kind_options, *when, said["enabled"], text, _after(row, now),
-            ),
-        )  # fmt: skip
-        return
-    tx.execute(
-        "UPDATE taskcore_schedule SET task = ?, options = ?, given = ? WHERE name = ?",
-        (order.name, order.kind_options, text, name),
-    )
-    before = json.loads(found[0])
-    if any(before[what] != said[what] for what in ("every", "cron", "tz")):
-        tx.execute(
-            "UPDATE taskcore_schedule SET every = ?, cron = ?, tz = ? WHERE name = ?",
-            (said["every"], said["cron"], said["tz"], name),
-        )
+    if row is None or any(before[what] != said[what] for what in ("every", "cron", "tz")):
+        tx.execute(_GIVE_TIMES, values)
         _set_next(tx, name, now)
     if before["enabled"] != said["enabled"]:
         enable(tx, name, said["enabled"], now)

@@ -150,14 +150,11 @@ _LEAVE: Final = "DELETE FROM taskcore_queue WHERE task IN (SELECT value FROM jso
 _BEHIND: Final = """
     SELECT q.task FROM taskcore_queue AS q CROSS JOIN taskcore_task AS t ON t.id = q.task
     WHERE q.serial = ? AND q.place > ? AND t.behind = 1"""
-_NEXT: Final = """
-    SELECT json_group_array(t.id) FROM (
-        SELECT (
-            SELECT q.task FROM taskcore_queue AS q WHERE q.serial = freed.value ORDER BY q.place LIMIT 1
-        ) AS first FROM json_each(?) AS freed
-    ) CROSS JOIN taskcore_task AS t ON t.id = first AND t.behind = 1"""
 _ADVANCE: Final = """
-    UPDATE taskcore_task SET behind = 0, blockers = blockers - 1 WHERE id IN (SELECT value FROM json_each(?))"""
+    UPDATE taskcore_task SET behind = 0, blockers = blockers - 1 WHERE behind = 1 AND id IN (
+        SELECT (SELECT q.task FROM taskcore_queue AS q WHERE q.serial = freed.value ORDER BY q.place LIMIT 1)
+        FROM json_each(?) AS freed
+    ) RETURNING id"""
 
 
 def ended(tx: Transaction, tasks: Collection[int], now: float) -> None:
@@ -177,7 +174,6 @@ def ended(tx: Transaction, tasks: Collection[int], now: float) -> None:
 
 def _advance(tx: Transaction, values: Collection[str], now: float) -> None:
     """The first of each of these queues may go on."""
-    first = tx.execute(_NEXT, (json.dumps(sorted(values)),)).fetchall()[0][0]
-    if first != "[]":
-        tx.execute(_ADVANCE, (first,))
-        dependencies.release(tx, json.loads(first), now)
+    first = [task for (task,) in tx.execute(_ADVANCE, (json.dumps(sorted(values)),)).fetchall()]
+    if first:
+        dependencies.release(tx, first, now)

@@ -6,9 +6,10 @@ an older format has the same shape and another text.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
-from typing import Final, NamedTuple
+from typing import Final
 
 from taskcore.store.schema import STATEMENTS
 
@@ -17,67 +18,46 @@ _TABLES: Final = """
     WHERE schema = 'main' AND type = 'table' AND name LIKE 'taskcore\\_%' ESCAPE '\\'"""
 _COLUMNS: Final = 'SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)'
 _FOREIGN: Final = 'SELECT "table", "from", "to" FROM pragma_foreign_key_list(?)'
-_INDICES: Final = 'SELECT name, "unique", origin, partial FROM pragma_index_list(?)'
+_INDICES: Final = """
+    SELECT i.name, i."unique", i.origin, upper(m.sql) FROM pragma_index_list(?) AS i
+    LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = i.name"""
 _INDEXED: Final = "SELECT name, desc FROM pragma_index_xinfo(?) WHERE key = 1"
-_WHERES: Final = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
 _HANGING: Final = """
     SELECT type, name, tbl_name FROM sqlite_master WHERE type IN ('trigger', 'view')
     AND (tbl_name LIKE 'taskcore\\_%' ESCAPE '\\' OR name LIKE 'taskcore\\_%' ESCAPE '\\')"""
 
-
-class Index(NamedTuple):
-    table: str
-    columns: tuple[tuple[str, int], ...]
-    unique: bool
-    where: str | None
-    """The condition of a partial one, without regard to blanks."""
-
-
-class Table(NamedTuple):
-    strict: bool
-    without_rowid: bool
-    columns: dict[str, tuple[object, ...]]
-    foreign: frozenset[tuple[str, str, str]]
-    keys: frozenset[tuple[tuple[str, int], ...]]
-    """What the table itself says is unique."""
-
-
-class Shape(NamedTuple):
-    tables: dict[str, Table]
-    indices: dict[str, Index]
-    hanging: tuple[tuple[str, str, str], ...]
-    """Triggers and views on our tables, or with our names: (kind, name, table)."""
+Shape = dict[tuple[str, str], object]
+"""(table, column, index, unique index, trigger or view; its name) → all that makes it what it is."""
 
 
 def shape(connection: sqlite3.Connection) -> Shape:
     """Of everything in the file that is called ours or hangs on a table of ours."""
-    tables, indices = {}, {}
-    for name, strict, without_rowid in connection.execute(_TABLES).fetchall():
-        columns = {row[0]: row[1:] for row in connection.execute(_COLUMNS, (name,)).fetchall()}
-        foreign = frozenset(connection.execute(_FOREIGN, (name,)).fetchall())
-        texts, keys = dict(connection.execute(_WHERES, (name,)).fetchall()), set()
-        for index, unique, origin, partial in connection.execute(_INDICES, (name,)).fetchall():
+    found: Shape = {}
+    for table, strict, without_rowid in connection.execute(_TABLES).fetchall():
+        keys = set()  # what the table itself says is unique
+        for index, unique, origin, sql in connection.execute(_INDICES, (table,)).fetchall():
             indexed = tuple(connection.execute(_INDEXED, (index,)).fetchall())
             if origin == "c":
-                where = texts[index].upper().partition(" WHERE ")[2] if partial else None
-                where = None if where is None else "".join(where.split())
-                indices[index] = Index(name, indexed, bool(unique), where)
+                condition = "".join(sql.partition(" WHERE ")[2].split())
+                found["unique index" if unique else "index", index] = table, indexed, condition
             else:
                 keys.add(indexed)
-        tables[name] = Table(bool(strict), bool(without_rowid), columns, foreign, frozenset(keys))
-    return Shape(tables, indices, tuple(connection.execute(_HANGING).fetchall()))
+        foreign = frozenset(connection.execute(_FOREIGN, (table,)).fetchall())
+        found["table", table] = strict, without_rowid, foreign, keys
+        for column, *its in connection.execute(_COLUMNS, (table,)).fetchall():
+            found["column", f"{table}.{column}"] = its
+    for kind, name, table in connection.execute(_HANGING).fetchall():
+        found[kind, name] = table
+    return found
 
 
 @functools.cache
 def expected() -> Shape:
     """What `shape` finds in a file of this version."""
-    blank = sqlite3.connect(":memory:")
-    try:
+    with contextlib.closing(sqlite3.connect(":memory:")) as blank:
         for statement in STATEMENTS:
             blank.execute(statement)
         return shape(blank)
-    finally:
-        blank.close()
 
 
 def fault(found: Shape) -> str | None:
@@ -87,37 +67,12 @@ def fault(found: Shape) -> str | None:
     trigger is: it would run inside our transactions. Our views are there for others, and one that is gone is no harm.
     """
     wanted = expected()
-    for name, table in wanted.tables.items():
-        if name not in found.tables:
-            return f"the table {name} is missing"
-        there = found.tables[name]
-        if there != table:
-            return f"{name} has a foreign shape ({_difference(there, table)})"
-    for name in found.tables:
-        if name not in wanted.tables:
-            return f"the table {name} is not of this version"
-    for name, index in wanted.indices.items():
-        if name not in found.indices:
-            return f"the index {name} is missing"
-        if found.indices[name] != index:
-            return f"the index {name} has a foreign shape"
-    for name, index in found.indices.items():
-        if name not in wanted.indices and index.unique:
-            return f"the index {name} makes something unique in {index.table} that need not be"
-    for kind, name, table_name in found.hanging:
-        if (kind, name, table_name) not in wanted.hanging:
-            return f"there is a {kind} {name} on {table_name}"
+    for (kind, name), its in wanted.items():
+        if (kind, name) not in found and kind != "view":
+            return f"the {kind} {name} is missing"
+        if found.get((kind, name), its) != its:
+            return f"the {kind} {name} has a foreign shape"
+    for kind, name in found:
+        if (kind, name) not in wanted and kind != "index":
+            return f"there is a {kind} {name}, which is not of this version"
     return None
-
-
-def _difference(there: Table, wanted: Table) -> str:
-    """Where two tables differ first."""
-    for column, what in wanted.columns.items():
-        if column not in there.columns:
-            return f"the column {column} is missing"
-        if there.columns[column] != what:
-            return f"the column {column} is another one"
-    for column in there.columns:
-        if column not in wanted.columns:
-            return f"the column {column} is not of this version"
-    return "its keys are others"

@@ -254,7 +254,6 @@ class Births:
     def _flush_tags(self) -> None:
         if self._tags:
             self._tx.executemany("INSERT INTO taskcore_tag (task, position, tag) VALUES (?, ?, ?)", self._tags)
-            self._tx.known.has_tags = True
             self._tags.clear()
 
     def _count_children(self) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from taskcore.api.pictures import Subject
 from taskcore.core.text import counted, duration, number, percent, printable
-from taskcore.store import pictures
-from taskcore.store.pictures import EDGES, Edge, Node
+from taskcore.store import overview, pictures
+from taskcore.store.overview import Brief
+from taskcore.store.pictures import EDGES, Edge
 from taskcore.view import alike
 from taskcore.view.colours import COLOURS, SIGNS
 
@@ -85,11 +86,12 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     group = alike.groups([node.name for node in nodes], [node.job is not None for node in nodes], above, ALONE, MOST)
     number = {key: its for its, key in enumerate(dict.fromkeys(group))}
     group = [number[key] for key in group]
-    members: list[list[Node]] = [[] for _ in number]
+    members: list[list[Brief]] = [[] for _ in number]
     for node, its in zip(nodes, group, strict=True):
         members[its].append(node)
     lines, chains = _lines(above, verdicts, group)
-    said = of.context.look(pictures.said, [of_it[0].id for of_it in members if len(of_it) == 1])
+    rows = of.context.look(overview.briefs, [of_it[0].id for of_it in members if len(of_it) == 1])
+    said = {row.id: (row.message, row.last_error, row.progress) for row in rows}
     now = of.context.now()
     boxes = [
         _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
@@ -125,7 +127,7 @@ def _above(
     return above, verdicts
 
 
-def _is_below(nodes: list[Node], place: dict[int, int], one: int | None, other: int) -> bool:
+def _is_below(nodes: list[Brief], place: dict[int, int], one: int | None, other: int) -> bool:
     passed = set()
     while one is not None and one != other and one not in passed:  # it ends in a damaged file, too
         passed.add(one)
@@ -162,7 +164,7 @@ def _label(kind: tuple[str, str], n: int) -> str:
     return f"{often}{printable(wants, 24)}" + (f", else {otherwise}" if otherwise in ("wait", "drop") else "")
 
 
-def _single(node: Node, message: str | None, error: str | None, progress: float | None, now: float) -> Box:
+def _single(node: Brief, message: str | None, error: str | None, progress: float | None, now: float) -> Box:
     line = f"#{node.id} {printable(node.status, 20)}"
     if node.started_at is not None and not node.job:
         if node.finished_at is not None:
@@ -177,7 +179,7 @@ def _single(node: Node, message: str | None, error: str | None, progress: float 
     return Box(node.name, 1, {node.phase: 1}, node.job is not None, line, "; ".join(told), False)
 
 
-def _group(nodes: list[Node], chain: bool) -> Box:
+def _group(nodes: list[Brief], chain: bool) -> Box:
     phases = Counter(node.phase for node in nodes)
     names = list(dict.fromkeys(node.name for node in nodes))
     job = all(node.job for node in nodes)

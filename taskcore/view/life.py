@@ -14,7 +14,6 @@ from taskcore.core.model import Attempt, Task, Unreadable, own_key
 from taskcore.core.text import duration, percent
 from taskcore.store import overview, pictures, queries, rows
 from taskcore.store.overview import Brief
-from taskcore.store.pictures import Node
 from taskcore.view.escaped import lines, words
 from taskcore.view.markup import bar, frame, legend, part, section, sign, spans, status, table, when
 from taskcore.view.runs import Gap, Run, gaps_of, runs_of
@@ -31,7 +30,7 @@ _ENDS: Final = {
 }  # fmt: skip
 
 
-def line(node: Node, runs: Sequence[Run], now: float) -> str:
+def line(node: Brief, runs: Sequence[Run], now: float) -> str:
     """The life from its submit on, as a bar and in words. If `now` is endless, so is what goes on."""
     parts: list[Run | Gap] = sorted([*gaps_of(node, runs, now), *runs], key=lambda its: its.start)
     known = [its.end - its.start for its in parts if its.end < math.inf]
@@ -137,7 +136,7 @@ def _attempt(attempt: Attempt, now: float) -> tuple[str | tuple[str, str], ...]:
 def of_a_row(task: Task) -> str:
     """A row alone, as it was read: it knows nothing of its file, nor how long ago that was."""
     called = f"{task.name}({glance.called(task.args, task.kwargs)})"
-    node = Node(
+    node = Brief(
         task.id, task.name, task.phase, task.status, task.parent_id, None, task.worker, task.attempts,
         task.submitted_at, task.first_started_at, task.started_at, task.finished_at,
     )  # fmt: skip

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from taskcore.store.pictures import Edge, Node, Past
+from taskcore.store.overview import Brief
+from taskcore.store.pictures import Edge, Past
 
 NOBODY = "no worker"
 
@@ -36,7 +37,7 @@ class Gap(NamedTuple):
     """waiting: not begun; scheduled: between two attempts; suspended: it gave its thread back."""
 
 
-def runs_of(nodes: Sequence[Node], pasts: Iterable[Past], now: float) -> list[list[Run]]:
+def runs_of(nodes: Sequence[Brief], pasts: Iterable[Past], now: float) -> list[list[Run]]:
     """For each task its attempts in order. A job has none."""
     by_id = {node.id: place for place, node in enumerate(nodes)}
     found: list[list[Run]] = [[] for _ in nodes]
@@ -54,7 +55,7 @@ def runs_of(nodes: Sequence[Node], pasts: Iterable[Past], now: float) -> list[li
     return found
 
 
-def gaps_of(node: Node, runs: Sequence[Run], now: float) -> list[Gap]:
+def gaps_of(node: Brief, runs: Sequence[Run], now: float) -> list[Gap]:
     """When it did not run, from its submit to its end. Stretches that it ran before a suspension are not kept by the
     file, and count as suspended."""
     end = now if node.finished_at is None else node.finished_at
@@ -86,7 +87,7 @@ def packed(runs: Iterable[Run]) -> list[list[Run]]:
     return lanes
 
 
-def critical_path(nodes: Sequence[Node], edges: Iterable[Edge], root: int, now: float) -> list[int]:
+def critical_path(nodes: Sequence[Brief], edges: Iterable[Edge], root: int, now: float) -> list[int]:
     """The places of the tasks that the end of `root` hung on, the first first: before each, what it waited for longest,
     the last of its children or of what it depends on. Tasks that never ran are left out."""
     by_id = {node.id: place for place, node in enumerate(nodes)}

@@ -72,7 +72,7 @@ def test_what_taskcore_says_of_tasks_is_no_part_of_the_log_of_a_body_that_ended_
 
 
 def test_by_default_only_failures_are_told_and_rows_of_others_are_not_even_read(inline, caplog, monkeypatch):
-    monkeypatch.setattr("taskcore.store.changes.ends", None)
+    monkeypatch.setattr("taskcore.store.overview.briefs", None)
     inline.task(int, name="ok").submit()
     inline.task(boom, name="bad").submit()
     inline.run()

@@ -266,25 +266,35 @@ def test_a_lost_key_is_found_and_cancel_and_rerun_mend_it(engine, spoil):
 
 
 @pytest.mark.parametrize(
-    ("what", "sql"),
+    ("table", "sql"),
     [
-        ("tags", "INSERT INTO taskcore_tag (task, position, tag) VALUES (7, 0, 'x')"),
-        ("attempts", "INSERT INTO taskcore_attempt (task, number, outcome) VALUES (7, 1, 'failed')"),
-        ("signals", "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (7, 'x', '1', 1)"),
-        ("log lines", "INSERT INTO taskcore_log (task, line, at, level, text) VALUES (7, 1, 1, 'INFO', 'x')"),
-        ("counts of children", "INSERT INTO taskcore_tally (job, status, phase, n) VALUES (7, 'failed', 'failed', 1)"),
-        ("places in a queue", "INSERT INTO taskcore_queue (serial, place, task) VALUES ('s', 1, 7)"),
-        ("keys", "INSERT INTO taskcore_key (name, key, task) VALUES ('a', 'b', 7)"),
-        ("joins", "INSERT INTO taskcore_join (upstream, task) VALUES (8, 7)"),
-        ("edges", "INSERT INTO taskcore_edge VALUES (8, 7, 'succeeded', 'skip', 'unmet', 0)"),
-        ("steps", "INSERT INTO taskcore_step VALUES (7, 0, '', 'step', 'x', 1, 'kept', NULL, 1, 1, 1, '1')"),
+        ("tag", "INSERT INTO taskcore_tag (task, position, tag) VALUES (7, 0, 'x')"),
+        ("attempt", "INSERT INTO taskcore_attempt (task, number, outcome) VALUES (7, 1, 'failed')"),
+        ("signal", "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (7, 'x', '1', 1)"),
+        ("log", "INSERT INTO taskcore_log (task, line, at, level, text) VALUES (7, 1, 1, 'INFO', 'x')"),
+        ("tally", "INSERT INTO taskcore_tally (job, status, phase, n) VALUES (7, 'failed', 'failed', 1)"),
+        ("queue", "INSERT INTO taskcore_queue (serial, place, task) VALUES ('s', 1, 7)"),
+        ("key", "INSERT INTO taskcore_key (name, key, task) VALUES ('a', 'b', 7)"),
+        ("join", "INSERT INTO taskcore_join (upstream, task) VALUES (8, 7)"),
+        ("edge", "INSERT INTO taskcore_edge VALUES (8, 7, 'succeeded', 'skip', 'unmet', 0)"),
+        ("step", "INSERT INTO taskcore_step VALUES (7, 0, '', 'step', 'x', 1, 'kept', NULL, 1, 1, 1, '1')"),
     ],
 )
-def test_what_belongs_to_a_task_that_is_not_there_is_found(engine, spoil, what, sql):
+def test_what_belongs_to_a_task_that_is_not_there_is_found_and_deleting_it_mends_it(engine, spoil, table, sql):
     spoil(sql)
-    findings = said(engine)
-    assert f"{what} of tasks that are not there: #7" in [text.removesuffix(", #8") for text in findings]
-    assert any("rows of taskcore_task that are not there" in text for text in findings)
+    (finding,) = engine.check()
+    assert f"rows of taskcore_{table} refer to rows of taskcore_task that are not there" in finding.what
+    assert finding.mend.startswith("delete such rows")
+    spoil(f"DELETE FROM taskcore_{table}")
+    assert engine.check() == []
+
+
+def test_a_task_that_refers_to_what_is_lost_is_not_to_be_deleted(engine, spoil):
+    engine.submit("work")
+    spoil("UPDATE taskcore_task SET worker = 7")
+    (finding,) = engine.check()
+    assert finding.what == "1 rows of taskcore_task refer to rows of taskcore_worker that are not there"
+    assert "salvage" in finding.mend
 
 
 def test_rows_of_other_peoples_tables_are_theirs_to_mend(engine, spoil, raw):

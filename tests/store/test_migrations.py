@@ -189,7 +189,7 @@ def test_a_step_that_fails_leaves_the_old_file_as_it_is(old, monkeypatch):
 def test_an_old_file_with_a_foreign_column_is_refused_and_stays_as_it_is(old):
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("ALTER TABLE taskcore_task ADD COLUMN colour TEXT")
-    with pytest.raises(BadFile, match=r"of format 1, and taskcore_task has a foreign shape \(the column colour"):
+    with pytest.raises(BadFile, match=r"of format 1, and there is a column taskcore_task.colour"):
         Engine(old, workers=0)
     assert rows(old, "SELECT value FROM taskcore_meta WHERE key = 'format'") == [("1",)]
 

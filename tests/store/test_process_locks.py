@@ -152,7 +152,7 @@ def test_what_a_worker_began_is_read_by_the_next_one(lanes, side):
 def test_after_the_machine_was_started_again_the_marks_of_before_are_not_the_whole_truth(lanes, monkeypatch):
     lanes.take(0)
     lanes.page(0, 9).begin(5)
-    monkeypatch.setattr(process_locks, "_booted", 12345)
+    monkeypatch.setattr(process_locks, "_boot", lambda: 12345)
     assert lanes.begun(0, 9) == {5}
     assert not lanes.since_boot(0)
 

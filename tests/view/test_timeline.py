@@ -6,7 +6,8 @@ import random
 import pytest
 
 import taskcore
-from taskcore.store.pictures import Edge, Node
+from taskcore.store.overview import Brief
+from taskcore.store.pictures import Edge
 from taskcore.view import runs, timeline
 from taskcore.view.scale import CUT_WIDTH, Scale, elapsed
 from tests.view.test_graph import read
@@ -14,7 +15,8 @@ from tests.view.test_graph import read
 
 def node(number, phase="succeeded", start=0.0, end=1.0, *, parent=None, job=False, attempts=1, first=None):
     first = start if first is None else first
-    return Node(number, f"t{number}", phase, phase, parent, job, None if job else "w", attempts, 0.0, first, start, end)
+    worker = None if job else "w"
+    return Brief(number, f"t{number}", phase, phase, parent, job, worker, attempts, 0.0, first, start, end)
 
 
 def spans(gaps):
