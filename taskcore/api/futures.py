@@ -40,6 +40,7 @@ class Register:
         self._turn_of: list[int] = []
         self._after_transaction: list[int] = []
         self._missed: list[int] = []  # whose ends could not be read when they were told of
+        self._short = True  # the result that was asked for last: to look at a hundred long ones costs more than it saves
         self._handles: dict[int, weakref.ref[TaskFuture]] = {}
         self._tidy_at = 1000
         self.expecting: dict[int, set[int]] = {}
@@ -103,10 +104,12 @@ class Register:
         if future._lost:
             future._resolve(error=CancelledError())
         elif not self._runs(future.id):
-            self._read_ahead(future.id)
+            if self._short:
+                self._read_ahead(future.id)
             if not future._resolved:
                 for _, text, error in self._ends([future.id]):
                     future._resolve(text=text, error=error)
+                    self._short = text is None or len(text) < queries.SHORT
         return future._resolved
 
     def settle_all(self, futures: Sequence[TaskFuture]) -> list[int]:

@@ -220,12 +220,16 @@ def outcomes(connection: Any, task_ids: Collection[int]) -> dict[int, tuple[Any,
     }
 
 
+SHORT: Final = 1000
+"""Characters from which on a result is long."""
+
+
 def short_results(connection: Any, first: int, last: int) -> list[tuple[int, str]]:
     """(id, result text) of the tasks of a span that succeeded, but for those with long results."""
     found: list[tuple[int, str]] = connection.execute(
         """SELECT id, result FROM taskcore_task
-           WHERE id BETWEEN ? AND ? AND phase = 'succeeded' AND job IS NULL AND length(result) < 1000""",
-        (first, last),
+           WHERE id BETWEEN ? AND ? AND phase = 'succeeded' AND job IS NULL AND length(result) < ?""",
+        (first, last, SHORT),
     ).fetchall()
     return found
 

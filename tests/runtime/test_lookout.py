@@ -65,9 +65,9 @@ def test_a_commit_that_is_written_in_two_parts_is_seen_though_the_first_part_wok
     assert other.submit("work", 7).result(PATIENCE) == 7
 
 
-def test_where_nothing_tells_of_commits_they_are_looked_for(two, monkeypatch):
+def test_where_nothing_tells_of_commits_they_are_looked_for(monkeypatch, request):
     monkeypatch.setattr(lookout.Bell, "arm", lambda bell: False)
-    worker, other = two
+    worker, other = request.getfixturevalue("two")
     until(lambda: worker._scheduler.lookout._bell is None, "there is nothing to listen with")
     assert other.submit("work", 1).result(PATIENCE) == 1
 

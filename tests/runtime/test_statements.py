@@ -78,6 +78,19 @@ def test_tasks_in_a_batch_share_their_statements(made):
     assert len(seen) < 16 * seen.commits, f"{len(seen)} statements in {seen.commits} commits"
 
 
+def test_short_results_are_read_a_hundred_at_a_time_and_long_ones_alone(traced):
+    engine, seen = traced
+    task = engine.task(lambda length: "x" * length, name="text")
+    short, long = ([task.submit(length).id for _ in range(150)] for length in (10, 3000))
+    engine.run(progress=False)
+    for ids, reads in ((short, 2), (long, 150), (short, 2)):
+        futures = [engine.future(task_id) for task_id in ids]
+        seen.of(futures[0].result)
+        assert len(seen) <= 3, seen
+        seen.of(lambda futures=futures: [future.result() for future in futures])
+        assert len(seen) <= reads, seen
+
+
 def test_a_step_is_one_commit(traced):
     engine, seen = traced
     spent = []
