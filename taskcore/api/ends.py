@@ -11,7 +11,6 @@ from taskcore.core import lifecycle
 from taskcore.core.ends import Outcome
 from taskcore.core.logger import ENDS, tell
 from taskcore.core.text import duration, printable
-from taskcore.store import overview
 
 _log: Final = logging.getLogger(ENDS)
 _PHASES: Final = {"succeed": lifecycle.SUCCEEDED, "obey": lifecycle.CANCELLED}
@@ -36,6 +35,8 @@ def log(
 
 def log_others(context: Context, ends: Mapping[int, Outcome | None]) -> None:
     """Those of these ends that are no failures."""
+    from taskcore.store import overview  # for those who want to hear of them
+
     wanted = [task for task, end in ends.items() if end is None or end.verb != "fail"]
     for row in context.read(overview.briefs, wanted):
         end, phase, status = ends[row.id], row.phase, row.status

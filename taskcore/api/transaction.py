@@ -12,7 +12,7 @@ from taskcore.store.connection import File
 from taskcore.store.submit import Births
 from taskcore.store.transaction import Transaction
 
-_FIRST_WORD: Final = re.compile(r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
+_FIRST_WORD: Final = r"(?s:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)"  # compiled for whoever writes SQL
 _NOT_OURS_TO_END: Final = frozenset(
     {"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH", "VACUUM", "PRAGMA"}
 )
@@ -64,7 +64,7 @@ class Database:
             raise RuntimeError("the transaction has ended")
         if self._file.current is not self._tx:
             raise RuntimeError("a transaction belongs to the thread that began it")
-        word = _FIRST_WORD.match(sql)
+        word = re.match(_FIRST_WORD, sql)
         if word is not None and word[1].upper() in _NOT_OURS_TO_END:
             raise ValueError(f"{word[1].upper()} is not for a statement inside transaction(): the block ends it")
         self._tx.births.flush()

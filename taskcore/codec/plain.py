@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json.encoder
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -60,7 +59,6 @@ CONTAINERS: Final[frozenset[type]] = frozenset({list, dict, tuple, set, frozense
 BARE: Final[frozenset[type]] = frozenset({str, int, float, bool, type(None)})
 _MANY: Final = 5_000_000
 _SINGLE: Final[Mapping[type, Callable[[Any], str]]] = {str: quote, int: int.__repr__, type(None): lambda _: "null"}
-SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 # NaN and Infinity, which Python's decoder would take, reach `int` and get a ValueError there.
 read_plain = json.JSONDecoder(parse_constant=int).raw_decode
@@ -73,7 +71,7 @@ def quick(value: object) -> str | None:
         if single is None and not _is_plain(value, MAX_DEPTH, [_MANY]):
             return None
         text = dump(value) if single is None else single(value)
-        if len(text) > MAX_TEXT or ("\\ud" in text and read_plain(text)[0] != value):  # see SPLIT_PAIR
+        if len(text) > MAX_TEXT or ("\\ud" in text and read_plain(text)[0] != value):  # see `_SPLIT_PAIR` of `tagged`
             return None
         return text
     except (ValueError, RecursionError, MemoryError):  # ValueError: nan, inf, or an int with too many digits

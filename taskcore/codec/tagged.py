@@ -23,7 +23,6 @@ from taskcore.codec.plain import (
     CONTAINERS,
     MAX_DEPTH,
     MAX_TEXT,
-    SPLIT_PAIR,
     TEXT_ONLY,
     NotStorable,
     dump,
@@ -87,7 +86,7 @@ def _pack(value: Any, room: int, canonical: bool) -> object:
             raise NotStorable("", digits, "store hex(value)") from None
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
-    if kind is str and not value.isascii() and SPLIT_PAIR.search(value):
+    if kind is str and not value.isascii() and _SPLIT_PAIR.search(value):
         raise NotStorable("", "str with a surrogate pair for one character", "write the character itself")
     if kind in BARE:
         return value
@@ -149,6 +148,7 @@ def _hint(kind: type) -> str:
 
 
 _EXACT = Context(traps=[InvalidOperation])  # of our own: the caller's may write `e` for `E`, or trap nothing
+_SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _MOMENT = re.compile(r"(\S+)( fold=1)?(?: zone=(\S+)| name=(.*))?", re.DOTALL)
 _TIMEDELTA = re.compile(r"(?:(-?[0-9]{1,9}) days?, )?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{6}))?")

@@ -256,7 +256,7 @@ def capacity_name(name: str, value: Any) -> str:
     return str(value)
 
 
-_RATE: Final = re.compile(r"([0-9]{1,19}+)/(?:([0-9]{1,20}+(?:\.[0-9]{1,20}+)?+|\.[0-9]{1,20}+)\s*+)?+([smhd])")
+_RATE: Final = r"([0-9]{1,19}+)/(?:([0-9]{1,20}+(?:\.[0-9]{1,20}+)?+|\.[0-9]{1,20}+)\s*+)?+([smhd])"
 _PERIODS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -264,7 +264,7 @@ def rate(name: str, value: Any) -> tuple[int, float] | None:
     """(starts, in so many seconds) of a text such as "10/s", "100/m" or "1/30s"."""
     if value is None:
         return None
-    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    found = re.fullmatch(_RATE, value) if isinstance(value, str) else None
     if found is None or not 1 <= int(found[1]) <= GREATEST or float(found[2] or 1) <= 0:
         kind = TypeError if not isinstance(value, str) else ValueError
         said = value if not isinstance(value, str) or len(value) < 100 else f"{value[:100]}…"

@@ -15,7 +15,7 @@ NETWORKED: Final = frozenset({
 })  # fmt: skip
 """Kinds of file systems of other machines, or of the host of a virtual one: locks or shared memory fail there."""
 
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_OCTAL: Final = r"\\([0-7]{3})"
 
 
 _kinds: Final[dict[int, str | None]] = {}  # device → the kind of its file system, as it was told once
@@ -53,7 +53,7 @@ def kind_of(folder: str) -> str | None:
         fields = before.split(" ")
         if len(fields) < 5 or not after:
             continue
-        mounted = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
+        mounted = re.sub(_OCTAL, lambda found: chr(int(found[1], 8)), fields[4])
         inside = folder == mounted or folder.startswith(mounted.rstrip("/") + "/")
         if inside and len(mounted) >= best:  # of several on one place, the last covers the others
             best, kind = len(mounted), after.split(" ")[0]
