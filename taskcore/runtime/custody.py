@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ from taskcore.store import claims
 from taskcore.store.capacity import Wanted
 from taskcore.store.transaction import Transaction
 
+SHORT: Final = 0.001
+"""Seconds of bodies that are so short that their ends may gather for a moment."""
 ALONE_AFTER: Final = 2
 """Lapses after which a task runs alone in its process, so that the cap on lapses blames the right one."""
 
@@ -37,6 +40,7 @@ class Custody:
         """Whether somebody wants back what has not begun. Set by any thread."""
         self.alone = False
         """Whether what runs here is to run alone."""
+        self._lately = math.inf  # seconds that the bodies took that were settled last
         self._slow = 0  # threads whose bodies have run for longer than what is claimed ahead may wait
 
     def take_back(self, real: float) -> None:
@@ -96,6 +100,12 @@ class Custody:
             took.setdefault(work.kind.name, []).append(work.took)
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))
+        if works:
+            self._lately = sum(work.took for work, _ in works) / len(works)
+
+    def supplied(self, length: float) -> bool:
+        """Whether bodies are short, and what was handed out keeps every thread busy for so many seconds."""
+        return self._lately < SHORT and self.crew.waiting * self._lately > self.crew.size * length
 
     def begin(self, works: Sequence[Work]) -> None:
         """These were claimed: the crew runs them."""

@@ -25,6 +25,9 @@ WORTH_A_TURN: Final = 0.002
 ENOUGH: Final = 5
 """Equal failures of a turn, one after the other, after which the engine stops: the next would be the same."""
 
+GATHER: Final = 0.0005
+"""Seconds that reports of short bodies gather, as long as every thread has enough to do."""
+
 STUCK: Final = 3.0
 """Seconds of one turn from which on something in it hangs."""
 SLACK: Final = 0.001
@@ -239,6 +242,8 @@ class Loop:
                 self._sleeps_until = math.inf
             if scheduler.traffic.streaming():
                 self._nap()
+            elif scheduler.custody.supplied(2 * GATHER):
+                pause(GATHER)  # a turn costs a commit, and takes the interpreter's lock and the file's from the bodies
             elif scheduler.shared and scheduler.held:
                 pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
 

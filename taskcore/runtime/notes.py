@@ -46,7 +46,8 @@ class Display:
             self._unwritten.extend(notes)
 
     def __bool__(self) -> bool:
-        return bool(self._works or self._unwritten)
+        """Whether something is to be written, or just being written: who looks wants to see that, too."""
+        return bool(self._works or self._unwritten or self._writer is not None)
 
     def show(self) -> None:
         """Write all of it now."""

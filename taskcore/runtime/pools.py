@@ -30,6 +30,10 @@ class Crew(Protocol):
     has_main: bool
     """Whether what is defined in the main program is there where bodies run."""
 
+    @property
+    def waiting(self) -> int:
+        """Works that were handed over and have not begun; 0 where that is not known."""
+
     def hand(self, works: Iterable[Work]) -> None: ...
     def put(self, work: Work, /) -> None:
         """One work, in one step for the interpreter; `hand` sees to it that somebody is there."""
@@ -95,6 +99,10 @@ class Threads:
                         if not self._threads:
                             self._broken(f"no thread can be started: {error}")
                         break
+
+    @property
+    def waiting(self) -> int:
+        return self._queue.qsize()
 
     def take_back(self) -> list[Work]:
         """Everything that has not begun; it will not."""

@@ -81,6 +81,9 @@ _APPLY: Final = f"""
     FROM (SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes)) AS delta
     WHERE taskcore_task.id = delta.task"""
 
+WOKEN: Final = f"CASE WHEN blockers = 0 OR held = 1 THEN {by_row('free', pause='held = 1', schedule='0', open='0')}"
+"""The release rule as the beginning of a CASE, for a body that slept: it has no time to come."""
+
 _RELEASE: Final = f"""
     UPDATE taskcore_task SET phase = {_FREED}, greenfield = {_FREED_GREENFIELD}
     WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("release", phase="+phase")}
@@ -188,6 +191,11 @@ def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
     ids = json.dumps(list(tasks))
     tx.uncount(ids)
     tx.execute(_RELEASE, {"ids": ids, "now": now})
+    released(tx, tasks, ids, now)
+
+
+def released(tx: Transaction, tasks: Collection[int], ids: str, now: float) -> None:
+    """What follows for others, and from edges that doom them."""
     tx.freed = True
     if tx.known.has_jobs:
         tx.opened.extend(tasks)

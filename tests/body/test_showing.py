@@ -15,6 +15,7 @@ import pytest
 import taskcore
 from taskcore import Cancelled, Done, Engine, NotInTask, TaskFailed, UnknownStatus
 from taskcore.core.model import LogLine
+from taskcore.runtime import notes
 from tests.support.bodies import failing, task
 from tests.support.processes import Child, say, until
 
@@ -465,6 +466,27 @@ def test_a_label_ends_with_a_time_limit_a_lapse_and_a_cancel_from_outside(path, 
         with pytest.raises(concurrent.futures.CancelledError):
             asked.result(PATIENCE)
         assert engine.tasks.counts() == {"failed": 1, "cancelled": 1}
+
+
+def test_who_looks_while_what_a_body_shows_is_being_written_sees_it(path, monkeypatch):
+    inside, go_on, write, end = threading.Event(), threading.Event(), notes.write, threading.Event()
+
+    def slowly(*args):
+        write(*args)
+        inside.set()
+        go_on.wait(PATIENCE)
+
+    def body():
+        monkeypatch.setattr(notes, "write", slowly)
+        taskcore.current().set_status("busy")
+        end.wait(PATIENCE)
+
+    with contextlib.closing(Engine(path, workers=1, statuses={"busy": "running"})) as engine:
+        engine.task(body, name="body").submit()
+        assert inside.wait(PATIENCE)
+        threading.Timer(0.05, go_on.set).start()
+        assert engine.tasks.counts() == {"busy": 1}
+        end.set()
 
 
 def test_others_may_depend_on_a_label_that_a_body_sets_and_changes(live):
