@@ -33,9 +33,9 @@ class Reader:
         with self._lock:
             if self._ended:
                 raise EngineClosed(self._path)
-            if self._connection is None:
-                self._connection = opening.connect(self._path, full=False, read_only=self._read_only)
             try:
+                if self._connection is None:
+                    self._connection = opening.connect(self._path, full=False, read_only=self._read_only)
                 return self._patience(work, self._connection, *args, **kwargs)
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if self._ended:  # it was interrupted
