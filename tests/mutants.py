@@ -98,6 +98,8 @@ MUTANTS = [
     m("store/reports", "        batch = [done for done in batch if done[:2] in held]\n", "", f"{LIFE} {SCHEDULER}"),
     m("runtime/scheduler", "        asked, self._ready = self._ready, False  #", "        asked = self._ready  #", SCHEDULER),
     m("runtime/loop", "                self._scheduler.file.line.give_way()\n", "                pass\n", "runtime/test_loop.py"),
+    m("store/line", "            if came.isdisjoint(self._tickets):", "            if not self._tickets:", "store/test_line.py"),
+    m("store/together", "        if not self._file.apart:", "        if self._file.current is not None:", "store/test_together.py"),
     m("runtime/custody", "            if self.held.get(end.id) is work:", "            if True:", SCHEDULER),
     m("store/workers", "if lanes.spared(lane, worker, task)]", "if False]", "api/test_leaving.py"),
     m("store/reports", "k.max_lapses = 0 OR :most", ":most", "api/test_leaving.py"),
