@@ -98,6 +98,7 @@ MUTANTS = [
     m("store/reports", "        batch = [done for done in batch if done[:2] in held]\n", "", f"{LIFE} {SCHEDULER}"),
     m("runtime/scheduler", "        asked, self._ready = self._ready, False  #", "        asked = self._ready  #", SCHEDULER),
     m("runtime/loop", "                self._scheduler.file.line.give_way()\n", "                pass\n", "runtime/test_loop.py"),
+    m("store/suspension", "        tx.execute(_WAIT_HERE, (task, sleep.signal))\n", "        pass\n", "body/test_suspension.py"),
     m("store/line", "            if came.isdisjoint(self._tickets):", "            if not self._tickets:", "store/test_line.py"),
     m("store/together", "        if not self._file.apart:", "        if self._file.current is not None:", "store/test_together.py"),
     m("runtime/custody", "            if self.held.get(end.id) is work:", "            if True:", SCHEDULER),
