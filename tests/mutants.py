@@ -103,7 +103,7 @@ MUTANTS = [
     m("store/claims", "isinstance(error, sqlite3.DatabaseError) and not broken(error)", "True", "api/test_trouble.py"),
     m("api/submission", "        self.expect(spawn.parent, children)\n", "", "body/test_children.py"),
     m("store/suspension", "        tx.execute(_WAIT_HERE, (task, sleep.signal))\n", "        pass\n", "body/test_suspension.py"),
-    m("store/line", "            if came.isdisjoint(self._tickets):", "            if not self._tickets:", "store/test_line.py"),
+    m("store/line", "not came.isdisjoint(self._tickets)", "self._tickets", "store/test_line.py"),
     m("store/together", "        if not self._file.apart:", "        if self._file.current is not None:", "store/test_together.py"),
     m("runtime/custody", "            if self.held.get(end.id) is work:", "            if True:", SCHEDULER),
     m("store/workers", "if lanes.spared(lane, worker, task)]", "if False]", "api/test_leaving.py"),

@@ -34,8 +34,8 @@ class Line:
         if not came:
             return
         ends = clock.monotonic() + PATIENCE
-        while clock.monotonic() < ends:
-            if came.isdisjoint(self._tickets):
-                return
-            clock.pause(0.0002)
-        self._tickets.difference_update(came)
+        try:
+            while clock.monotonic() < ends and not came.isdisjoint(self._tickets):
+                clock.pause(0.0002)
+        finally:
+            self._tickets.difference_update(came)

@@ -89,6 +89,19 @@ def test_who_was_taken_away_by_a_ctrl_c_is_waited_for_once_and_briefly(
     assert time.looks == looks
 
 
+def test_who_was_taken_away_is_waited_for_once_also_by_who_is_taken_away_meanwhile(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "pause", interrupted)
+    file.line.join()
+    with pytest.raises(KeyboardInterrupt):
+        file.line.give_way()
+    file.line.give_way()
+
+
 def test_who_comes_again_meanwhile_is_not_let_in_twice(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     tickets = [file.line.join() for _ in range(4)]
     naps: list[float] = []
