@@ -222,12 +222,18 @@ class Submissions:
             name, kind, options = function._name, function._kind, function._options
             plain = options.plain and not options.own_behaviour
             if plain and not any(links or len(text) > LONG for text, links in encoded):
-                ids = context.write(_bear_children, function, [text for text, _ in encoded], now, spawn)
+                ids = context.write(self._bear, spawn, _bear_children, function, [text for text, _ in encoded], now)
             else:
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
-                ids = context.write(_bear_all, orders, now, spawn)
+                ids = context.write(self._bear, spawn, _bear_all, orders, now)
             context.spans.update(ids)
         return ids, new
+
+    def _bear(self, tx: Transaction, spawn: Spawn, bear: Callable[..., list[int]], *args: Any) -> list[int]:
+        """Children of a body. What they raise is kept for it from now on: one may fail right behind the commit."""
+        children = bear(tx, spawn, *args)
+        self.expect(spawn.parent, children)
+        return children
 
     def results(self, children: Sequence[int]) -> list[str] | None:
         """The texts of what these children of a gather gave, in order, if all succeeded, none gave much and they were
@@ -282,12 +288,12 @@ class Submissions:
         return _results(futures, deadline)
 
 
-def _bear_children(tx: Transaction, function: Submittable, texts: list[str], now: float, spawn: Spawn) -> list[int]:
+def _bear_children(tx: Transaction, spawn: Spawn, function: Submittable, texts: list[str], now: float) -> list[int]:
     family, priority = Births(tx, now), function._options.priority
     return spawn.keep_all(tx, family.add_children(function._name, function._kind, priority, now, spawn.parent, texts))
 
 
-def _bear_all(tx: Transaction, orders: list[Order], now: float, spawn: Spawn) -> list[int]:
+def _bear_all(tx: Transaction, spawn: Spawn, orders: list[Order], now: float) -> list[int]:
     family = Births(tx, now)
     for order in orders:
         order.parent = spawn.parent if order.parent is None else order.parent

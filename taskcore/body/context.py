@@ -238,7 +238,6 @@ class Run:
         if not children:
             return []
         if new:  # none has ended, or hardly any: who suspends looks at the rows anyway
-            house.expect(self._work.claimed.id, children)
             self._suspend("children", upstreams=children)
         self._work.go_on()
         texts = house.results(children)

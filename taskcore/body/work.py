@@ -138,9 +138,8 @@ class House(Protocol):
     def forget(self, task_id: int) -> None: ...
     def transaction(self) -> contextlib.AbstractContextManager[Any]: ...
     def gather(self, fn: Any, calls: list[tuple[Any, ...]], run: Any) -> tuple[list[int], bool]:
-        """The children, and whether they were made just now."""
+        """The children, whose errors are kept for the body, and whether they were made just now."""
 
-    def expect(self, parent: int, children: Sequence[int]) -> None: ...
     def results(self, children: Sequence[int]) -> list[str] | None:
         """The texts of their results, in order, if all succeeded and it can be told at once."""
 

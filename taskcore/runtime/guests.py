@@ -105,7 +105,8 @@ class Guests:
 
     def _tell_here(self, here: bool) -> None:
         self.here = here
-        self._known.set()
+        if not self._known.is_set():  # a Ctrl-C inside `set` may leave its lock held for ever
+            self._known.set()
 
     def runs_here(self) -> bool:
         if self.here is None and not self._known.is_set():

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 import json
+import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskcore.store import settle, steps
+from taskcore.store.busy import broken
 from taskcore.store.capacity import AVOIDED, Rations, Wanted
 from taskcore.store.steps import Step
 from taskcore.store.transaction import Transaction
@@ -151,18 +153,28 @@ def _filled(tx: Transaction, rows: list[list[Any]], begun: int) -> list[Claimed]
     """With what did not come with the details: what a body has behind it, long arguments, and the results that are
     linked to. `begun` is 1 where the rows were read before they were claimed."""
     some = [row[0] for row in rows if 0 < row[9] <= FEW]
-    behind = steps.load(tx, some) if some else {}
+    behind = _behind(tx, some) if some else {}
     claimed = []
     for i, token, kind, args, links, failures, lapses, attempts, saved, kept in rows:
         if args is None:
             row = tx.execute("SELECT args FROM taskcore_text WHERE task = ?", (i,)).fetchone()
             args = "" if row is None else row[0]  # lost, in a damaged file: nothing can read that
-        past = None if kept > FEW else behind.get(i, [])
+        past = None if kept > FEW or behind is None else behind.get(i, [])
         given = None if links is None else inputs(tx.execute, i)
         claimed.append(
             Claimed(i, token + begun, kind, args, links, failures, lapses, attempts + begun, saved, past, given)
         )
     return claimed
+
+
+def _behind(tx: Transaction, tasks: Collection[int]) -> dict[int, list[Step]] | None:
+    """`None` where a damaged row is among it: each body reads its own then, and one of them finds what is wrong."""
+    try:
+        return steps.load(tx, tasks)
+    except (sqlite3.DatabaseError, UnicodeDecodeError, TypeError) as error:
+        if isinstance(error, sqlite3.DatabaseError) and not broken(error):
+            raise
+        return None
 
 
 def holding(tx: Transaction, task_id: int, token: int) -> Claimed | None:

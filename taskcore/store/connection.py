@@ -77,9 +77,9 @@ class File:
         """Run `work(tx, …)` in one transaction; inside `enter` of the same thread, as part of that one."""
         tx, committing = None, False  # one function: a Ctrl-C finds the lock taken and `try` entered, or neither
         try:
-            self.line.join()
+            ticket = self.line.join()
             with self._lock:
-                self.line.leave()
+                self.line.leave(ticket)
                 if self._transaction is not None:
                     return self._nested(self._transaction, work, *args, **kwargs)
                 connection = self._ready()
@@ -118,9 +118,9 @@ class File:
     def once(self, sql: str, values: Sequence[Any]) -> int:
         """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
         part of the caller's. → how many rows it changed."""
-        self.line.join()
+        ticket = self.line.join()
         with self._lock:
-            self.line.leave()
+            self.line.leave(ticket)
             if self.read_only:
                 raise BadFile(self.path, READ_ONLY)
             tx = self.current
@@ -143,9 +143,9 @@ class File:
         before, as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
         committing = False
         try:
-            self.line.join()
+            ticket = self.line.join()
             with self._lock:
-                self.line.leave()
+                self.line.leave(ticket)
                 connection, known = self._ready(), self.known
                 kind_id = known.plain_ids.get(kind)
                 if self.read_only or self._transaction is not None or known.version is None or kind_id is None:
@@ -206,9 +206,9 @@ class File:
 
     def enter(self) -> Transaction:
         """Begin a transaction that `leave` ends, in the same thread; until then every other thread waits."""
-        self.line.join()
+        ticket = self.line.join()
         with self._lock:
-            self.line.leave()
+            self.line.leave(ticket)
             connection, acquire, me = self._ready(), self._lock.acquire, threading.get_ident()
             try:
                 tx = self._begin(connection)

@@ -19,6 +19,7 @@ from taskcore.core.text import printable
 from taskcore.store import counts, dependencies
 from taskcore.store.busy import OF_A_ROW, Trouble, code, passing, said
 from taskcore.store.columns import ARGS
+from taskcore.store.queries import NO_ARGUMENTS
 
 SHOWN: Final = 10
 """Ids that are named in a finding; of the rest, how many."""
@@ -242,7 +243,10 @@ LOOKS: Final[Sequence[Callable[[sqlite3.Connection], list[Found]]]] = (
 _VALUES: Final = f"""
     SELECT id, ifnull({ARGS}, ''), links, result, job FROM taskcore_task AS t WHERE id > ? ORDER BY id LIMIT 1000"""
 _USELESS: Final = "cancel them if they have not ended, and delete them: nothing can make anything of them"
-_STEPS: Final = "SELECT task, place, result FROM taskcore_step WHERE (task, place) > (?, ?) ORDER BY 1, 2 LIMIT 1000"
+# What a step gave and what a signal brought are the codec's; times, counts and the ids of children are not.
+_STEPS: Final = """
+    SELECT task, place, kind = 'step' OR (kind = 'signal' AND state IN ('kept', 'loose')), result FROM taskcore_step
+    WHERE (task, place) > (?, ?) ORDER BY 1, 2 LIMIT 1000"""
 
 
 def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
@@ -257,11 +261,11 @@ def _unreadable(codec: Codec, connection: sqlite3.Connection) -> list[Found]:
             bad[what].append((task, said(error)))
 
     for task, args, links, result, job in _paged(connection, _VALUES, (0,)):
-        look("arguments", task, codec.decode, args)
+        look("arguments", task, json.loads if args == NO_ARGUMENTS else codec.decode, args)
         look("links", task, json.loads, links)
         look("result", task, json.loads if job else codec.decode, result)
-    for task, _, result in _paged(connection, _STEPS, (0, -1)):
-        look("step", task, codec.decode, result)
+    for task, _, encoded, result in _paged(connection, _STEPS, (0, -1)):
+        look("step", task, codec.decode if encoded else json.loads, result)
     said_of = {what: _listed(rows) for what, rows in bad.items() if rows}
     return [(f"tasks of which the {what} cannot be read: {which}", _USELESS) for what, which in said_of.items()]
 

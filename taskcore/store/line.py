@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
 from taskcore.core import clock
 
-LOOKS: Final = 500
-"""Looks, 0.2 ms apart, at whether those who came first were let in: on a busy machine they may be slow to come."""
+PATIENCE: Final = 0.1
+"""Seconds that those who came first are waited for at most: on a busy machine they may be slow to come."""
 
 
 class Line:
-    """The threads that came to a lock and have not been let in yet. Each method may be called by any thread."""
+    """Who came to a lock and has not been let in yet: one ticket for each time. Any thread may call any method."""
 
     def __init__(self) -> None:
-        self._threads: set[int] = set()
+        self._tickets: set[object] = set()
 
-    def join(self) -> None:
-        """The calling thread is about to wait for the lock."""
-        self._threads.add(threading.get_ident())
+    def join(self) -> object:
+        """The calling thread is about to wait for the lock. → its ticket."""
+        ticket = object()
+        self._tickets.add(ticket)
+        return ticket
 
-    def leave(self) -> None:
-        """The calling thread has the lock."""
-        self._threads.discard(threading.get_ident())
+    def leave(self, ticket: object) -> None:
+        """Who came with this ticket has the lock."""
+        self._tickets.discard(ticket)
 
     def give_way(self) -> None:
-        """Let those in who stand in line, before the calling thread, which must not have the lock, takes it once more.
-        Who does not come is not waited for longer than 0.1 s: a Ctrl-C may have taken it away."""
-        came = self._threads.copy()
-        for _ in range(LOOKS if came else 0):
-            if came.isdisjoint(self._threads):
-                return
-            clock.pause(0.0002)
-        self._threads.difference_update(came)
+        """Let those in who stand in line, before the calling thread, which must not have the lock, takes it once more;
+        not those who come meanwhile. Who is not let in is not waited for longer than 0.1 s, and only once: a Ctrl-C may
+        have taken it away."""
+        came = self._tickets.copy()
+        if not came:
+            return
+        ends = clock.monotonic() + PATIENCE
+        try:
+            while clock.monotonic() < ends and not came.isdisjoint(self._tickets):
+                clock.pause(0.0002)
+        finally:
+            self._tickets.difference_update(came)

@@ -20,11 +20,16 @@ _JOIN: Final = """
     INSERT OR IGNORE INTO taskcore_join (upstream, task)
     SELECT u.id, :id FROM json_each(:upstreams) AS wanted CROSS JOIN taskcore_task AS u ON u.id = wanted.value
     WHERE u.finished_at IS NULL"""
+_WAIT_HERE: Final = """
+    DELETE FROM taskcore_step WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting'"""
+"""A body waits at one place only. It may have left another by an error, and must not be given the signal there too."""
 
 
 def suspend(tx: Transaction, task: int, sleep: Sleep, now: float) -> None:
     """Put a running task to sleep whose claim is known to be held; or not, if what it waits for is there already."""
     tx.execute(_SUSPEND, {"id": task, "until": sleep.until, "why": sleep.waiting_for})
+    if sleep.signal is not None:
+        tx.execute(_WAIT_HERE, (task, sleep.signal))
     for step in sleep.steps:
         put(tx, task, step)
     there = sleep.until is not None and sleep.until <= now

@@ -34,18 +34,21 @@ class Together:
     def __init__(self, file: File) -> None:
         self._file = file
         self._calls = deque[_Call]()
-        self._lock = threading.Lock()  # over taking calls and writing them
+        self._lock = threading.RLock()  # over taking calls and writing them; a signal handler may come back to it
 
     def run(self, sql: str, values: Sequence[Any]) -> int:
         """→ how many rows the statement changed. In a transaction of the calling thread's it is a part of that."""
-        if self._file.current is not None:
+        if not self._file.apart:  # nor does a process that forked off wait: whoever has the lock is not there
             return self._file.once(sql, values)
         call = _Call(sql, values)
         self._calls.append(call)
         with self._lock:
             if call.changed is not None:
                 return call.changed
-            calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            calls: list[_Call] = []
+            with contextlib.suppress(IndexError):
+                while True:
+                    calls.append(self._calls.popleft())
             if len(calls) > 1:
                 with contextlib.suppress(sqlite3.Error, MemoryError):  # of one of them: each stands for itself
                     for other, changed in zip(calls, self._file.write(_all, calls), strict=True):

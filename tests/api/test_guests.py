@@ -43,6 +43,12 @@ def pool():
 # -- in another process ----------------------------------------------------------------------------------------------
 
 
+def test_no_body_in_the_callers_thread_takes_a_lock_that_a_ctrl_c_would_leave_held(made, monkeypatch):
+    with contextlib.closing(Engine(made, executor=InlineExecutor())) as engine:
+        monkeypatch.delattr(engine._context.scheduler.custody.crew._known, "_cond")  # as if somebody had it
+        assert engine.submit(away.square, 4).result() == 16
+
+
 def has_all_of_it(engine, path):
     future = engine.submit(away.all_of_it, 5)
     found = future.result(PATIENCE)

@@ -1,11 +1,14 @@
 """`engine.tasks` and `where(…)`: finding tasks, and moving many at once."""
 
 import contextlib
+import copy
+import dataclasses
 import datetime
+import pickle
 
 import pytest
 
-from taskcore import Engine, Selection, TaskNotFound, constant
+from taskcore import Engine, Selection, Task, TaskNotFound, constant
 from taskcore.store import counts, schema
 from taskcore.testing import InlineExecutor
 
@@ -226,6 +229,16 @@ def test_a_handle_knows_the_name_and_status_of_its_task(engine):
     assert (future.name, future.status) == ("f", "ready")
     future.cancel()
     assert future.status == "cancelled"
+
+
+def test_a_row_has_all_that_a_task_has_and_is_a_value_like_any_other(engine, zoo):
+    for row in engine.tasks:
+        assert vars(row).keys() == {field.name for field in dataclasses.fields(row)}
+        assert Task(**vars(row)) == dataclasses.replace(row) == copy.deepcopy(row) == row
+        assert pickle.loads(pickle.dumps(row)) == row  # noqa: S301 - our own
+        assert row != dataclasses.replace(row, message="otherwise")
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            row.status = "good"
 
 
 def test_no_text_becomes_sql(engine, zoo):

@@ -56,6 +56,24 @@ def test_a_task_whose_options_make_no_sense_fails_with_that_reason_and_the_other
         assert "it cannot be run" in bad.last_error or "its end could not be stored" in bad.last_error
 
 
+def test_a_step_that_cannot_be_read_is_that_tasks_failure(path):
+    def body():
+        run = taskcore.current()
+        return run.step("look", lambda: 7), run.wait_for("go")
+
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        futures = [engine.task(body, name="body", max_attempts=1).submit() for _ in range(3)]
+        engine.run(progress=False)
+    spoil(path, "UPDATE taskcore_step SET result = CAST(x'ff' AS TEXT) WHERE task = 2 AND kind = 'step'")
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        engine.task(body, name="body", max_attempts=1)
+        for future in futures:
+            engine.future(future.id).signal("go", "now")
+        assert engine.run(progress=False) == {"failed": 1, "succeeded": 2}
+        assert engine.health == "ok"
+        assert "no UTF-8" in engine.future(2).snapshot().last_error
+
+
 def test_arguments_that_cannot_be_read_are_that_tasks_failure(path):
     with contextlib.closing(Engine(path, workers=0)) as engine:
         for n in range(3):

@@ -16,7 +16,7 @@ import taskcore
 from taskcore import Engine, KeyConflict
 from taskcore.core.model import Handle
 from tests.support.bodies import failing, task
-from tests.support.processes import Child, say
+from tests.support.processes import Child, say, until
 from tests.support.rows import rows
 
 PATIENCE = 10  # seconds that a healthy engine never needs
@@ -306,6 +306,32 @@ def test_wait_raises_the_very_exception_that_the_child_raised(inline):
         return [one, two is error, three, caught.value is error, again.value is error]
 
     assert task(inline, body).submit().result() == [1, True, 1, True, True]
+
+
+def test_what_a_child_raises_right_behind_the_commit_that_made_it_is_raised_in_the_body(path):
+    error = ValueError("no")
+
+    def fails(_):
+        raise error
+
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        context, children = engine._context, engine.tasks.where(name="child", phase="failed")
+        child, write = engine.task(fails, name="child", max_attempts=1), context.write
+
+        def slow(*args):
+            given = write(*args)
+            until(lambda: len(children) == 2, "the children have failed")
+            return given
+
+        def body():
+            context.write = slow
+            try:
+                found = taskcore.current().gather(child, [1, 2], return_exceptions=True)
+            finally:
+                context.write = write
+            return [one is error for one in found]
+
+        assert task(engine, body).submit().result(PATIENCE) == [True, True]
 
 
 def test_what_a_child_raised_is_let_go_when_its_parent_has_ended(inline):

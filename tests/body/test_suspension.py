@@ -781,3 +781,31 @@ def test_a_cancelled_sleeper_that_is_run_again_waits_for_its_signal_again(inline
     again.signal("go", 7)
     inline.run(progress=False)
     assert again.result() == 7
+
+
+def test_a_body_that_left_one_wait_by_an_error_and_slept_in_another_is_given_its_signal_once(inline, raw):
+    works, stumble = iter([True, False, True, True]), failing()
+
+    def ask():
+        if not next(works):
+            raise OSError("the line is down")
+        return taskcore.current().wait_for("go")
+
+    def body():
+        run = taskcore.current()
+        with contextlib.suppress(OSError):
+            return run.step("ask", ask)
+        taken = run.wait_for("go")
+        stumble()
+        return taken
+
+    future = task(inline, body).submit()
+    inline.run(progress=False)
+    future.cancel()
+    again = future.rerun()
+    assert inline.run(progress=False) == {"suspended": 1}
+    again.signal("go", 1)
+    assert inline.run(progress=False) == {"suspended": 1}  # it asks once more: that signal was for the other wait
+    again.signal("go", 2)
+    inline.run(progress=False)
+    assert again.result() == 2

@@ -129,16 +129,17 @@ def test_tasks_that_lapsed_twice_run_one_by_one_and_the_rest_goes_on_behind_them
 def test_a_turn_lets_those_write_first_who_wait_already(engine, monkeypatch):
     looked = threading.Event()
 
-    class Threads(set):
+    class Tickets(set):
         def copy(self):
             looked.set()
             return set(self)
 
-    monkeypatch.setattr("taskcore.store.line.LOOKS", 10**6)
+    monkeypatch.setattr("taskcore.store.line.PATIENCE", 600.0)
     noop = engine.task(lambda: None, name="noop")
     noop.submit().result(PATIENCE)
     line = engine._context.file.line
-    line._threads = Threads([threading.get_ident()])
+    line._tickets = Tickets()
+    ticket = line.join()
     looked.clear()
     submitted = []
     submit = threading.Thread(target=lambda: submitted.append(noop.submit()))
@@ -146,5 +147,5 @@ def test_a_turn_lets_those_write_first_who_wait_already(engine, monkeypatch):
     assert looked.wait(PATIENCE)
     submit.join(PATIENCE)
     assert not submitted[0].done()
-    line.leave()
+    line.leave(ticket)
     assert submitted[0].result(PATIENCE) is None

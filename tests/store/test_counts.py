@@ -130,6 +130,15 @@ def test_what_waits_is_counted_anew_when_a_success_or_a_job_lets_it_go(engine, r
     assert engine.tasks.counts() == read_all(raw) and engine.tasks.counts()["ready"] == 23
 
 
+def test_what_waits_is_counted_anew_when_a_failure_lets_it_go(engine, raw):
+    first = engine.task("first", max_attempts=1).submit()
+    for _ in range(11):
+        engine.task("f").options(after={first: "failed"}).submit()
+    assert engine.tasks.counts() == {"ready": 1, "waiting": 11} and blocks(raw) == [0, 1, 2]
+    engine.claim("first")[0].fail("no")
+    assert engine.tasks.counts() == read_all(raw) == {"failed": 1, "ready": 11} and engine.check() == []
+
+
 def test_what_gets_a_dependency_late_is_counted_anew(engine, raw):
     tasks = [engine.submit("f", n) for n in range(9)]
     assert engine.tasks.counts() == {"ready": 9}

@@ -249,6 +249,67 @@ def test_kept_counts_are_those_that_a_look_at_the_rows_finds_after_every_verb(ma
         assert len(kept) > 15, (seed, len(kept))
 
 
+class Between:
+    """At each step of whoever counts (look, mark, count, keep), before it and behind it, something else may happen:
+    a verb of one engine or the other, or another count, which is interrupted in the same way."""
+
+    STEPS = ("open_blocks", "mark", "tally", "keep")
+
+    def __init__(self, monkeypatch, chance, happens):
+        self.chance, self.happens, self.depth, self.kept = chance, happens, 0, 0
+        for name in self.STEPS:
+            monkeypatch.setattr(counts, name, self.interrupted(getattr(counts, name)))
+
+    def interrupted(self, step):
+        def between(*args):
+            self.perhaps()
+            done = step(*args)
+            self.perhaps()
+            self.kept += step.__name__ == "keep" and bool(done)
+            return done
+
+        return between
+
+    def perhaps(self):
+        if self.depth < 2 and self.chance.random() < 0.3:
+            self.depth += 1
+            self.happens()
+            self.depth -= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_wrong_is_kept_whatever_happens_while_somebody_counts(made, raw, clock, monkeypatch, seed):
+    chance = random.Random(seed)
+    with (
+        contextlib.closing(Engine(made, workers=0, clock=clock, statuses={"good": "succeeded"})) as engine,
+        contextlib.closing(Engine(made, workers=0, clock=clock)) as other,
+    ):
+        for n in range(4):
+            a_job(engine, 8, f"night {n}", failures=chance.choice(["fail", "ignore"]))
+
+        def parents():
+            found = [row["parent"] for row in raw("SELECT DISTINCT parent FROM taskcore_task WHERE parent > 0")]
+            return chance.sample(found, len(found))
+
+        def move():
+            ids = [row["id"] for row in raw("SELECT id FROM taskcore_task")]
+            if len(parents()) > 2:
+                with contextlib.suppress(DependencyCycle):
+                    chance.choice(verbs(engine, other, parents(), lambda: some_of(chance, ids), clock))()
+
+        def look():
+            for parent in [None, *parents()][: chance.randint(1, 3)]:
+                looks = chance.choice([engine, other])
+                looks.tasks.counts() if parent is None else counted(looks, parent)
+
+        between = Between(monkeypatch, chance, lambda: move() if chance.random() < 0.6 else look())
+        for step in range(50):
+            move()
+            look()
+            assert engine._context.read(counts.wrong) == [], (seed, step)
+        assert engine.check() == [] and between.kept > 50, (seed, between.kept)
+
+
 # -- what it costs, and what it must not ----------------------------------------------------------------------------
 
 

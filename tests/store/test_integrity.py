@@ -1,15 +1,17 @@
 """`engine.check()`: nothing is said of a sound file, whatever was done to it; each wrong is found, and named with its
 mend; and the mends that it names do mend."""
 
+import ast
 import collections
 import contextlib
 import sqlite3
 
 import pytest
 
-from taskcore import BadFile, Engine, Finding
+from taskcore import BadFile, Engine, Finding, current
 from taskcore.core.ends import Outcome, Sleep
 from taskcore.store import integrity as rules
+from taskcore.testing import InlineExecutor
 from tests.support.families import Walk
 
 
@@ -49,6 +51,43 @@ def test_nothing_is_said_of_a_file_that_only_the_verbs_have_written(tmp_path, se
                 assert walk.engine.check() == [], f"seed {seed}, step {n}: after {did}"
     finally:
         walk.close()
+
+
+class Literals:
+    """A codec that is no JSON."""
+
+    def encode(self, value):
+        return f"value: {value!r}"
+
+    def decode(self, text):
+        if not text.startswith("value: "):
+            raise ValueError(f"this codec did not write {text!r}")
+        return ast.literal_eval(text.removeprefix("value: "))
+
+
+def test_nothing_is_said_of_what_a_codec_of_ones_own_need_not_read(path, clock):
+    def body():
+        run = current()
+        for n in run.track([1, 2]):
+            run.step("s", lambda n=n: n)
+        items = run.gather("child", [1, 2])
+        run.sleep(1)
+        items.append(run.wait_for("go", timeout=5))
+        with contextlib.suppress(TimeoutError):
+            run.wait_for("go", timeout=5)
+        return [*items, run.wait_for("go")]
+
+    with contextlib.closing(Engine(path, clock=clock, executor=InlineExecutor(), codec=Literals())) as engine:
+        engine.task(lambda n: -n, name="child")
+        future = engine.task(body, name="body").submit()
+        for seconds in (0, 1, 0, 5):
+            clock.advance(seconds)
+            engine.run(progress=False)
+            assert engine.check() == [], future.snapshot().waiting_for
+            if future.snapshot().waiting_for == "signal go":
+                future.signal("go", seconds)
+        engine.run(progress=False)
+        assert engine.check() == [] and future.result()[:2] == [-1, -2]
 
 
 def test_a_check_changes_nothing(engine, path):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from taskcore.core import clock
-from taskcore.store import line
 from taskcore.store.connection import File
 from taskcore.store.transaction import Transaction
 
@@ -24,7 +23,7 @@ def file(tmp_path: Path) -> Iterator[File]:
 def came(file: File, others: int) -> None:
     """Return when so many threads stand in line."""
     deadline = clock.monotonic() + 30
-    while len(file.line._threads) < others and clock.monotonic() < deadline:
+    while len(file.line._tickets) < others and clock.monotonic() < deadline:
         clock.pause(0.0001)
 
 
@@ -58,14 +57,63 @@ def test_nobody_is_left_in_the_line_by_whoever_has_written(file: File) -> None:
     tx = file.enter()
     file.write(lambda inner: None)
     file.leave(True)
-    assert tx.committed and not file.line._threads
+    assert tx.committed and not file.line._tickets
 
 
-def test_who_was_taken_away_by_a_ctrl_c_is_waited_for_once(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(clock, "pause", naps.append)
+class Time:
+    """A clock by which nothing passes but what is waited, and each look of a thread takes so many seconds."""
+
+    def __init__(self, look: float) -> None:
+        self.now, self.look, self.looks = 0.0, look, 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += max(seconds, self.look)
+        self.looks += 1
+
+
+@pytest.mark.parametrize("look", [0.0002, 0.005])
+def test_who_was_taken_away_by_a_ctrl_c_is_waited_for_once_and_briefly(
+    file: File, monkeypatch: pytest.MonkeyPatch, look: float
+) -> None:
+    time = Time(look)  # where many threads want the interpreter's lock, each look takes a while
+    monkeypatch.setattr(clock, "pause", time.pause)
+    monkeypatch.setattr(clock, "monotonic", time.monotonic)
     file.line.join()
     file.line.give_way()
-    assert len(naps) == line.LOOKS
+    assert 0.1 <= time.now < 0.1 + 2 * look
+    looks = time.looks
     file.line.give_way()
-    assert len(naps) == line.LOOKS
+    assert time.looks == looks
+
+
+def test_who_was_taken_away_is_waited_for_once_also_by_who_is_taken_away_meanwhile(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "pause", interrupted)
+    file.line.join()
+    with pytest.raises(KeyboardInterrupt):
+        file.line.give_way()
+    file.line.give_way()
+
+
+def test_who_comes_again_meanwhile_is_not_let_in_twice(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets = [file.line.join() for _ in range(4)]
+    naps: list[float] = []
+
+    def pause(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) > 10:
+            raise AssertionError("those who came are waited for although each of them was let in")
+        if tickets:
+            file.line.leave(tickets.pop())
+            file.line.join()  # the same thread, with what it writes next
+
+    monkeypatch.setattr(clock, "pause", pause)
+    file.line.give_way()
+    assert len(naps) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from taskcore.core import clock
+from taskcore.core.errors import EngineClosed
 from taskcore.store.connection import File
 from taskcore.store.together import Together
 
@@ -42,7 +45,7 @@ def commits_of(file: File, calls: Sequence[Call]) -> tuple[int, list[object]]:
     deadline = clock.monotonic() + 30
     for n, thread in enumerate(threads):
         thread.start()
-        while (len(together._calls) < n or not file.line._threads) and clock.monotonic() < deadline:
+        while (len(together._calls) < n or not file.line._tickets) and clock.monotonic() < deadline:
             clock.pause(0.001)  # the first has taken its own call, and waits for the file
     file.leave(False)
     connection = file._connection
@@ -80,3 +83,60 @@ def test_in_a_transaction_of_ones_own_it_is_a_part_of_that(file: File) -> None:
     assert together.run(NOTE, ("note 0", 0)) == 1
     file.leave(False)
     assert file.read(lambda c: c.execute(NOTED).fetchone()) == (0,)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_process_that_forked_off_while_others_wrote_is_told_that_it_has_no_engine(file: File) -> None:
+    together, writes, forked = Together(file), threading.Event(), threading.Event()
+
+    def write() -> None:
+        with together._lock:
+            writes.set()
+            forked.wait(30)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert writes.wait(30)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # it is killed where it waits for a thread that is not there
+        try:
+            together.run(NOTE, ("note 0", 0))
+        except EngineClosed:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    forked.set()
+    writer.join(30)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert together.run(NOTE, ("note 0", 0)) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="there are no such signals here")
+def test_a_signal_handler_that_comes_in_between_does_not_wait_for_what_it_interrupted(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, once, given = Together(file), file.once, list[int]()
+
+    def interrupted(sql: str, values: Sequence[object]) -> int:
+        monkeypatch.setattr(file, "once", once)
+        signal.raise_signal(signal.SIGUSR1)
+        return once(sql, values)
+
+    def late(*_: object) -> None:
+        raise AssertionError("the handler waits for ever")
+
+    before = [
+        signal.signal(signal.SIGUSR1, lambda *_: given.append(together.run(NOTE, ("note 1", 1)))),
+        signal.signal(signal.SIGALRM, late),
+    ]
+    monkeypatch.setattr(file, "once", interrupted)
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    try:
+        assert together.run(NOTE, ("note 0", 0)) == 1 and given == [1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGUSR1, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+    assert file.read(lambda c: c.execute(NOTED).fetchone()) == (2,)
