@@ -32,7 +32,8 @@ _ENDS: Final = {
 
 def line(node: Brief, runs: Sequence[Run], now: float) -> str:
     """The life from its submit on, as a bar and in words. If `now` is endless, so is what goes on."""
-    parts: list[Run | Gap] = sorted([*gaps_of(node, runs, now), *runs], key=lambda its: its.start)
+    # By both ends: an attempt that took no time comes before what began with its end.
+    parts: list[Run | Gap] = sorted([*gaps_of(node, runs, now), *runs], key=lambda its: (its.start, its.end))
     known = [its.end - its.start for its in parts if its.end < math.inf]
     usual = sum(known) / max(1, len(known)) or 1.0
     drawn = []
