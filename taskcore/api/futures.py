@@ -40,7 +40,7 @@ class Register:
         self._turn_of: list[int] = []
         self._after_transaction: list[int] = []
         self._missed: list[int] = []  # whose ends could not be read when they were told of
-        self._short = True  # the result that was asked for last: to look at a hundred long ones costs more than it saves
+        self._short = True  # the result asked for last: to look at a hundred long ones costs more than it saves
         self._handles: dict[int, weakref.ref[TaskFuture]] = {}
         self._tidy_at = 1000
         self.expecting: dict[int, set[int]] = {}
