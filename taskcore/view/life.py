@@ -79,7 +79,7 @@ def of_a_task(future: TaskFuture) -> str:
     result = f"<p>→ <code>{words(task.result)}</code></p>" if task.result else ""
     told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in attempts)
     error = f"<p>{words(task.last_error, 600)}</p>" if task.last_error and not told else ""
-    own = own_key(task.key)
+    own = own_key(task.key, task.job)
     key = f" <small>{words(own, 60)}</small>" if own and own != task.name else ""
     kept = f"the newest {len(steps)} of {all_steps:,}" if all_steps > len(steps) else ""
     log = "\n".join(
