@@ -145,7 +145,7 @@ MUTANTS = [
     m("store/identity", "        elif not os.fstat(self._log).st_nlink:\n            self.check()", "        else:\n            pass", "store/test_identity.py"),
     m("store/identity", "if self.gone is None and find(self._path) != self._database:", "if False:", "api/test_processes.py store/test_identity.py"),
     m("store/connection", "                    self._identity.confirm()\n                    committing = True\n", "                    committing = True\n", "store/test_identity.py"),
-    m("store/connection", "            if self.known.format != schema.FORMAT:", "            if False:", "store/test_migrations.py"),
+    m("store/cache", "        if self.format != schema.FORMAT:", "        if False:", "store/test_migrations.py"),
     m("store/connection", "                except sqlite3.IntegrityError:  # another process removed the kind\n                    committing = False\n                    known.forget()\n                    return None\n", "", "store/test_kinds.py"),
     m("store/connection", "            tx.doomed = True\n", "", "api/test_transaction.py"),
     m("store/submit_plain", "    AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')", "", "store/test_migrations.py"),
