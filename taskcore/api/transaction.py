@@ -124,5 +124,8 @@ def transaction(file: File, clock: Clock, on_end: Callable[[Scope], None]) -> It
     finally:
         database._tx = None
         scope.rolled_back = not tx.committed  # first: its ids may be given again as soon as it is left
-        file.leave(commit=False)  # nothing, if it has been left
-        on_end(scope)
+        try:
+            file.leave(commit=False)  # nothing, if it has been left
+        finally:
+            file.leave(commit=False)  # nothing, unless a Ctrl-C came before the other was through
+            on_end(scope)

@@ -110,7 +110,7 @@ def line(task: Task) -> list[str]:
 
 def called(task: Task | Brief, longest: int) -> str:
     """Its name, and the key that somebody gave it."""
-    key = own_key(task.key)
+    key = own_key(task.key, task.job if isinstance(task, Brief) else None)
     return printable(task.name, longest) + ("" if key is None else f" [{printable(key, 30)}]")
 
 

@@ -33,9 +33,10 @@ class Unreadable:
 _MADE: Final = re.compile("[0-9a-f]{32}")
 
 
-def own_key(key: str | None) -> str | None:
-    """A key that somebody gave; `None` for one that was made from the arguments, which tells nobody anything."""
-    return None if key is None or _MADE.fullmatch(key) else key
+def own_key(key: str | None, job: str | None = None) -> str | None:
+    """A key that somebody gave; `None` for one that was made from the arguments, which tells nobody anything. A `job`
+    has no arguments: its key is its own, a pipeline's subject, say."""
+    return None if key is None or (job is None and _MADE.fullmatch(key)) else key
 
 
 def in_a_line(task: Any) -> str:

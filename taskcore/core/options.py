@@ -200,9 +200,8 @@ def _task(name: str, value: Any) -> Any:
 def _tasks(name: str, value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        return (_task(name, value),)
-    return tuple(_task(f"each of {name}", task) for task in value)
+    several = (value,) if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) else value
+    return tuple(_task(f"each of {name}", task) for task in several)
 
 
 def _before(name: str, value: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import sqlite3
 from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import BadFile
+from taskcore.store import schema
 
 
 class Kind(NamedTuple):
@@ -134,11 +135,15 @@ class Known:
                 self.behaviours.pop(task, None)
 
     def learn(self, connection: sqlite3.Connection, version: int | None) -> None:
-        """Read anew what others may have changed. `BadFile` where that by which everything else is read cannot be."""
+        """Read anew what others may have changed. `BadFile` where that by which everything else is read cannot be, or
+        another process brought the file to another format: all of it has to be learnt again then, and is refused."""
         try:
             self._learn(connection, version)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise BadFile(self.path, f"the file is damaged ({error})") from error
+        if self.format != schema.FORMAT:
+            self.forget()
+            raise BadFile(self.path, f"another process brought it to format {self.format} meanwhile")
 
     def learn_again(self, connection: sqlite3.Connection) -> None:
         """A part of the transaction that is open was taken back. Ids that it gave are not given again: a handle of what

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
-from taskcore.store import forks, opening, schema
+from taskcore.store import forks, opening
 from taskcore.store.busy import Patience, broken, data_version
 from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
@@ -368,8 +368,6 @@ class File:
         self.known.begin()
         if version != self.known.version:
             self.known.learn(connection, version)
-            if self.known.format != schema.FORMAT:
-                raise BadFile(self.path, f"another process brought it to format {self.known.format} meanwhile")
         return Transaction(connection, self.known)
 
     def _nested(

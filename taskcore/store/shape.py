@@ -34,7 +34,9 @@ def shape(connection: sqlite3.Connection) -> Shape:
     """Of everything in the file that is called ours or hangs on a table of ours."""
     found: Shape = {}
     for table, strict, without_rowid in connection.execute(_TABLES).fetchall():
-        keys = set()  # what the table itself says is unique
+        foreign = frozenset(connection.execute(_FOREIGN, (table,)).fetchall())
+        keys = set[object]()  # what the table itself says is unique
+        found["table", table] = strict, without_rowid, foreign, keys  # before what is gone with it
         for index, unique, origin, sql in connection.execute(_INDICES, (table,)).fetchall():
             indexed = tuple(connection.execute(_INDEXED, (index,)).fetchall())
             if origin == "c":
@@ -42,8 +44,6 @@ def shape(connection: sqlite3.Connection) -> Shape:
                 found["unique index" if unique else "index", index] = table, indexed, condition
             else:
                 keys.add(indexed)
-        foreign = frozenset(connection.execute(_FOREIGN, (table,)).fetchall())
-        found["table", table] = strict, without_rowid, foreign, keys
         for column, *its in connection.execute(_COLUMNS, (table,)).fetchall():
             found["column", f"{table}.{column}"] = its
     for kind, name, table in connection.execute(_HANGING).fetchall():

@@ -247,7 +247,7 @@ ANSWERS: Final[dict[str, Callable[[Ask], dict[str, Any]]]] = {
 
 
 def _listed(rows: Iterable[Brief]) -> list[dict[str, Any]]:
-    return [row._replace(key=own_key(row.key))._asdict() for row in rows]
+    return [row._replace(key=own_key(row.key, row.job))._asdict() for row in rows]
 
 
 def shown(value: Any, longest: int | None) -> str | None:

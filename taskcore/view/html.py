@@ -143,7 +143,8 @@ def _task(row: Brief, now: float) -> tuple[Any, ...]:
     took = None if began is None or row.phase not in (lifecycle.RUNNING, *lifecycle.ENDED) else end - began
     told = row.last_error or (row.result if row.phase == lifecycle.SUCCEEDED else None) or row.doing
     return (
-        (f"{row.id}", "n", row.id), words(row.args), words(own_key(row.key) or "", 60), status(row.phase, row.status),
+        (f"{row.id}", "n", row.id), words(row.args), words(own_key(row.key, row.job) or "", 60),
+        status(row.phase, row.status),
         (done, "w", row.progress), (when(row.submitted_at, now), "t", row.submitted_at),
         ("" if took is None else duration(took), "n", took), words(told),
     )  # fmt: skip

@@ -32,7 +32,8 @@ _ENDS: Final = {
 
 def line(node: Brief, runs: Sequence[Run], now: float) -> str:
     """The life from its submit on, as a bar and in words. If `now` is endless, so is what goes on."""
-    parts: list[Run | Gap] = sorted([*gaps_of(node, runs, now), *runs], key=lambda its: its.start)
+    # By both ends: an attempt that took no time comes before what began with its end.
+    parts: list[Run | Gap] = sorted([*gaps_of(node, runs, now), *runs], key=lambda its: (its.start, its.end))
     known = [its.end - its.start for its in parts if its.end < math.inf]
     usual = sum(known) / max(1, len(known)) or 1.0
     drawn = []
@@ -78,7 +79,7 @@ def of_a_task(future: TaskFuture) -> str:
     result = f"<p>→ <code>{words(task.result)}</code></p>" if task.result else ""
     told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in attempts)
     error = f"<p>{words(task.last_error, 600)}</p>" if task.last_error and not told else ""
-    own = own_key(task.key)
+    own = own_key(task.key, task.job)
     key = f" <small>{words(own, 60)}</small>" if own and own != task.name else ""
     kept = f"the newest {len(steps)} of {all_steps:,}" if all_steps > len(steps) else ""
     log = "\n".join(

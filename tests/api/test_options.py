@@ -223,6 +223,13 @@ def test_a_label_that_does_not_fit_is_refused_at_submit_with_nothing_stored(engi
     assert [task.name for task in engine.tasks] == ["upstream"]
 
 
+@pytest.mark.parametrize("option", ["after", "before"])
+@pytest.mark.parametrize("value", ["1", ["1"]])
+def test_what_takes_several_tasks_says_so_of_whatever_is_none(engine, option, value):
+    with pytest.raises(TypeError, match=f"^each of {option} is a task's handle or id, not '1'$"):
+        engine.task("t", **{option: value})
+
+
 @pytest.mark.parametrize("option", ["after", "before", "parent"])
 def test_a_task_that_is_not_there_is_refused_at_submit_with_nothing_stored(engine, option):
     task = engine.task("fine").options(**{option: 99})

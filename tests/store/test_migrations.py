@@ -13,6 +13,7 @@ from taskcore import BadFile, Engine, current
 from taskcore.core import lifecycle
 from taskcore.store import migrations, schema
 from taskcore.store.shape import fault, shape
+from tests.support.processes import PATIENCE, until
 
 FORMAT_1 = pathlib.Path(__file__).parents[1] / "data" / "format-1.db.gz"
 """Written by the code of format 1: tasks in every phase, functions among their options, jobs, a body that sleeps, a
@@ -209,6 +210,23 @@ def test_a_newer_file_is_refused_with_both_numbers(old):
         connection.commit()
     with pytest.raises(BadFile, match=rf"newer taskcore \(format 7, here {schema.FORMAT}\)"):
         Engine(old, workers=0)
+
+
+def test_an_engine_that_works_stops_where_its_file_was_brought_to_a_newer_format(tmp_path):
+    path = tmp_path / "x.db"
+    with contextlib.closing(Engine(path, workers=1)) as engine:
+        once = engine.task(lambda: None, name="once")
+        once.submit().result(PATIENCE)
+        before = rows(path, TASKS)
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE taskcore_meta SET value = '7' WHERE key = 'format'")
+            connection.commit()
+        until(lambda: engine.health.state == "stopped", "it stops")
+        assert "format 7" in engine.health.reason
+        for attempt in (once.submit, once.options(tags=["x"]).submit):
+            with pytest.raises(BadFile, match="brought it to format 7"):
+                attempt()
+    assert rows(path, TASKS) == before
 
 
 def test_an_engine_whose_file_was_brought_to_a_newer_format_meanwhile_writes_nothing_more(tmp_path):

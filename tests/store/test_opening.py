@@ -292,7 +292,7 @@ NOT_OURS = {
     "an odd format": (sql("UPDATE taskcore_meta SET value = 'one' WHERE key = 'format'"), "format"),
     "a foreign meta": (sql("DROP TABLE taskcore_meta", "CREATE TABLE taskcore_meta (id, x)"), "taskcore_meta"),
     "no meta": (sql("DROP TABLE taskcore_meta"), "taskcore_meta"),
-    "a missing table": (sql("DROP TABLE taskcore_tag"), "taskcore_tag"),
+    "a missing table": (sql("DROP TABLE taskcore_tag"), "the table taskcore_tag is missing"),
     "a missing index": (sql("DROP INDEX taskcore_task_ready"), "taskcore_task_ready"),
     "a missing column": (
         sql("DROP VIEW taskcore_v_task", "ALTER TABLE taskcore_task DROP COLUMN message"), "taskcore_task",

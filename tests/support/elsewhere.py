@@ -52,9 +52,3 @@ def holds_the_interpreter():
 
 def dies():
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def dies_while(path):
-    if os.path.exists(path):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()

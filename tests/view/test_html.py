@@ -139,6 +139,21 @@ def test_a_life_tells_when_a_body_slept(inline, clock):
     assert [(gap.phase, gap.end - gap.start) for gap in gaps] == [("waiting", 2), ("suspended", 3)]
 
 
+def test_a_life_keeps_its_order_where_an_attempt_took_no_time(inline, clock):
+    @inline.task(max_attempts=2, backoff=taskcore.constant(5))
+    def quick():
+        if taskcore.current().task.attempts < 2:
+            raise ValueError("not yet")
+
+    future = quick.submit()
+    inline.run()
+    assert "failed after 0 s → waited 5 s → succeeded after 0 s" in page(future).text
+    inline.pause("quick")
+    clock.advance(3)
+    future.rerun()
+    assert "failed after 0 s → waited 5 s → succeeded after 0 s → ready for 3 s" in page(future).text
+
+
 def test_a_job_shows_its_childrens_bar(night):
     shown = page(night)
     assert "3 of 4 ended" in shown.text

@@ -283,6 +283,15 @@ def test_a_key_that_was_made_from_the_arguments_is_not_listed(engine, visitor):
     assert [task["key"] for task in visitor.get("/data/tasks")["tasks"]] == ["a", None]
 
 
+def test_the_key_of_a_job_is_its_subject_whatever_it_looks_like(engine, visitor):
+    checksum = "d41d8cd98f00b204e9800998ecf8427e"
+    pipeline = engine.pipeline("upload")
+    pipeline.task(lambda subject: None, name="unpack")
+    job = pipeline.start(checksum)
+    assert [row["key"] for row in visitor.get("/data/jobs")["jobs"]] == [checksum]
+    assert checksum in engine.tasks.where(id=job)._repr_html_() and checksum in job._repr_html_()
+
+
 def test_a_search_that_would_take_long_says_from_where_to_go_on(engine, monkeypatch):
     for number in range(10):
         engine.submit("rare" if number == 0 else "common", number)
