@@ -16,6 +16,10 @@ class Line:
     def __init__(self) -> None:
         self._tickets: set[object] = set()
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._tickets)
+
     def join(self) -> object:
         """The calling thread is about to wait for the lock. → its ticket."""
         ticket = object()

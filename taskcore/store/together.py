@@ -27,8 +27,8 @@ class _Call:
 class Together:
     """Runs statements of which each is to be in the file when its call returns.
 
-    While one thread writes, others come: the next of them writes for all who came. A statement may be run twice, after
-    a Ctrl-C that comes just behind the commit: that must do it no harm.
+    While one thread writes and another waits to, more come: the next of them writes for all who came. A statement may
+    be run twice, after a Ctrl-C that comes just behind the commit: that must do it no harm.
     """
 
     def __init__(self, file: File) -> None:
@@ -38,24 +38,27 @@ class Together:
 
     def run(self, sql: str, values: Sequence[Any]) -> int:
         """→ how many rows the statement changed. In a transaction of the calling thread's it is a part of that."""
-        if not self._file.apart:  # nor does a process that forked off wait: whoever has the lock is not there
+        # In a process that forked off nobody waits either: whoever has the lock is not there.
+        if not (self._file.apart and self._file.line):
             return self._file.once(sql, values)
         call = _Call(sql, values)
         self._calls.append(call)
         with self._lock:
-            if call.changed is not None:
-                return call.changed
-            calls: list[_Call] = []
-            with contextlib.suppress(IndexError):
-                while True:
-                    calls.append(self._calls.popleft())
-            if len(calls) > 1:
-                with contextlib.suppress(sqlite3.Error, MemoryError):  # of one of them: each stands for itself
-                    for other, changed in zip(calls, self._file.write(_all, calls), strict=True):
-                        other.changed = changed
             if call.changed is None:
-                call.changed = self._file.once(sql, values)
+                call.changed = self._write(call)
             return call.changed
+
+    def _write(self, call: _Call) -> int:
+        """This one, and those that came meanwhile."""
+        calls: list[_Call] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                calls.append(self._calls.popleft())
+        if len(calls) > 1:
+            with contextlib.suppress(sqlite3.Error, MemoryError):  # of one of them: each stands for itself
+                for other, changed in zip(calls, self._file.write(_all, calls), strict=True):
+                    other.changed = changed
+        return self._file.once(call.sql, call.values) if call.changed is None else call.changed
 
 
 def _all(tx: Transaction, calls: Sequence[_Call]) -> list[int]:
