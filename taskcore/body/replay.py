@@ -121,11 +121,11 @@ class Course:
 
     def done(self, step: Step, now: float, text: str) -> None:
         """`keep` it with this result."""
-        place, within, kind, name, n, _, attempt, started_at, *_ = step
+        columns = (*step[:5], KEPT, step.attempt, step.started_at, now, text, None)
         if not self.pending and not self._work.unsaved and self._stage.file.current is None:
-            self._keep_alone(place, within, kind, name, n, KEPT, attempt, started_at, now, text, None)
+            self._keep_alone(columns)
         else:
-            self.keep(Step(place, within, kind, name, n, KEPT, attempt, started_at, now, text))
+            self.keep(Step(*columns))
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
@@ -136,7 +136,7 @@ class Course:
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
-            self._keep_alone(*step[:11])
+            self._keep_alone(step[:11])
             return
         taken = self.take()
         try:
@@ -146,9 +146,10 @@ class Course:
             raise
         self._work.unsaved = False
 
-    def _keep_alone(self, *columns: Any) -> None:
-        if not self._stage.together.run(steps.KEEP, (*columns, *self._claim)):
-            raise LeaseLost(*self._claim)
+    def _keep_alone(self, columns: tuple[Any, ...]) -> None:
+        claim = self._claim
+        if not self._stage.together.run(steps.KEEP, columns + claim):
+            raise LeaseLost(*claim)
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from taskcore.core import clock
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.store import forks, opening
-from taskcore.store.busy import Patience, broken, data_version
+from taskcore.store.busy import BUSY, Patience, broken, code, data_version
 from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
 from taskcore.store.line import Line
@@ -131,11 +131,13 @@ class File:
 
     def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[Any]) -> int:
         try:
-            return self._patiently(execute, sql, values).rowcount
+            return execute(sql, values).rowcount
         except sqlite3.DatabaseError as error:
             if broken(error):
                 raise BadFile(self.path, opening.reason(error)) from error
-            raise
+            if code(error) not in BUSY:
+                raise
+        return self._patiently(execute, sql, values).rowcount
 
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
         """A task that is ready at once, as a transaction of its own, at half the price of `write`. → what `made` makes
