@@ -70,7 +70,7 @@ BENCHMARKS = (
     Benchmark("counts", files.counted_children, 2.0, 0.2, 15, unit="ms", less=True),
     Benchmark("chain", graphs.chain, 0.15, 0.35, 5),
     Benchmark("fan", graphs.fan, 0.50, 0.80, 5),
-    Benchmark("processes", processes.census, 1.6, 1.9, 3),
+    Benchmark("processes", processes.census, 1.6, 1.9, 2),
     Benchmark("signals", graphs.signals, 0.33, 0.50, 5),
 )
 
