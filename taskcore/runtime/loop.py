@@ -25,6 +25,8 @@ WORTH_A_TURN: Final = 0.002
 ENOUGH: Final = 5
 """Equal failures of a turn, one after the other, after which the engine stops: the next would be the same."""
 
+A_MOMENT: Final = 0.001
+"""Seconds between two turns in which another process can have the file."""
 GATHER: Final = 0.0005
 """Seconds that reports of short bodies gather, as long as every thread has enough to do."""
 
@@ -236,16 +238,17 @@ class Loop:
             if self.trouble != before:
                 before = self.trouble
                 tell(logging.WARNING, "%s: %s", scheduler.file.path, before or "well again")
+            rested = monotonic()
             if not self._stopping:
-                self._sleeps_until = monotonic() + wait
+                self._sleeps_until = rested + wait
                 scheduler.block(wait)
                 self._sleeps_until = math.inf
             if scheduler.traffic.streaming():
                 self._nap()
             elif scheduler.custody.supplied(2 * GATHER):
                 pause(GATHER)  # a turn costs a commit, and takes the interpreter's lock and the file's from the bodies
-            elif scheduler.shared and scheduler.held:
-                pause(0.001)  # SQLite's lock has no queue: leave the other process a moment to take it
+            elif scheduler.shared and scheduler.held and monotonic() - rested < A_MOMENT:
+                pause(A_MOMENT)  # SQLite's lock has no queue: leave the other process time to take it
 
     def _fail(self, error: BaseException) -> float:
         """A turn failed by something that will not pass by itself. It is tried again a few times, for a while later

@@ -134,7 +134,8 @@ class Patience:
                     tell(logging.WARNING, "%s: another program has kept it locked for %.0f s", self.path, waited)
                 import random  # for those who have to wait
 
-                clock.pause(random.uniform(0.0002, 0.002))
+                longest = min(0.002, max(0.0004, waited))
+                clock.pause(random.uniform(longest / 10, longest))
         finally:
             if began is not None:
                 self.since = None
