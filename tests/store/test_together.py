@@ -66,9 +66,10 @@ def test_those_who_come_while_another_writes_share_one_commit(file: File) -> Non
 
 
 def test_each_is_told_how_many_rows_its_own_statement_changed(file: File) -> None:
-    calls: list[Call] = [(NOTE, ("note 0", 0)), *[(FORGET, (f"note {n}",)) for n in range(3)]]
+    file.once(NOTE, ("note 0", 0))
+    calls: list[Call] = [(NOTE, ("note 5", 5)), (NOTE, ("note 6", 6)), *[(FORGET, (f"note {n}",)) for n in range(3)]]
     _, given = commits_of(file, calls)
-    assert given == [1, 1, 0, 0]
+    assert given == [1, 1, 1, 0, 0]
 
 
 def test_what_is_wrong_with_one_is_told_to_that_one_and_the_others_are_stored(file: File) -> None:
