@@ -49,10 +49,10 @@ def commits_of(file: File, calls: Sequence[Call]) -> tuple[int, list[object]]:
         while len(together._calls) < n - 1 or len(file.line._tickets) < min(n + 1, 2):
             assert clock.monotonic() < deadline
             clock.pause(0.001)
-    file.leave(False)
     connection = file._connection
     assert connection is not None
     connection.set_trace_callback(seen.append)
+    file.leave(False)
     for thread in threads:
         thread.join(30)
     connection.set_trace_callback(None)
