@@ -19,14 +19,20 @@ from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import LEFT, by_row, leaving, target
 
 _ORDER: Final = "ORDER BY priority DESC, ahead DESC, id"
+FEW: Final = 8
+"""Steps of a body that are read with its claim."""
+_TOO_MANY: Final = FEW + 1
+"""The details count no further."""
+
 # One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
 # A task whose token is 0 has never begun.
-_DETAILS: Final = """
+_DETAILS: Final = f"""
     SELECT json_group_array(json_array(
         id, token, kind, nullif(args, ''), links, failures, lapses, attempts,
         result IS NOT NULL,
-        CASE WHEN token > 0 THEN (SELECT count(*) FROM (SELECT 1 FROM taskcore_step WHERE task = one.id LIMIT 9)) ELSE 0
-        END
+        CASE WHEN token > 0 THEN (
+            SELECT count(*) FROM (SELECT 1 FROM taskcore_step WHERE task = one.id LIMIT {_TOO_MANY})
+        ) ELSE 0 END
     )) FROM (
         SELECT id, token, kind, args, links, failures, lapses, attempts, result FROM taskcore_task """
 _NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n) AS one"
@@ -38,8 +44,6 @@ _NEXT_OF_SOME: Final = f"""
             AND (? IS NULL OR ? NOT IN ({AVOIDED}))
             {_ORDER} LIMIT ?
         )"""
-FEW: Final = 8
-"""Steps of a body that are read with its claim; the statement counts no further than to one more."""
 _AT_ONCE: Final = 100
 """Kinds that one statement looks at; SQLite takes no more than 500."""
 

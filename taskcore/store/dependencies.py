@@ -81,8 +81,9 @@ _APPLY: Final = f"""
     FROM (SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes)) AS delta
     WHERE taskcore_task.id = delta.task"""
 
-WOKEN: Final = f"CASE WHEN blockers = 0 OR held = 1 THEN {by_row('free', pause='held = 1', schedule='0', open='0')}"
-"""The release rule as the beginning of a CASE, for a body that slept: it has no time to come."""
+WOKEN: Final = f"""CASE WHEN blockers = 0 OR held = 1
+    THEN {by_row("free", pause="held = 1", schedule="0", open="0")} ELSE {target("wake")} END"""
+"""The phase of a body that wakes: the release rule decides at once, and it has no time to come."""
 
 _RELEASE: Final = f"""
     UPDATE taskcore_task SET phase = {_FREED}, greenfield = {_FREED_GREENFIELD}

@@ -48,8 +48,7 @@ _ASLEEP: Final = """
     SELECT json_group_array(t.id) FROM json_each(?) AS sleeper CROSS JOIN taskcore_task AS t ON t.id = sleeper.value
     WHERE +t.phase = 'suspended' AND t.job IS NULL"""
 _WAKE: Final = f"""
-    UPDATE taskcore_task SET phase = {dependencies.WOKEN} ELSE {target("wake")} END, greenfield = NULL,
-        waiting_for = NULL
+    UPDATE taskcore_task SET phase = {dependencies.WOKEN}, greenfield = NULL, waiting_for = NULL
     WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("wake", phase="+phase")}"""
 _FORGET: Final = "DELETE FROM taskcore_join WHERE task IN (SELECT value FROM json_each(?))"
 
