@@ -20,7 +20,8 @@ POLL_IDLE: Final = 0.5
 NAP: Final = 0.002
 """Seconds of sleep from which on it is worth to be woken; and, at first, between two wakings."""
 LONE: Final = 0.05
-"""Seconds without work after which an engine that seems to be alone with its file lets itself be woken."""
+"""Seconds after its own work, or a commit of its own, from which on an engine that seems to be alone with its file lets
+itself be woken."""
 COMPANY: Final = 60.0
 """Seconds that another process's commit is remembered for."""
 FIRST_ECHO: Final = 0.001
@@ -68,13 +69,16 @@ class Lookout:
             self._gap = NAP if busy else min(2 * self._gap, POLL_BUSY)  # most of a stream is not for who has nothing
             self._from = real + max(self._gap, SHARE * took)
             return
-        self._gap = NAP
-        if self._echo:
-            self._at = min(self._at, real + self._echo)
-            self._echo = 0.0 if self._echo > LAST_ECHO else 2 * self._echo
+        if not self._echo:
+            self._gap = NAP
+            return
+        if real - self._company > COMPANY:  # it was a step of a body's here, or what a user wrote
+            self._from = max(self._from, real + LONE)
+        self._at = min(self._at, real + self._echo)
+        self._echo = 0.0 if self._echo > LAST_ECHO else 2 * self._echo
 
     def wait(self, length: float, real: float, *, busy: bool, idle: bool) -> float:
-        """For how many of these seconds to sleep. `idle`: this turn had nothing to do."""
+        """For how many of these seconds to sleep. `idle`: nothing came of this turn for this engine."""
         if busy:  # the time of the next look may have been set when there was nothing
             self._at = min(self._at, real + POLL_BUSY)
         length = 0.0 if self._rung else max(0.0, min(length, self._at - real))

@@ -219,7 +219,7 @@ class Scheduler:
         for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
             for _ in range(len(latches)):  # who comes meanwhile asks first
                 latches.pop().open()
-        wait = self._wait(idle)
+        wait = self._wait(idle or not turn.served)
         if self.pruning is None or not self.claiming:
             return wait
         return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))

@@ -48,6 +48,11 @@ class Turn:
         self.next_due: float | None = None
         """When time moves a row, as far as was known; once swept, as it is."""
 
+    @property
+    def served(self) -> bool:
+        """Whether anything came of it for this engine."""
+        return bool(self.works or self.ended or (self.taken is not None and self.taken.tasks))
+
     def let_time_move(self, tx: Transaction, plans: Mapping[str, Plan]) -> None:
         """Move every row whose time has come, and fire what is due of these schedules."""
         self.next_due = due.sweep(tx, self.now)

@@ -1,6 +1,7 @@
 """Other processes' commits are heard of at once where the system tells of them, and seen all the same elsewhere."""
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -88,25 +89,40 @@ def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_
     until(lambda: all(t.name != "taskcore-lookout" for t in threading.enumerate()), "the listener is gone")
 
 
-def seconds_between_looks(found, took=0.0, busy=False):
-    """Of an engine in whose file somebody commits all the time."""
-    watch, now, times = lookout.Lookout(None), 0.0, []
+def looks(found, took=0.0, busy=False):
+    """When an engine looks, from the moment on that commits come all the time. `found`: whether others made them, or
+    for each look in turn whether it sees one."""
+    watch, now, sees = lookout.Lookout(None), 0.0, itertools.cycle([found] if isinstance(found, bool) else found)
     watch._bell = type("Bell", (), {"armed": False, "arm": lambda bell: True})()
     watch.wake = lambda: None
-    while len(times) < 20:
+    while True:
         if watch.is_due(now):
-            watch.seen(found, now, took, busy)
-            times.append(now)
+            watch.seen(next(sees), now, took, busy)
+            yield now
         before = watch._rung
         now += watch.wait(1000.0, now, busy=busy, idle=True)
         if watch._rung and not before:  # it listens, and hears at once
             watch._heard()
+
+
+def seconds_between_looks(found, **how):
+    times = list(itertools.islice(looks(found, **how), 20))
     return times[-1] - times[-2]
 
 
 def test_who_has_nothing_to_do_is_not_woken_by_each_commit_of_a_stream():
     assert seconds_between_looks(found=True) == pytest.approx(lookout.POLL_BUSY)
     assert seconds_between_looks(found=True, busy=True) == pytest.approx(lookout.NAP)
+
+
+def test_nor_where_it_hears_each_commit_before_that_can_be_seen():
+    heard_and_seen = list(itertools.islice(looks(found=[False, True]), 40))
+    assert heard_and_seen[-1] - heard_and_seen[-3] == pytest.approx(lookout.POLL_BUSY, abs=2 * lookout.FIRST_ECHO)
+
+
+def test_an_engine_is_hardly_woken_by_the_steps_of_its_own_bodies():
+    while_bodies_commit = itertools.takewhile(lambda now: now < 10 * lookout.LONE, looks(found=False, busy=True))
+    assert len(list(while_bodies_commit)) < 100  # ten times it listens, and looks again a few times after each
 
 
 def test_a_look_that_takes_long_is_not_taken_often():
