@@ -54,7 +54,7 @@ class JSONCodec:
             raise ValueError("the text is nested too deep to be read") from None
         if end != len(text):
             raise ValueError(f"the value ends at character {end}, but the text goes on")
-        if text.count("[") + text.count("{") > MAX_DEPTH and is_deep(value):
+        if len(text) > MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH and is_deep(value):
             raise ValueError(f"the text is nested more than {MAX_DEPTH} deep")
         return value
 

@@ -228,7 +228,7 @@ def checked_text(name: str, value: Any) -> str:
         raise TypeError(f"{name} is a text, not {value!r}")
     if not value:
         raise ValueError(f"{name} is empty")
-    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+    if "\0" in value or not (value.isascii() or all(c < "\ud800" or c > "\udfff" for c in value)):
         raise ValueError(f"{name} {value!r} has a character that cannot be stored")
     return str(value)
 

@@ -257,7 +257,7 @@ class Scheduler:
             self.custody.wanted_back = True
 
     def _commit(self, turn: Turn) -> None:
-        ending = [work for work, _ in turn.works if work.notes or work.lines or work.course is not None]
+        ending = [work for work, _ in turn.works if work.notes or work.lines or (work.course and work.course.pending)]
         if not (ending or self.display):
             self._write(turn)
             return

@@ -47,9 +47,9 @@ def suspend(tx: Transaction, task: int, sleep: Sleep, now: float) -> None:
 _ASLEEP: Final = """
     SELECT json_group_array(t.id) FROM json_each(?) AS sleeper CROSS JOIN taskcore_task AS t ON t.id = sleeper.value
     WHERE +t.phase = 'suspended' AND t.job IS NULL"""
-_WAKE: Final = f"""
-    UPDATE taskcore_task SET phase = {dependencies.WOKEN}, greenfield = NULL, waiting_for = NULL
-    WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("wake", phase="+phase")}"""
+_WOKEN: Final = f"UPDATE taskcore_task SET phase = {dependencies.WOKEN}, greenfield = NULL, waiting_for = NULL"
+_WAKE: Final = f"""{_WOKEN} WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("wake", phase="+phase")}"""
+_WAKE_ONE: Final = f"""{_WOKEN} WHERE id = ? AND {leaving("wake")}"""  # in half the time
 _FORGET: Final = "DELETE FROM taskcore_join WHERE task IN (SELECT value FROM json_each(?))"
 
 
@@ -63,7 +63,10 @@ def wake(tx: Transaction, tasks: Collection[int], now: float) -> list[int]:
 
 
 def _wake(tx: Transaction, sleepers: list[int], ids: str, now: float) -> None:
-    tx.execute(_WAKE, (ids,))
+    if len(sleepers) == 1:
+        tx.execute(_WAKE_ONE, sleepers)
+    else:
+        tx.execute(_WAKE, (ids,))
     if tx.known.has_joins:
         tx.execute(_FORGET, (ids,))
     dependencies.released(tx, sleepers, ids, now)

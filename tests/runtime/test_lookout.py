@@ -125,6 +125,20 @@ def test_an_engine_is_hardly_woken_by_the_steps_of_its_own_bodies():
     assert len(list(while_bodies_commit)) < 100  # ten times it listens, and looks again a few times after each
 
 
+def test_what_others_do_among_themselves_is_not_taken_for_something_that_came_for_this_engine(two, monkeypatch):
+    worker, other = two
+    turns, watch = [], worker._scheduler.lookout
+    wait = watch.wait
+    monkeypatch.setattr(watch, "wait", lambda *times, **how: turns.append(how["idle"]) or wait(*times, **how))
+    for n in range(3):
+        other.submit("elsewhere", n)
+        worker._scheduler.look_again()
+        until(lambda n=n: len(turns) > n, "it has looked")
+    assert all(turns)
+    assert other.submit("work", 7).result(PATIENCE) == 7
+    until(lambda: not all(turns), "that one was for it")
+
+
 def test_a_look_that_takes_long_is_not_taken_often():
     assert seconds_between_looks(found=True, took=0.002, busy=True) == pytest.approx(0.002 * lookout.SHARE)
 

@@ -101,6 +101,7 @@ def test_a_process_that_forked_off_while_others_wrote_is_told_that_it_has_no_eng
     writer = threading.Thread(target=write)
     writer.start()
     assert writes.wait(30)
+    file.line.join()  # somebody else waits for the file
     child = os.fork()
     if not child:
         signal.alarm(20)  # it is killed where it waits for a thread that is not there
