@@ -18,7 +18,9 @@ class Spans:
         self._folding = False
 
     def add(self, number: int) -> None:
-        self.update((number,))
+        self._new.append(number)
+        if len(self._new) > 1000:
+            self._fold()
 
     def update(self, numbers: Iterable[int]) -> None:
         self._new.extend(numbers)

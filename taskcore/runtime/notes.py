@@ -57,7 +57,7 @@ class Display:
 
     def holds_back(self, tx: Transaction) -> bool:
         """Whether whoever is to be told of this commit is told when the calling thread has let go of the lock."""
-        if self._writer != threading.get_ident():
+        if self._writer is None or self._writer != threading.get_ident():
             return False
         self._committed.append(tx)
         return True

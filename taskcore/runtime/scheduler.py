@@ -54,6 +54,8 @@ class Scheduler:
         self.presence = presence
         self.pruning: Pruning | None = None
         self.inbox: Inbox[tuple[Work, Outcome]] = Inbox()
+        self.wake = self.inbox.wake
+        """End the sleep of the thread that turns. From any thread."""
         self.custody = Custody(repertoire)
         self.held = self.custody.held
         self.errors: dict[int, BaseException] = {}
@@ -84,9 +86,6 @@ class Scheduler:
         self._short = False  # something only lacked a capacity when it was last looked
 
     # -- from any thread --------------------------------------------------------------------------------------------
-
-    def wake(self) -> None:
-        self.inbox.wake()
 
     def report(self, work: Work, end: Outcome) -> None:
         self.inbox.put((work, end))
