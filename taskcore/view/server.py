@@ -8,6 +8,7 @@ import logging
 import os
 import selectors
 import socket
+import socketserver
 import threading
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ MOST: Final = 64
 """Connections at a time; further ones are closed."""
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(socketserver.ThreadingTCPServer):
     """Listens in a thread of its own; each connection has one more, none of which anybody waits for."""
 
     daemon_threads = True
@@ -29,19 +30,12 @@ class Server(http.server.ThreadingHTTPServer):
         self.page = page
         self.ended = False
         self._room = threading.BoundedSemaphore(MOST)
-        super().__init__(("127.0.0.1", port), handler)
+        try:
+            super().__init__(("127.0.0.1", port), handler)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: port {port}") from None
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="taskcore-page", daemon=True)
-
-    def server_bind(self) -> None:
-        """Without asking the name service what this machine is called."""
-        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, int(self.allow_reuse_address))
-        try:
-            self.socket.bind(self.server_address)
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: port {self.server_address[1]}") from None
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def begin(self) -> None:
         try:
@@ -71,17 +65,10 @@ class Server(http.server.ThreadingHTTPServer):
         for each in (self.socket, self._wake, self._waker):
             each.close()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._room.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -89,4 +76,4 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is no error; nothing is written to anybody's terminal."""
-        tell(logging.DEBUG, "a request to the page at port %d broke off", self.server_port, exc_info=True)
+        tell(logging.DEBUG, "a request to the page at port %d broke off", self.server_address[1], exc_info=True)

@@ -38,7 +38,6 @@ from taskcore.store import pages
 from taskcore.store.busy import Trouble, said
 from taskcore.view import colours
 from taskcore.view.answers import ANSWERS, Ask, picture
-from taskcore.view.live import Live
 from taskcore.view.server import Server
 from taskcore.view.verbs import VERBS
 
@@ -46,8 +45,10 @@ LARGEST: Final = 1 << 20
 """Bytes of a request's body."""
 IDLE: Final = 10.0
 """Seconds that a connection may take for its whole request, and for taking each piece of the answer."""
-BEAT: Final = 15.0
-"""Seconds after which an open page hears that the server is still there."""
+PERIOD: Final = 0.25
+"""Seconds between two looks for an open page at whether anything changed."""
+BEAT: Final = 60
+"""Looks after which it hears, if nothing has changed, that the server is still there."""
 KEPT: Final = 32
 """Answers that are kept for other pages that ask the same before anything changed."""
 FRESH: Final = 1.0
@@ -90,7 +91,7 @@ class Page:
         self._context = context_of(engine)
         self._process = os.getpid()
         self.read_only = read_only
-        self.live = Live(self._context)
+        self.closed = threading.Event()
         self.token = secrets.token_urlsafe(24)
         self._answers: OrderedDict[str, _Kept] = OrderedDict()
         self._keeping = threading.Lock()  # over the answers that are kept
@@ -110,11 +111,11 @@ class Page:
         if os.getpid() != self._process:  # forked: what is open here is a copy
             self._server.socket.close()
             return
-        self.live.close()
+        self.closed.set()
         self._server.end()
 
     def __repr__(self) -> str:
-        state = " closed" if self.live.closed else " read-only" if self.read_only else ""
+        state = " closed" if self.closed.is_set() else " read-only" if self.read_only else ""
         return f"<Page http://127.0.0.1:{self.port}/{state}>"
 
     # -- what is asked of it, by threads of the server --------------------------------------------------------------
@@ -122,9 +123,15 @@ class Page:
     def engine(self) -> Engine:
         """`EngineClosed` if there is none any more."""
         engine = self._engine()
-        if engine is None or self.live.closed:
+        if engine is None or self.closed.is_set():
             raise EngineClosed("the file", "the engine of this page is gone")
         return engine
+
+    def version(self) -> object:
+        """Another one after each change; `None` if the file cannot be read now, of which the engine's health tells."""
+        with contextlib.suppress(TaskcoreError, Trouble):
+            return self._context.look(pages.version)
+        return None
 
     def ask(self, said: Mapping[str, list[str]]) -> Ask:
         return Ask(self.engine(), said, self.read_only)
@@ -268,15 +275,17 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     def _live(self) -> None:
         """Server-sent events, until the page is closed: `change` when anything changed, `end` at last."""
-        live = self.server.page.live
+        page = self.server.page
+        seen, quiet = page.version(), 0
         self._head(HTTPStatus.OK, "text/event-stream", None)
-        with live.listening():
-            turns = live.turns
-            self.wfile.write(b"retry: 1000\n\n")
-            while not live.closed:
-                now = live.wait(turns, BEAT)
-                self.wfile.write(b"event: change\ndata: %d\n\n" % now if now != turns else b": still here\n\n")
-                turns = now
+        self.wfile.write(b"retry: 1000\n\n")
+        while not page.closed.wait(PERIOD):
+            now, quiet = page.version(), quiet + 1
+            if now not in (None, seen):
+                seen, quiet = now, 0
+                self.wfile.write(b"event: change\ndata: 0\n\n")
+            elif quiet % BEAT == 0:
+                self.wfile.write(b": still here\n\n")
         self.wfile.write(b"event: end\ndata: 0\n\n")
 
     def _post(self) -> None:
