@@ -53,7 +53,7 @@ def groups(
     `above`."""
     order = in_order(above)
     if len(names) <= alone[0]:
-        side_by_side = Counter(_depths(above, order))
+        side_by_side = Counter(depths(above, order))
         if max(side_by_side.values(), default=0) <= alone[1]:
             return list(range(len(names)))
     called = _called(names, jobs, alone[1])
@@ -103,14 +103,14 @@ def _by_stage(names: Sequence[str], above: Above, order: list[int], most: int) -
 
 def _by_depth(above: Above, order: list[int], most: int) -> list[int]:
     """Alike are those as far from the beginning, whatever they are called; if that is too fine, in bands."""
-    depths = _depths(above, order)
-    bands = max(depths, default=0) + 1
-    return [depth * most // bands if bands > most else depth for depth in depths]
+    found = depths(above, order)
+    bands = max(found, default=0) + 1
+    return [depth * most // bands if bands > most else depth for depth in found]
 
 
-def _depths(above: Above, order: list[int]) -> list[int]:
+def depths(above: Above, order: list[int]) -> list[int]:
     """For each task the most edges that lead to it one after the other."""
-    depths = [0] * len(above)
+    found = [0] * len(above)
     for place in order:
-        depths[place] = max((depths[upstream] + 1 for upstream in above[place]), default=0)
-    return depths
+        found[place] = max((found[upstream] + 1 for upstream in above[place]), default=0)
+    return found

@@ -90,14 +90,12 @@ def boxed(of: Subject) -> tuple[list[Box], list[Line], bool]:
     for node, its in zip(nodes, group, strict=True):
         members[its].append(node)
     lines, chains = _lines(above, verdicts, group)
-    rows = of.context.look(overview.briefs, [of_it[0].id for of_it in members if len(of_it) == 1])
-    said = {row.id: (row.message, row.last_error, row.progress) for row in rows}
+    said = {row.id: row for row in of.context.look(overview.briefs, [its[0].id for its in members if len(its) == 1])}
     now = of.context.now()
     boxes = [
-        _single(of_it[0], *said.get(of_it[0].id, (None, None, None)), now)
-        if len(of_it) == 1 else _group(of_it, its in chains)
+        _group(of_it, its in chains) if len(of_it) > 1 else _single(of_it[0], said.get(of_it[0].id, of_it[0]), now)
         for its, of_it in enumerate(members)
-    ]  # fmt: skip
+    ]
     return boxes, lines, len(edges) < EDGES
 
 
@@ -164,16 +162,17 @@ def _label(kind: tuple[str, str], n: int) -> str:
     return f"{often}{printable(wants, 24)}" + (f", else {otherwise}" if otherwise in ("wait", "drop") else "")
 
 
-def _single(node: Brief, message: str | None, error: str | None, progress: float | None, now: float) -> Box:
+def _single(node: Brief, row: Brief, now: float) -> Box:
+    """`row`: the same read later, with what it says."""
     line = f"#{node.id} {printable(node.status, 20)}"
     if node.started_at is not None and not node.job:
         if node.finished_at is not None:
             line += f" · {duration(node.finished_at - node.started_at)}"
         elif node.phase == "running":
-            done = percent(progress) if progress is not None else duration(now - node.started_at)
+            done = percent(row.progress) if row.progress is not None else duration(now - node.started_at)
             line += f" · {done}"
     told = [f"{printable(node.name)} #{node.id}: {printable(node.status)}"]
-    told += [printable(said, 200) for said in (message, error) if said]
+    told += [printable(said, 200) for said in (row.message, row.last_error) if said]
     if node.attempts > 1:
         told.append(f"{node.attempts} attempts")
     return Box(node.name, 1, {node.phase: 1}, node.job is not None, line, "; ".join(told), False)

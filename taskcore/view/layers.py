@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from taskcore.view.alike import in_order
+from taskcore.view.alike import depths, in_order
 
 SWEEPS: Final = 12
 BEND: Final = 0.35
@@ -49,16 +49,12 @@ def arrange(n: int, edges: Sequence[tuple[int, int]]) -> Layout:
 
 def _layers(above: list[dict[int, None]]) -> list[int]:
     """As early as what is before allows; what has nothing before it, as late as what is after it allows."""
-    layer = [0] * len(above)
+    layer = depths(above, in_order(above))
     first_after: dict[int, int] = {}
-    for node in in_order(above):
-        layer[node] = max((layer[upstream] + 1 for upstream in above[node]), default=0)
-        for upstream in above[node]:
+    for node, upstreams in enumerate(above):
+        for upstream in upstreams:
             first_after[upstream] = min(first_after.get(upstream, layer[node]), layer[node])
-    return [
-        first_after.get(node, 1) - 1 if not above[node] else its
-        for node, its in enumerate(layer)
-    ]  # fmt: skip
+    return [its if above[node] else first_after.get(node, 1) - 1 for node, its in enumerate(layer)]
 
 
 def _with_bends(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
@@ -43,22 +43,21 @@ class Scale:
             place = self._places[-1] + (end - self._times[-1]) * self._pixels
             self._times += [end, begin]
             self._places += [place, place + CUT_WIDTH]
+        self._times.append(self.last)
+        self._places.append(self._places[-1] + (self.last - self._times[-2]) * self._pixels)
 
     def __call__(self, at: float) -> float:
         """Where it is."""
         at = min(max(at, self.first), self.last)
-        number = bisect_right(self._times, at) - 1
-        place, beyond = self._places[number], at - self._times[number]
-        if number % 2:  # within a cut
-            length = self._times[number + 1] - self._times[number]
-            return place + CUT_WIDTH * beyond / length if length else place
-        return place + beyond * self._pixels
+        number = bisect_left(self._times, at, 1, len(self._times) - 1)  # the end of the stretch that it is in
+        lasts, wide = (its[number] - its[number - 1] for its in (self._times, self._places))
+        return self._places[number - 1] + (wide * (at - self._times[number - 1]) / lasts if lasts else 0.0)
 
     def cuts(self) -> list[tuple[float, str]]:
         """The middle of each cut, and how long it is."""
         return [
             (self._places[n] + CUT_WIDTH / 2, duration(self._times[n + 1] - self._times[n]))
-            for n in range(1, len(self._times), 2)
+            for n in range(1, len(self._times) - 1, 2)
         ]
 
     def ticks(self, apart: float = 90.0) -> list[tuple[float, str]]:
@@ -67,7 +66,7 @@ class Scale:
         if step is None:  # no time passes, or aeons
             return [(self._places[0], "0 s")]
         found: list[tuple[float, str]] = []
-        for begin, end in zip(self._times[::2], [*self._times[1::2], self.last], strict=True):
+        for begin, end in zip(self._times[::2], self._times[1::2], strict=True):
             number = -int(-(begin - self.first) // step)
             while self.first + number * step <= end and len(found) < 100:
                 place = self(self.first + number * step)

@@ -41,11 +41,11 @@ class Timeline:
         nodes = self._nodes = of.nodes
         self._runs = runs_of(nodes, of.context.look(pictures.attempts, of.ids, pictures.EDGES), now)
         self._gaps = [gaps_of(node, runs, now) for node, runs in zip(nodes, self._runs, strict=True)]
-        self._path: list[int] = []
+        self._path: dict[int, None] = {}  # in its order
         if of.root is not None:
             roots = [place for place, node in enumerate(nodes) if node.id == of.root.id]  # none: deleted meanwhile
             edges = of.context.look(pictures.edges, of.ids, pictures.EDGES)
-            self._path = [place for root in roots for place in critical_path(nodes, edges, root, now)]
+            self._path = dict.fromkeys(place for root in roots for place in critical_path(nodes, edges, root, now))
         self._all = [run for runs in self._runs for run in runs]
         moments = [(node.submitted_at, node.submitted_at) for node in nodes]
         self._at = Scale([*moments, *((run.start, run.end) for run in self._all)], LEFT, WIDTH)
@@ -54,16 +54,15 @@ class Timeline:
 
     def to_svg(self) -> str:
         """One `<svg>` element, to be put in a page or a file."""
-        critical, top = set(self._path), 78.0
-        pieces: list[str] = []
+        top, pieces = 78.0, list[str]()
         y = self._critical_lane(pieces, top)
         lanes = {worker: packed(runs) for worker, runs in sorted(self._by_worker().items())}
         if len(self._nodes) <= ROWS:
-            y = self._task_rows(pieces, y, critical)
+            y = self._task_rows(pieces, y)
         elif len(self._all) <= BARS and sum(map(len, lanes.values())) <= LANES:
             y = self._held_strips(pieces, y)
             for worker, its in lanes.items():
-                y = self._lanes(pieces, y, worker, its, critical)
+                y = self._lanes(pieces, y, worker, its)
         else:
             y = self._worker_strips(pieces, self._held_strips(pieces, y))
         lasted = duration(self._at.last - self._at.first)
@@ -129,24 +128,23 @@ class Timeline:
         seconds = duration(sum(run.end - run.start for run in runs))
         told = f"{len(self._path):,} tasks, {seconds} of running{self._told_path()}"
         pieces.append(_label(y - 1, "critical path", f"{len(self._path):,} tasks, {seconds}", told, "accent"))
-        self._bars(pieces, runs, y + 3, 20.0, set(self._path), True)
+        self._bars(pieces, runs, y + 3, 20.0, True)
         return y + 40
 
     # -- a row a task -----------------------------------------------------------------------------------------------
 
-    def _task_rows(self, pieces: list[str], y: float, critical: set[int]) -> float:
+    def _task_rows(self, pieces: list[str], y: float) -> float:
         """By the worker that had it last, and then in the order of what began."""
         order: dict[tuple[int, str], list[int]] = {}
-        for place in sorted(range(len(self._nodes)), key=self._beginning):
-            node, runs = self._nodes[place], self._runs[place]
+        for place, (node, runs) in enumerate(zip(self._nodes, self._runs, strict=True)):
             key = (0, "jobs") if node.job else (1, runs[-1].worker) if runs else (2, "not run")
             order.setdefault(key, []).append(place)
         for worker in sorted(order):
             pieces.append(text(20, y + 14, fitting(worker[1], LEFT - 40, 12), "faint", 12, 'font-weight="600"'))
             pieces.append(f'<path d="M20 {y + 19:.1f}H{LEFT + WIDTH:.0f}" {paint("none", "line")}/>')
             y += 24
-            for place in order[worker]:
-                self._task_row(pieces, y, place, critical)
+            for place in sorted(order[worker], key=self._beginning):
+                self._task_row(pieces, y, place)
                 y += PITCH
             y += 6
         return y
@@ -155,7 +153,7 @@ class Timeline:
         node = self._nodes[place]
         return (node.first_started_at if node.first_started_at is not None else float("inf"), node.id)
 
-    def _task_row(self, pieces: list[str], y: float, place: int, critical: set[int]) -> None:
+    def _task_row(self, pieces: list[str], y: float, place: int) -> None:
         node, runs = self._nodes[place], self._runs[place]
         told = f"{printable(node.name)} #{node.id}: {printable(node.status)}"
         for gap in self._gaps[place]:
@@ -168,33 +166,32 @@ class Timeline:
         for gap in self._gaps[place]:
             line = _thin(self._at(gap.start), self._at(gap.end), y + 2 + BAR / 2, gap.phase)
             pieces.append(f"<g><title>{gap.phase} {duration(gap.end - gap.start)}</title>{line}</g>")
-        self._bars(pieces, runs, y + 2, BAR, critical, False)
+        self._bars(pieces, runs, y + 2, BAR, False)
 
     # -- lanes ------------------------------------------------------------------------------------------------------
 
-    def _lanes(self, pieces: list[str], y: float, worker: str, lanes: list[list[Run]], critical: set[int]) -> float:
+    def _lanes(self, pieces: list[str], y: float, worker: str, lanes: list[list[Run]]) -> float:
         runs = sum(map(len, lanes))
         told = f"{printable(worker, 200)}: {runs:,} runs, at most {len(lanes)} at a time"
         pieces.append(_label(y, worker, f"{runs:,} runs" if len(lanes) > 1 else "", told))
         for lane in lanes:
-            self._bars(pieces, lane, y + 2, BAR + 2, critical, True)
+            self._bars(pieces, lane, y + 2, BAR + 2, True)
             y += PITCH - 2
         return y + 10
 
-    def _bars(
-        self, pieces: list[str], runs: Iterable[Run], y: float, high: float, critical: set[int], named: bool
-    ) -> None:
+    def _bars(self, pieces: list[str], runs: Iterable[Run], y: float, high: float, named: bool) -> None:
         """Runs too short to be seen that follow each other are one bar."""
         behind, last = -1.0, ("", False)
         for run in runs:
             x, end = self._at(run.start), self._at(run.end)
-            marked = run.task in critical
+            marked = run.task in self._path
             if end - x < 1.0 and x < behind and last == (run.phase, marked):
                 continue
             end = max(end, x + 1.5)
             behind, last = end, (run.phase, marked)
             node = self._nodes[run.task]
-            told = f"{printable(node.name, 60)} #{node.id}, {_nth(run)}: {duration(run.end - run.start)}"
+            told = f"{printable(node.name, 60)} #{node.id}, run {run.number} "
+            told += f"{'lapsed' if run.lapsed else run.phase}: {duration(run.end - run.start)}"
             told += f" on {printable(run.worker, 60)}" + (f"; {printable(run.error, 200)}" if run.error else "")
             bar = _block(x, end, y, high, run.phase)
             if marked and end - x > 6:
@@ -257,7 +254,7 @@ class Timeline:
     ) -> float:
         totals = [sum(column) for column in zip(*series.values(), strict=True)]
         peak = max(totals, default=0.0) or 1.0
-        most = f"up to {peak:,.0f} at a time" if peak >= 1.5 else f"busy {_share(totals)}"
+        most = f"up to {peak:,.0f} at a time" if peak >= 1.5 else f"busy {sum(totals) / BINS:.0%}"
         said = f"{said}, {most}" if said else most
         pieces.append(_label(y, name, said, f"{printable(name, 200)}: {said}"))
         base = [0.0] * BINS
@@ -291,10 +288,6 @@ def _area(lower: Sequence[float], upper: Sequence[float], y: float, unit: float)
     return "".join(pieces)
 
 
-def _share(totals: Sequence[float]) -> str:
-    return f"{sum(totals) / max(len(totals), 1):.0%}"
-
-
 def _block(x: float, end: float, y: float, high: float, phase: str) -> str:
     """A run. What did not succeed has a groove: its colour does not stand alone."""
     bar = rect(x, y, end - x, high, paint(phase), 'rx="2"')
@@ -310,7 +303,3 @@ def _thin(x: float, end: float, y: float, phase: str) -> str:
     wide, dashes = _THIN[phase]
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<path d="M{x:.1f} {y:.1f}H{end:.1f}" {paint("none", phase)} stroke-width="{wide:g}"{dashed}/>'
-
-
-def _nth(run: Run) -> str:
-    return f"run {run.number} {'lapsed' if run.lapsed else run.phase}"
