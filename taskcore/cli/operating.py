@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.selection import Selection
 from taskcore.cli.choosing import NOTHING, Commands, is_filtered, nothing, selected, task_id
 from taskcore.cli.showing import WIDE, as_json
+from taskcore.core import lifecycle
 from taskcore.core.text import number, printable, quoted
 
 
@@ -21,8 +21,8 @@ def add(commands: Commands) -> None:
     stop.add_argument("--reason", metavar="TEXT", help="kept with the tasks as their error")
     again = commands.add("rerun", rerun, "run ended tasks again", filters)
     again.add_argument("--downstream", action="store_true", help="and every ended task that depends on them")
-    hold = commands.add("pause", pause, "hold them until they are resumed", filters)
-    go_on = commands.add("resume", resume, "let them go on", filters)
+    hold = commands.add("pause", hold_or_move, "hold them until they are resumed", filters)
+    go_on = commands.add("resume", hold_or_move, "let them go on", filters)
     for added in (stop, again, hold, go_on):
         added.add_argument("ids", metavar="ID", type=task_id, nargs="*", help="the tasks, by their numbers")
         added.add_argument("--all", action="store_true", help="every task of the file")
@@ -36,23 +36,16 @@ def add(commands: Commands) -> None:
 
 
 def cancel(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(engine, given, lambda chosen: chosen.cancel(given.reason), "cancelled")
+    return _moved(engine, given, reason=given.reason)
 
 
 def rerun(engine: Engine, given: argparse.Namespace) -> int:
-    return _moved(engine, given, lambda chosen: chosen.rerun(downstream=given.downstream), "run again")
+    return _moved(engine, given, downstream=given.downstream)
 
 
-def pause(engine: Engine, given: argparse.Namespace) -> int:
-    if given.hold or given.hold_all:
-        return _hold(engine, given, engine.pause)
-    return _moved(engine, given, Selection.pause, "paused")
-
-
-def resume(engine: Engine, given: argparse.Namespace) -> int:
-    if given.hold or given.hold_all:
-        return _hold(engine, given, engine.resume)
-    return _moved(engine, given, Selection.resume, "resumed")
+def hold_or_move(engine: Engine, given: argparse.Namespace) -> int:
+    """`pause` and `resume`: of names, of the whole file, or of tasks."""
+    return (_hold if given.hold or given.hold_all else _moved)(engine, given)
 
 
 def signal(engine: Engine, given: argparse.Namespace) -> int:
@@ -74,11 +67,11 @@ def _payload(text: str) -> Any:
         raise argparse.ArgumentTypeError(f"a payload is {way}, not {printable(text, WIDE)}") from None
 
 
-def _hold(engine: Engine, given: argparse.Namespace, verb: Callable[..., None]) -> int:
+def _hold(engine: Engine, given: argparse.Namespace) -> int:
     """Hold names, or the whole file, or let them go."""
     if given.ids or given.all or is_filtered(given):
         raise ValueError("--hold and --hold-all are of names and of the file, and go with no filter of tasks")
-    before = engine.held
+    before, verb = engine.held, engine.pause if given.verb == "pause" else engine.resume
     if given.hold:
         verb(*given.hold)
     if given.hold_all:
@@ -93,23 +86,25 @@ def _hold(engine: Engine, given: argparse.Namespace, verb: Callable[..., None]) 
     return 0 if changed else NOTHING
 
 
-def _to_move(engine: Engine, given: argparse.Namespace) -> Selection:
+def _moved(engine: Engine, given: argparse.Namespace, **how: Any) -> int:
     if not (given.all or given.ids or is_filtered(given)):
         raise ValueError(f"{given.verb} which tasks? Say so by number, with --name, --phase, … or take --all")
-    return selected(engine, given)
-
-
-def _moved(engine: Engine, given: argparse.Namespace, verb: Callable[[Selection], int], what: str) -> int:
-    chosen = _to_move(engine, given)
+    chosen = selected(engine, given)
     there = len(chosen)
-    missing = sorted(set(given.ids) - {task.id for task in chosen}) if given.ids and there < len(set(given.id)) else []
-    n = verb(chosen)
+    missing = sorted(set(given.ids) - {task.id for task in chosen}) if given.ids and 0 < there < len(set(given.id)) else []
+    n, said = move(chosen, given.verb, **how)
     if given.json:
         as_json({"moved": n})
-    if not there:
-        return nothing()
-    running = len(chosen.where(phase="running")) if given.verb == "cancel" else 0
-    if not given.json:
-        asked = f", {running} asked to stop" if running else ""
-        print(f"{number(n)} {what}{asked}")
-    return nothing(*missing) if missing else 0
+    elif there:
+        print(said)
+    return nothing(*missing) if missing or not there else 0
+
+
+_MOVED: Final = {"cancel": "cancelled", "rerun": "run again", "pause": "paused", "resume": "resumed"}
+
+
+def move(chosen: Selection, verb: str, **how: Any) -> tuple[int, str]:
+    """→ how many it moved, and that in words."""
+    n: int = getattr(chosen, verb)(**how)
+    running = len(chosen.where(phase=lifecycle.RUNNING)) if verb == "cancel" else 0
+    return n, f"{number(n)} {_MOVED[verb]}" + (f", {running} asked to stop" if running else "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from taskcore.api.engine import Engine
@@ -19,8 +21,8 @@ def add(commands: Commands) -> None:
     named = Parser(add_help=False)
     named.add_argument("name", metavar="NAME")
     within = commands.within(planned)
-    within.add("enable", enable, "fire from its next due time on", named)
-    within.add("disable", disable, "fire nothing until it is enabled", named)
+    within.add("enable", partial(change, Schedule.enable), "fire from its next due time on", named)
+    within.add("disable", partial(change, Schedule.disable), "fire nothing until it is enabled", named)
     within.add("trigger", trigger, "submit its task now", named)
     again = within.add("set-every", set_every, "another period", named)
     again.add_argument("period", metavar="PERIOD", type=period, help='seconds, or as "1h30m"')
@@ -38,19 +40,13 @@ def schedules(engine: Engine, given: argparse.Namespace) -> int:
     return _tell([*engine.schedules.values()], given)
 
 
-def enable(engine: Engine, given: argparse.Namespace) -> int:
-    _schedule(engine, given).enable()
-    return _tell([_schedule(engine, given)], given)
-
-
-def disable(engine: Engine, given: argparse.Namespace) -> int:
-    _schedule(engine, given).disable()
+def change(verb: Callable[[Schedule], None], engine: Engine, given: argparse.Namespace) -> int:
+    verb(_schedule(engine, given))
     return _tell([_schedule(engine, given)], given)
 
 
 def set_every(engine: Engine, given: argparse.Namespace) -> int:
-    _schedule(engine, given).set_every(given.period)
-    return _tell([_schedule(engine, given)], given)
+    return change(lambda schedule: schedule.set_every(given.period), engine, given)
 
 
 def trigger(engine: Engine, given: argparse.Namespace) -> int:

@@ -17,13 +17,13 @@ from taskcore.cli import frames, looking
 from taskcore.cli.choosing import Commands, is_filtered, period, selected
 from taskcore.cli.frames import Glance, Key, View
 from taskcore.cli.lines import painted, plain
+from taskcore.cli.operating import move
 from taskcore.cli.showing import as_json, columns
 from taskcore.cli.terminal import Terminal, screen
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
 from taskcore.core.errors import TaskcoreError
-from taskcore.core.text import number
 from taskcore.store import overview, pages
 from taskcore.store.busy import Trouble
 from taskcore.store.overview import Brief
@@ -315,9 +315,6 @@ class Watcher:
             chosen = chosen.where(name=which) if kind == "name" else chosen
             if verb == "rerun" and kind != "task":
                 chosen = chosen.where(phase=lifecycle.FAILED)
-            n: int = getattr(chosen, verb)()
-            asked = len(chosen.where(phase=lifecycle.RUNNING)) if verb == "cancel" else 0
-            done = {"pause": "paused", "resume": "resumed", "cancel": "cancelled", "rerun": "run again"}[verb]
-            return f"{number(n)} {done}" + (f", {asked} asked to stop" if asked else "")
+            return move(chosen, verb)[1]
         except (TaskcoreError, Trouble, ValueError, OSError) as error:
             return f"not done: {error}"

@@ -19,6 +19,7 @@ from taskcore.core.text import printable
 from taskcore.store import capacity, pages, queries
 from taskcore.store import overview as lists
 from taskcore.store import rows as read_rows
+from taskcore.store import schedules as plans
 from taskcore.store.overview import Brief
 from taskcore.view.colours import SIGNS
 
@@ -211,12 +212,7 @@ def schedules(ask: Ask) -> dict[str, Any]:
     return {
         "now": context.now(),
         "schedules": [
-            {
-                "name": name, "every": schedule.every, "cron": schedule.cron, "tz": schedule.tz,
-                "enabled": schedule.enabled, "next_at": schedule.next_at, "last_at": schedule.last_at,
-                "last_task": schedule._row.last_task,
-            }
-            for name, schedule in ask.engine.schedules.items()
+            row._asdict() for name in context.look(plans.names) if (row := context.look(plans.one, name)) is not None
         ],
         "limits": [limit._asdict() for limit in context.look(pages.capacities)],
         "rates": [{"name": name, "n": n, "period": period} for name, n, period in context.look(pages.rates)],
