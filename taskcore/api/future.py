@@ -167,7 +167,7 @@ class TaskFuture(Future[Any], Handle):
         return in_a_line(self._context.row(queries.rows(connection, [self.id])[0]))
 
     def _repr_html_(self) -> str:
-        html: str = view("html").future(self)
+        html: str = view("life").future(self)
         return html
 
     @property

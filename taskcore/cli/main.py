@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
-from taskcore.cli import keeping, looking, operating, pictures, serving, steering, watch, work
+from taskcore.cli import keeping, looking, operating, pictures, steering, watch, work
 from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser
 from taskcore.cli.showing import Lenient
 from taskcore.core.errors import TaskcoreError
@@ -32,7 +32,6 @@ PARTS: Final = (
     operating.add,
     steering.add,
     keeping.add,
-    serving.add,
     work.add,
 )
 """What adds the commands, in the order of the help."""

@@ -90,8 +90,9 @@ def _moved(engine: Engine, given: argparse.Namespace, **how: Any) -> int:
     if not (given.all or given.ids or is_filtered(given)):
         raise ValueError(f"{given.verb} which tasks? Say so by number, with --name, --phase, … or take --all")
     chosen = selected(engine, given)
-    there = len(chosen)
-    missing = sorted(set(given.ids) - {task.id for task in chosen}) if given.ids and 0 < there < len(set(given.id)) else []
+    there, missing = len(chosen), list[int]()
+    if given.ids and 0 < there < len(set(given.id)):
+        missing = sorted(set(given.ids) - {task.id for task in chosen})
     n, said = move(chosen, given.verb, **how)
     if given.json:
         as_json({"moved": n})

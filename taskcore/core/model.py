@@ -125,7 +125,7 @@ class Task:
         return f"<Task #{self.id} {in_a_line(self)}>"
 
     def _repr_html_(self) -> str:
-        html: str = view("html").task(self)
+        html: str = view("life").task(self)
         return html
 
 

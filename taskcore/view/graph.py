@@ -11,7 +11,7 @@ from taskcore.core.text import counted, printable
 from taskcore.view import layers, saving
 from taskcore.view.boxes import Box, Line, boxed
 from taskcore.view.colours import COLOURS
-from taskcore.view.escaped import words
+from taskcore.view.markup import words
 from taskcore.view.svg import document, fitting, legend, paint, rect, samples, sign, stacked, text, width_of
 
 WIDE: Final = 208.0

@@ -3,31 +3,24 @@ cannot be read says so in a line."""
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.api import glance
 from taskcore.api.context import context_of
-from taskcore.api.future import TaskFuture
 from taskcore.api.pipeline import Pipeline
 from taskcore.api.progress import Progress
 from taskcore.api.schedules import Schedule, Schedules
 from taskcore.api.selection import Selection
 from taskcore.core import lifecycle
-from taskcore.core.model import Task, own_key
+from taskcore.core.model import own_key
 from taskcore.core.text import duration, number, percent, rate
 from taskcore.store import overview, queries, schedules
 from taskcore.store.overview import Brief
-from taskcore.view import life
-from taskcore.view.escaped import words
-from taskcore.view.markup import bar, box, frame, legend, part, section, sign, status, table, when
+from taskcore.view.markup import bar, box, calm, frame, legend, part, section, sign, status, table, when, words
 
 if TYPE_CHECKING:
     from taskcore.api.engine import Engine
-
-T = TypeVar("T")
 
 ROWS: Final = 200
 """Tasks, subjects or schedules of one table."""
@@ -36,30 +29,10 @@ FEW: Final = 8
 """Of what runs now, or failed last."""
 
 
-def _calm(draw: Callable[[T], str]) -> Callable[[T], str]:
-    """The same; and where anything is wrong, a line that says what."""
-
-    @functools.wraps(draw)
-    def drawn(thing: T) -> str:
-        try:
-            return draw(thing)
-        except Exception as error:
-            return frame(f"<p>{words(_plain(thing))}</p><p>It cannot be shown now: {words(_plain(error), 400)}</p>")
-
-    return drawn
-
-
-def _plain(thing: object) -> str:
-    try:
-        return f"{type(thing).__name__}: {thing}" if isinstance(thing, Exception) else repr(thing)
-    except Exception:
-        return f"a {type(thing).__name__}"
-
-
 # -- an engine ------------------------------------------------------------------------------------------------------
 
 
-@_calm
+@calm
 def engine(engine: Engine) -> str:
     context, health = context_of(engine), str(engine.health)
     names = sorted(glance.names_of(context), key=lambda each: (-each.left, -each.total, each.name))
@@ -119,7 +92,7 @@ def _failed(row: Brief, now: float) -> tuple[Any, ...]:
 # -- tasks ----------------------------------------------------------------------------------------------------------
 
 
-@_calm
+@calm
 def selection(selection: Selection) -> str:
     context = selection._context
     counts, now = context.by_phase(selection._where), context.now()
@@ -150,20 +123,10 @@ def _task(row: Brief, now: float) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-@_calm
-def task(task: Task) -> str:
-    return life.of_a_row(task)
-
-
-@_calm
-def future(future: TaskFuture) -> str:
-    return life.of_a_task(future)
-
-
 # -- pipelines, schedules, progress ---------------------------------------------------------------------------------
 
 
-@_calm
+@calm
 def pipeline(pipeline: Pipeline) -> str:
     context, steps = pipeline._context, list(pipeline._tasks)
     total, subjects = context.look(overview.subjects, pipeline.name, steps, ROWS)
@@ -191,7 +154,7 @@ def _cell(found: tuple[int, str, str] | None) -> str:
     return box(phase, label, f"#{task_id}")
 
 
-@_calm
+@calm
 def schedule(thing: Schedule | Schedules) -> str:
     context, one = thing._context, isinstance(thing, Schedule)
     names = [thing.name] if isinstance(thing, Schedule) else context.look(schedules.names)

@@ -14,8 +14,7 @@ from taskcore.core.model import Attempt, Task, Unreadable, own_key
 from taskcore.core.text import duration, percent
 from taskcore.store import overview, pictures, queries, rows
 from taskcore.store.overview import Brief
-from taskcore.view.escaped import lines, words
-from taskcore.view.markup import bar, frame, legend, part, section, sign, spans, status, table, when
+from taskcore.view.markup import bar, calm, frame, legend, lines, part, section, sign, spans, status, table, when, words
 from taskcore.view.runs import Gap, Run, gaps_of, runs_of
 
 PIECES: Final = 12
@@ -57,7 +56,8 @@ def line(node: Brief, runs: Sequence[Run], now: float) -> str:
     return f"{spans(drawn, label)}<p>{words(label, 1000)}</p>"
 
 
-def of_a_task(future: TaskFuture) -> str:
+@calm
+def future(future: TaskFuture) -> str:
     """A handle: all that there is to know. `TaskNotFound`."""
     context, row = future._context, future.snapshot()
     now, explained = context.now(), future.explain()
@@ -134,7 +134,8 @@ def _attempt(attempt: Attempt, now: float) -> tuple[str | tuple[str, str], ...]:
     )  # fmt: skip
 
 
-def of_a_row(task: Task) -> str:
+@calm
+def task(task: Task) -> str:
     """A row alone, as it was read: it knows nothing of its file, nor how long ago that was."""
     called = f"{task.name}({glance.called(task.args, task.kwargs)})"
     node = Brief(

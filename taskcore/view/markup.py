@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from taskcore.core import lifecycle
-from taskcore.core.text import duration, moment, percent
+from taskcore.core.text import CUT, duration, moment, percent, printable
 from taskcore.view.colours import SIGNS, css
-from taskcore.view.escaped import words
+
+T = TypeVar("T")
 
 STYLE: Final = """
 .taskcore{color:var(--tc-ink);background:var(--jp-layout-color0,var(--tc-paper));font:13px/1.5 system-ui,sans-serif;
@@ -56,6 +58,17 @@ _SORT: Final = (
 )
 
 
+def words(text: object, longest: int = 200) -> str:
+    """A text of others on one line, with nothing in it that is markup or moves other text."""
+    return html.escape(printable(str(text), longest))
+
+
+def lines(text: str, longest: int = 20_000) -> str:
+    """The same of a text that has lines; of one that is too long the end."""
+    text = text if len(text) <= longest else CUT + text[-longest:]
+    return "\n".join(words(line, 2000) for line in text.split("\n"))
+
+
 def frame(*parts: str) -> str:
     """What a notebook is given: the parts, and the style that they have."""
     return f'<div class="taskcore"><style>{css(".taskcore")}{STYLE}</style>{"".join(parts)}</div>'
@@ -84,6 +97,26 @@ def status(phase: str, label: str) -> str:
 def box(phase: str, label: str, title: str) -> str:
     """The same in a box of its colour, with a title of its own."""
     return f'<span class="box t" style="{_colour(phase)}" title="{words(title)}">{sign(phase)}{words(label, 40)}</span>'
+
+
+def calm(draw: Callable[[T], str]) -> Callable[[T], str]:
+    """The same; and where anything is wrong, a line that says what."""
+
+    @functools.wraps(draw)
+    def drawn(thing: T) -> str:
+        try:
+            return draw(thing)
+        except Exception as error:
+            return frame(f"<p>{words(_plain(thing))}</p><p>It cannot be shown now: {words(_plain(error), 400)}</p>")
+
+    return drawn
+
+
+def _plain(thing: object) -> str:
+    try:
+        return f"{type(thing).__name__}: {thing}" if isinstance(thing, Exception) else repr(thing)
+    except Exception:
+        return f"a {type(thing).__name__}"
 
 
 Counts = Mapping[tuple[str, str], int]

@@ -14,9 +14,8 @@ from taskcore.core.version import VERSION
 from taskcore.store import pictures
 from taskcore.store.pictures import Failure, Tally
 from taskcore.view.colours import COLOURS, css
-from taskcore.view.escaped import lines, words
 from taskcore.view.graph import Graph
-from taskcore.view.markup import STYLE, Cell, Counts, bar, legend, table
+from taskcore.view.markup import STYLE, Cell, Counts, bar, legend, lines, table, words
 from taskcore.view.saving import save
 from taskcore.view.svg import FONT
 from taskcore.view.timeline import Timeline

@@ -14,7 +14,7 @@ from typing import Final
 
 from taskcore.core.text import CUT, printable
 from taskcore.view.colours import COLOURS, PAGE, SIGNS, css
-from taskcore.view.escaped import words
+from taskcore.view.markup import words
 
 FONT: Final = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 _TONES: Final = {name: pair[0] for name, pair in (COLOURS | PAGE).items()}

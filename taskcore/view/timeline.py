@@ -12,7 +12,7 @@ from taskcore.core.text import counted, duration, moment, number, printable
 from taskcore.store import pictures
 from taskcore.view import saving
 from taskcore.view.colours import COLOURS, SIGNS
-from taskcore.view.escaped import words
+from taskcore.view.markup import words
 from taskcore.view.runs import Gap, Run, critical_path, gaps_of, packed, runs_of
 from taskcore.view.scale import Scale
 from taskcore.view.svg import document, fitting, legend, paint, rect, samples, text
