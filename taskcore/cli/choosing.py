@@ -17,8 +17,8 @@ NOTHING: Final = 1
 FAILED: Final = 2
 INTERRUPTED: Final = 130
 
-Run = Callable[[Engine, argparse.Namespace], int] | Callable[[None, argparse.Namespace], int]
-"""A command: → its exit code. What is wrong it raises."""
+Run = Callable[[Any, argparse.Namespace], int]
+"""A command: of an engine, or `None`, and what was said → its exit code. What is wrong it raises."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,14 +102,6 @@ def whole(least: int = 0, most: int = 10**15) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"a whole number {which} is needed, not {printable(text, WIDE)!r}")
 
     return read
-
-
-def period(text: str) -> float | str:
-    """Seconds, or text such as "1h30m", which the engine reads."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def selected(engine: Engine, given: argparse.Namespace) -> Selection:

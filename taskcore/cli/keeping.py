@@ -7,15 +7,16 @@ import contextlib
 
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
-from taskcore.cli.choosing import FOUND_SOMETHING, Commands, period
+from taskcore.cli.choosing import FOUND_SOMETHING, Commands
 from taskcore.cli.showing import Lenient, answer, as_json, fields_of
+from taskcore.core.ends import spoken
 from taskcore.core.text import number, printable
 
 
 def add(commands: Commands) -> None:
     old = commands.add("prune", prune, "delete ended tasks that nothing unfinished needs; the file gets smaller")
     old.add_argument(
-        "--older-than", required=True, metavar="PERIOD", type=period, help='ended so long ago: seconds, or as "30d"'
+        "--older-than", required=True, metavar="PERIOD", type=spoken, help='ended so long ago: seconds, or as "30d"'
     )
     copy = commands.add("backup", backup, "a whole copy of the file, while it is used")
     copy.add_argument("new", metavar="NEW", help="where; an earlier copy there is replaced")

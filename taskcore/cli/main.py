@@ -17,7 +17,7 @@ from typing import Any, Final
 from taskcore.api.engine import Engine
 from taskcore.api.settings import path_of
 from taskcore.cli import keeping, looking, operating, pictures, steering, watch, work
-from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser
+from taskcore.cli.choosing import FAILED, INTERRUPTED, Commands, Parser, Run
 from taskcore.cli.showing import Lenient
 from taskcore.core.errors import TaskcoreError
 from taskcore.core.text import printable
@@ -25,16 +25,8 @@ from taskcore.core.version import VERSION
 from taskcore.store.busy import Trouble
 from taskcore.store.opening import refuse_another
 
-PARTS: Final = (
-    looking.add,
-    watch.add,
-    pictures.add,
-    operating.add,
-    steering.add,
-    keeping.add,
-    work.add,
-)
-"""What adds the commands, in the order of the help."""
+PARTS: Final = (looking, watch, pictures, operating, steering, keeping, work)
+"""Whose `add` adds the commands, in the order of the help."""
 
 AFTER_THE_HELP: Final = """\
 taskcore FILE COMMAND --help says more of each.
@@ -77,16 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: Any) -> int:
     given.file = path_of(given.file)
+    run: Run = given.run
     if given.alone:
-        done: int = given.run(None, given)
-        return done
+        return run(None, given)
     refuse_another(given.file)
-    engine = Engine(given.file, workers=0, codec=Lenient())
-    try:
-        code: int = given.run(engine, given)
-    finally:
-        engine.close()
-    return code
+    with contextlib.closing(Engine(given.file, workers=0, codec=Lenient())) as engine:
+        return run(engine, given)
 
 
 def parser() -> Parser:
@@ -95,6 +83,6 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"taskcore {VERSION}")
     made.add_argument("file", metavar="FILE", help="a file that an engine made; none is made here")
     commands = Commands(made, dest="verb", required=True)
-    for add in PARTS:
-        add(commands)
+    for part in PARTS:
+        part.add(commands)
     return made

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
-from taskcore.cli.choosing import Commands, Parser, period, whole
+from taskcore.cli.choosing import Commands, Parser, whole
 from taskcore.cli.showing import WIDE, answer, as_json, lined
+from taskcore.core.ends import spoken
 from taskcore.core.text import duration, moment, quoted
 
 _FIELDS: Final = ("name", "every", "cron", "tz", "enabled", "next_at", "last_at")
@@ -25,12 +26,12 @@ def add(commands: Commands) -> None:
     within.add("disable", partial(change, Schedule.disable), "fire nothing until it is enabled", named)
     within.add("trigger", trigger, "submit its task now", named)
     again = within.add("set-every", set_every, "another period", named)
-    again.add_argument("period", metavar="PERIOD", type=period, help='seconds, or as "1h30m"')
+    again.add_argument("period", metavar="PERIOD", type=spoken, help='seconds, or as "1h30m"')
     capped = commands.add("limits", limits, "the limits, and what is on hold; or change one, until code says otherwise")
     within = commands.within(capped)
-    much = within.add("set", set_limit, 'how much there is of it, or of "name:fetch": how many may run', named)
+    much = within.add("set", change_limit, 'how much there is of it, or of "name:fetch": how many may run', named)
     much.add_argument("n", metavar="N", type=whole())
-    within.add("unset", unset_limit, "no limit any more; of a capacity: none of it", named)
+    within.add("unset", change_limit, "no limit any more; of a capacity: none of it", named)
 
 
 # -- schedules ------------------------------------------------------------------------------------------------------
@@ -91,21 +92,15 @@ def limits(engine: Engine, given: argparse.Namespace) -> int:
     )
 
 
-def set_limit(engine: Engine, given: argparse.Namespace) -> int:
+def change_limit(engine: Engine, given: argparse.Namespace) -> int:
+    """`set` where a number is given, else `unset`."""
     before = engine.limits.get(given.name)
-    engine.limits[given.name] = given.n
-    return _changed(engine, given, before)
-
-
-def unset_limit(engine: Engine, given: argparse.Namespace) -> int:
-    before = engine.limits.get(given.name)
-    if before is None:
+    if "n" in given:
+        engine.limits[given.name] = given.n
+    elif before is None:
         raise ValueError(f"there is no limit {quoted(given.name, WIDE)}")
-    del engine.limits[given.name]
-    return _changed(engine, given, before)
-
-
-def _changed(engine: Engine, given: argparse.Namespace, before: int | None) -> int:
+    else:
+        del engine.limits[given.name]
     now = engine.limits.get(given.name)
     said = " → ".join("none" if n is None else str(n) for n in (before, now))
     return answer(given, {"name": given.name, "limit": now, "before": before}, f"{quoted(given.name, WIDE)}: {said}")

@@ -15,6 +15,10 @@ from typing import Any, Final, NoReturn
 from taskcore.api.terminal import size
 from taskcore.core.clock import monotonic
 
+if sys.platform != "win32":
+    import termios
+    import tty
+
 _TAKE: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # another screen, no cursor, and what is too long is not wrapped
 _GIVE_BACK: Final = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _SPLIT: Final = 0.03
@@ -91,8 +95,6 @@ class Terminal:
 
     def forget(self) -> None:
         """What was typed and not yet read is no answer to what is asked now."""
-        import termios
-
         self._typed.clear()
         with contextlib.suppress(termios.error):
             termios.tcflush(self._in, termios.TCIFLUSH)
@@ -124,9 +126,6 @@ class Terminal:
     # -- taking and giving back -------------------------------------------------------------------------------------
 
     def take(self) -> None:
-        import termios
-        import tty
-
         if self._before is None:
             self._before = termios.tcgetattr(self._in)
         tty.setcbreak(self._in, termios.TCSADRAIN)
@@ -134,8 +133,6 @@ class Terminal:
         self._send(_TAKE)
 
     def give_back(self) -> None:
-        import termios
-
         if self._before is not None:
             with contextlib.suppress(OSError):
                 self._send(_GIVE_BACK)
@@ -191,8 +188,6 @@ def screen() -> Iterator[Terminal]:
 
 def is_there() -> bool:
     """Whether there is a terminal on both sides that can be drawn on."""
-    try:
-        import termios  # noqa: F401 - not on Windows
-    except ImportError:
+    if sys.platform == "win32":
         return False
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -14,7 +14,7 @@ from taskcore.api.engine import Engine
 from taskcore.api.glance import engines, names_of, newest, summed
 from taskcore.api.selection import Selection
 from taskcore.cli import frames, looking
-from taskcore.cli.choosing import Commands, is_filtered, period, selected
+from taskcore.cli.choosing import Commands, is_filtered, selected
 from taskcore.cli.frames import Glance, Key, View
 from taskcore.cli.lines import painted, plain
 from taskcore.cli.operating import move
@@ -22,7 +22,7 @@ from taskcore.cli.showing import as_json, columns
 from taskcore.cli.terminal import Terminal, screen
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
-from taskcore.core.ends import seconds
+from taskcore.core.ends import seconds, spoken
 from taskcore.core.errors import TaskcoreError
 from taskcore.store import overview, pages
 from taskcore.store.busy import Trouble
@@ -39,7 +39,7 @@ _TO_COME: Final = tuple(phase for phase in lifecycle.PHASES if phase not in (*li
 
 def add(commands: Commands) -> None:
     watched = commands.add("watch", watch, "what the tasks do, live, with keys that move them", commands.filters)
-    watched.add_argument("--every", type=period, default=1.0, metavar="SECONDS", help="look again so often (1)")
+    watched.add_argument("--every", type=spoken, default=1.0, metavar="SECONDS", help="look again so often (1)")
     watched.add_argument("--once", action="store_true", help="print one picture, and end")
 
 

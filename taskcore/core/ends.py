@@ -23,6 +23,14 @@ def seconds(value: Any, what: str) -> float:
     return length
 
 
+def spoken(text: str) -> float | str:
+    """A duration as somebody types it: seconds, or text such as "1h30m", which the engine reads."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def shown(value: float) -> str:
     """A number as it was said; of one with very many digits, how many."""
     if isinstance(value, int) and abs(value) >= 10**30:

@@ -63,8 +63,7 @@ def future(future: TaskFuture) -> str:
     now, explained = context.now(), future.explain()
     (task,) = glance.told(context, context.look(overview.briefs, [row.id]))
     attempts = context.look(rows.history, row.id, MOST)[-MOST:]
-    (node,) = context.look(pictures.nodes, [row.id])
-    (runs,) = runs_of([node], context.look(pictures.attempts, [row.id], pictures.EDGES), now)
+    (runs,) = runs_of([task], context.look(pictures.attempts, [row.id], pictures.EDGES), now)
     all_steps, steps = context.look(overview.steps, row.id, MOST)
     children = context.by_phase(queries.where([("parent", (row.id,))]))
     label = sign(task.phase) if task.status == task.phase else status(task.phase, task.status)
@@ -88,7 +87,7 @@ def future(future: TaskFuture) -> str:
     )
     return frame(
         f"<h4>#{task.id} {words(task.args)}{key}</h4>", facts,
-        line(node, runs[-MOST:], now), done, result, error,
+        line(task, runs[-MOST:], now), done, result, error,
         section("Waits for", _upstreams(context, task)),
         section("Attempts", _attempts(attempts, now)),
         section("Steps", table((), [

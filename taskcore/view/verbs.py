@@ -10,6 +10,7 @@ from taskcore.api.context import context_of
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
 from taskcore.api.selection import Selection
+from taskcore.core.ends import spoken
 from taskcore.core.text import printable
 from taskcore.view.answers import FILTERS, MOVES, chosen, number
 
@@ -72,8 +73,8 @@ def _names(told: Told) -> list[str]:
     return [name] if (name := _text(told, "name")) else []
 
 
-def _done(verb: Callable[..., object], *names: str) -> dict[str, Any]:
-    verb(*names)
+def _done(verb: Callable[..., object], *args: object) -> dict[str, Any]:
+    verb(*args)
     return {}
 
 
@@ -83,16 +84,6 @@ def _schedule(engine: Engine, told: Told) -> Schedule:
         return engine.schedules[name]
     except KeyError:
         raise ValueError(f"there is no schedule {printable(name, 60)!r}") from None
-
-
-def _every(engine: Engine, told: Told) -> dict[str, Any]:
-    said = _text(told, "every").strip()
-    try:
-        seconds: float | str = float(said)
-    except ValueError:
-        seconds = said
-    _schedule(engine, told).set_every(seconds)
-    return {}
 
 
 def _limit(engine: Engine, told: Told) -> dict[str, Any]:
@@ -116,7 +107,7 @@ VERBS: Final[dict[str, Callable[[Engine, Told], dict[str, Any]]]] = {
     "trigger": lambda engine, told: {"task": _schedule(engine, told).trigger().id},
     "enable": lambda engine, told: _done(_schedule(engine, told).enable),
     "disable": lambda engine, told: _done(_schedule(engine, told).disable),
-    "every": _every,
+    "every": lambda engine, told: _done(_schedule(engine, told).set_every, spoken(_text(told, "every"))),
     "limit": _limit,
 }
 """Name → what it does to the file. Each is one transaction: it did all of it, or nothing."""

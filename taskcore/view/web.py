@@ -20,8 +20,7 @@ import secrets
 import socket
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from importlib import resources
 from typing import Any, ClassVar, Final
@@ -93,8 +92,9 @@ class Page:
         self.read_only = read_only
         self.closed = threading.Event()
         self.token = secrets.token_urlsafe(24)
-        self._answers: OrderedDict[str, _Kept] = OrderedDict()
-        self._keeping = threading.Lock()  # over the answers that are kept
+        self._state: object = None
+        self._answers: dict[str, _Kept] = {}
+        self._keeping = threading.Lock()  # over the answers that are kept, and of what state of the file they are
         self._server = Server(self, port, _Request)
         self.port = self._server.server_address[1]
         self._server.begin()
@@ -133,31 +133,26 @@ class Page:
             return self._context.look(pages.version)
         return None
 
-    def ask(self, said: Mapping[str, list[str]]) -> Ask:
-        return Ask(self.engine(), said, self.read_only)
-
     def kept(self, address: str, make: Callable[[Ask], bytes]) -> bytes:
         """What is at an address: made once for all pages that ask before anything changed."""
-        ask = self.ask(parse_qs(urlsplit(address).query, max_num_fields=1000))
+        ask = Ask(self.engine(), parse_qs(urlsplit(address).query, max_num_fields=1000), self.read_only)
         state = self._context.look(pages.version), int(monotonic() / FRESH)
         with self._keeping:
+            if self._state != state or len(self._answers) >= KEPT:
+                self._state, self._answers = state, {}
             kept = self._answers.setdefault(address, _Kept())
-            self._answers.move_to_end(address)
-            while len(self._answers) > KEPT:
-                self._answers.popitem(last=False)
         with kept.making:
-            if kept.state != state:
-                kept.body, kept.state = make(ask), state
+            if kept.body is None:
+                kept.body = make(ask)
             return kept.body
 
 
 class _Kept:
-    """An answer, and of what state of the file."""
+    """An answer, once it is made."""
 
     def __init__(self) -> None:
-        self.making = threading.Lock()  # over both: who asks the same meanwhile waits, and does not make it too
-        self.state: object = None
-        self.body = b""
+        self.making = threading.Lock()  # who asks the same meanwhile waits, and does not make it too
+        self.body: bytes | None = None
 
 
 class _Brief(socket.SocketIO):
@@ -249,8 +244,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     def _get(self) -> None:
         match urlsplit(self.path).path.split("/"):
-            case ["", "assets", name]:
-                self._asset(name)
+            case ["", "assets", name] if name in ASSETS:
+                self._send(_asset(name), ASSETS[name])
             case ["", name, *more] if name in PAGES and (not more or (name == "task" and len(more) == 1)):
                 self._send(_asset("page.html"), "text/html")
             case ["", "live"]:
@@ -266,12 +261,6 @@ class _Request(http.server.BaseHTTPRequestHandler):
                 self._send(drawn, "image/svg+xml")
             case _:
                 raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
-
-    def _asset(self, name: str) -> None:
-        if name not in ASSETS:
-            raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
-        text = _asset(name)
-        self._send(colours.css(":root").encode() + b"\n" + text if name == "page.css" else text, ASSETS[name])
 
     def _live(self) -> None:
         """Server-sent events, until the page is closed: `change` when anything changed, `end` at last."""
@@ -348,4 +337,5 @@ def _json(value: Any) -> bytes:
 
 
 def _asset(name: str) -> bytes:
-    return resources.files("taskcore.view").joinpath("page", name).read_bytes()
+    text = resources.files("taskcore.view").joinpath("page", name).read_bytes()
+    return colours.css(":root").encode() + b"\n" + text if name == "page.css" else text

@@ -365,8 +365,8 @@ def test_pictures_are_of_the_file_of_a_task_or_of_what_is_chosen(engine, visitor
 
 
 def test_pages_that_ask_the_same_have_one_answer_made(engine, visitor, monkeypatch):
-    made, asked, may, ask = [], [], threading.Event(), web.Page.ask
-    monkeypatch.setattr(web.Page, "ask", lambda page, said: asked.append(1) or ask(page, said))
+    made, asked, may, engine_of = [], [], threading.Event(), web.Page.engine
+    monkeypatch.setattr(web.Page, "engine", lambda page: asked.append(1) or engine_of(page))
     monkeypatch.setattr(web, "FRESH", 1e9)
     monkeypatch.setitem(web.ANSWERS, "jobs", lambda ask: made.append(may.wait(30)) or {})
     with ThreadPoolExecutor(3) as pool:
