@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
 from typing import Final, TypeVar
 
 from taskcore.core import lifecycle
@@ -13,49 +14,17 @@ from taskcore.view.colours import SIGNS, css
 
 T = TypeVar("T")
 
-STYLE: Final = """
-.taskcore{color:var(--tc-ink);background:var(--jp-layout-color0,var(--tc-paper));font:13px/1.5 system-ui,sans-serif;
-padding:8px 10px;max-width:1100px;overflow-x:auto}
-.taskcore h4{margin:0 0 6px;font-size:14px;font-weight:600}
-.taskcore h5{margin:12px 0 2px;font-size:12px;font-weight:600;color:var(--tc-faint)}
-.taskcore p{margin:2px 0}
-.taskcore small,.taskcore .dim{color:var(--tc-faint);font-size:12px}
-.taskcore .bar{display:flex;gap:1px;height:12px;margin:4px 0;background:var(--tc-panel);overflow:hidden;
-border-radius:3px;min-width:60px}
-.taskcore .bar span{min-width:2px;background:var(--c)}
-.taskcore .bar .open{background:repeating-linear-gradient(135deg,var(--c) 0 4px,transparent 4px 7px)}
-.taskcore .key{display:inline-block;margin-right:14px;white-space:nowrap}
-.taskcore .sign{color:var(--c);font-weight:700;display:inline-block;min-width:1.1em}
-.taskcore table{border-collapse:collapse;border:0;margin:2px 0;font-size:12px;color:inherit}
-.taskcore th,.taskcore td{padding:2px 14px 2px 0;text-align:left;vertical-align:top;border:0;
-border-bottom:1px solid var(--tc-line);background:none;max-width:420px;overflow-wrap:anywhere}
-.taskcore th{color:var(--tc-faint);font-weight:600;white-space:nowrap}
-.taskcore .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-.taskcore .t{white-space:nowrap}
-.taskcore .w .bar{width:140px}
-.taskcore th button{all:unset;cursor:pointer}
-.taskcore th button:focus-visible{outline:2px solid var(--tc-accent)}
-.taskcore th[aria-sort=ascending] button::after{content:" ↑"}
-.taskcore th[aria-sort=descending] button::after{content:" ↓"}
-.taskcore pre{margin:2px 0;padding:4px 6px;background:var(--tc-panel);color:inherit;font-size:12px;max-height:280px;
-overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
-.taskcore .grid td,.taskcore .grid th{padding:1px 6px 1px 0}
-.taskcore .box{display:block;padding:0 6px;background:color-mix(in srgb,var(--c) 22%,transparent)}
-.taskcore .scroll{max-height:420px;overflow:auto}
-.taskcore summary{cursor:pointer}
-"""
 
-# Sorts the table by the column whose button was pressed, the other way round the second time. A cell's `data-k` is what
-# it is sorted by, where that is not its text.
-_SORT: Final = (
-    "var b=event.target.closest('button');if(b){var h=b.parentNode,t=h.closest('table').tBodies[0],i=h.cellIndex,"
-    "s=h.getAttribute('aria-sort')==='ascending'?-1:1,k=function(r){var c=r.cells[i],d=c.dataset.k;"
-    "return d===undefined?c.textContent:d===''?-1e99:+d};"
-    "Array.from(t.rows).sort(function(x,y){var a=k(x),c=k(y);return a<c?-s:a>c?s:0})"
-    ".forEach(function(r){t.appendChild(r)});"
-    "for(var o of h.parentNode.cells)o.removeAttribute('aria-sort');"
-    "h.setAttribute('aria-sort',s>0?'ascending':'descending')}"
-)
+def asset(name: str) -> str:
+    """What is no Python: a style, a script, the page."""
+    return resources.files("taskcore.view").joinpath("page", name).read_text("utf-8")
+
+
+STYLE: Final = asset("notebook.css")
+"""How everything in a `frame` looks."""
+_SORT: Final = html.escape(asset("sort.js"))
+"""Sorts the table by the column whose button was pressed, the other way round the second time. A cell's `data-k` is
+what it is sorted by, where that is not its text."""
 
 
 def words(text: object, longest: int = 200) -> str:
@@ -177,7 +146,7 @@ def table(head: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, sorts: bool =
         return ""
     tops = "".join(_cell("th", cell, _button if sorts else str) for cell in head)
     body = "".join(f"<tr>{''.join(_cell('td', cell, str) for cell in row)}</tr>" for row in rows)
-    clicked = f' onclick="{html.escape(_SORT)}"' if sorts else ""
+    clicked = f' onclick="{_SORT}"' if sorts else ""
     tops = f"<thead{clicked}><tr>{tops}</tr></thead>" if head else ""
     return f'<table{f" class={kind}" if kind else ""}>{tops}<tbody>{body}</tbody></table>'
 

@@ -22,7 +22,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib import resources
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -37,6 +36,7 @@ from taskcore.store import pages
 from taskcore.store.busy import Trouble, said
 from taskcore.view import colours
 from taskcore.view.answers import ANSWERS, Ask, picture
+from taskcore.view.markup import asset
 from taskcore.view.server import Server
 from taskcore.view.verbs import VERBS
 
@@ -337,5 +337,4 @@ def _json(value: Any) -> bytes:
 
 
 def _asset(name: str) -> bytes:
-    text = resources.files("taskcore.view").joinpath("page", name).read_bytes()
-    return colours.css(":root").encode() + b"\n" + text if name == "page.css" else text
+    return f"{colours.css(':root')}\n{asset(name)}".encode() if name == "page.css" else asset(name).encode()

@@ -173,7 +173,8 @@ def test_what_the_page_is_made_of_is_installed_with_it():
     root = Path(__file__).resolve().parents[2]
     data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
     installed = {file for pattern in data["taskcore"] for file in (root / "taskcore").glob(pattern)}
-    assert {root / "taskcore/view/page" / name for name in ("page.html", *web.ASSETS)} <= installed
+    read = ("page.html", "notebook.css", "sort.js", *web.ASSETS)
+    assert {root / "taskcore/view/page" / name for name in read} <= installed
 
 
 # -- what is sent to it --------------------------------------------------------------------------------------------
