@@ -304,13 +304,9 @@ def _foot(glance: Glance, view: View, width: int) -> list[Line]:
 
 def frame(glance: Glance, view: View, width: int, height: int, told: Sequence[str] = ()) -> list[Line]:
     """`told`: the lines of the task that is opened."""
-    if view.help:
-        page: Sequence[str] | None = HELP.split("\n")
-    else:
-        page = told if view.opened is not None else None
     head, foot = _head(glance, view, width), _foot(glance, view, width)
-    if page is not None:
-        head = [] if view.help else head[:1]
+    if view.help or view.opened is not None:
+        page, head = (HELP.split("\n"), []) if view.help else (told, head[:1])
         room = max(0, height - len(head) - len(foot))
         view.scroll = max(0, min(view.scroll, len(page) - room))
         body = [cut([("", text)], width) for text in page[view.scroll : view.scroll + room]]

@@ -36,10 +36,9 @@ def check(engine: Engine, given: argparse.Namespace) -> int:
     found = engine.check()
     if given.json:
         as_json(*map(fields_of, found))
-    for finding in () if given.json else found:
-        print(f"{printable(finding.what)}\n    {printable(finding.mend)}")
-    if not (found or given.json):
-        print("nothing is wrong")
+    else:
+        said = [f"{printable(finding.what)}\n    {printable(finding.mend)}" for finding in found]
+        print("\n".join(said) or "nothing is wrong")
     return FOUND_SOMETHING if found else 0
 
 

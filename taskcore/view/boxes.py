@@ -12,6 +12,7 @@ from taskcore.store.overview import Brief
 from taskcore.store.pictures import EDGES, Edge
 from taskcore.view import alike
 from taskcore.view.colours import COLOURS, SIGNS
+from taskcore.view.runs import line_up
 
 ALONE: Final = (40, 12)
 """Up to so many tasks are drawn one by one, where no more than so many are side by side."""
@@ -119,19 +120,10 @@ def _above(
     suspended = [node.id for node in nodes if node.phase == "suspended"]
     for upstream, task in of.context.look(pictures.joins, suspended, EDGES):
         one, other = place.get(upstream), place.get(task)
-        if one is not None and other is not None and not _is_below(nodes, place, one, other):
+        if one is not None and other is not None and other not in line_up(nodes, place, one):
             above[other].setdefault(one, JOINED)
             verdicts[one, other] = "unmet"
     return above, verdicts
-
-
-def _is_below(nodes: list[Brief], place: dict[int, int], one: int | None, other: int) -> bool:
-    passed = set()
-    while one is not None and one != other and one not in passed:  # it ends in a damaged file, too
-        passed.add(one)
-        parent = nodes[one].parent
-        one = None if parent is None else place.get(parent)
-    return one == other
 
 
 def _lines(

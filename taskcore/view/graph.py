@@ -127,10 +127,8 @@ class Graph:
 
         `ValueError` for another ending, `OSError` where it cannot be written.
         """
-        saving.save(
-            path,
-            {(".svg",): self.to_svg, (".mmd", ".mermaid"): self.to_mermaid, (".dot", ".gv"): self.to_dot},
-        )
+        mermaid, dot = (".mmd", ".mermaid"), (".dot", ".gv")
+        saving.save(path, {(".svg",): self.to_svg, mermaid: self.to_mermaid, dot: self.to_dot})
 
 
 def graph(engine: Any, tasks: Any = None) -> Graph:

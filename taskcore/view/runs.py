@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from taskcore.store.overview import Brief
@@ -87,6 +87,16 @@ def packed(runs: Iterable[Run]) -> list[list[Run]]:
     return lanes
 
 
+def line_up(nodes: Sequence[Brief], by_id: Mapping[int, int], place: int | None) -> Iterator[int]:
+    """The place of a task, of its parent, and so on. `by_id`: the places."""
+    passed = set[int]()
+    while place is not None and place not in passed:  # it ends in a damaged file, too
+        passed.add(place)
+        yield place
+        parent = nodes[place].parent
+        place = None if parent is None else by_id.get(parent)
+
+
 def critical_path(nodes: Sequence[Brief], edges: Iterable[Edge], root: int, now: float) -> list[int]:
     """The places of the tasks that the end of `root` hung on, the first first: before each, what it waited for longest,
     the last of its children or of what it depends on. Tasks that never ran are left out."""
@@ -109,13 +119,8 @@ def critical_path(nodes: Sequence[Brief], edges: Iterable[Edge], root: int, now:
 
     seen, path, at = {root}, [root], root
     while True:
-        found, passed = last(children[at]), set[int]()
-        climbing: int | None = at
-        while found is None and climbing is not None and climbing not in passed:  # it ends in a damaged file, too
-            passed.add(climbing)
-            found = last(above[climbing])
-            parent = nodes[climbing].parent
-            climbing = None if parent is None else by_id.get(parent)
+        waited_for = [children[at], *(above[place] for place in line_up(nodes, by_id, at))]
+        found = next((place for place in map(last, waited_for) if place is not None), None)
         if found is None:
             return [place for place in reversed(path) if not nodes[place].job]
         seen.add(found)
