@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+from importlib import resources
 from typing import Final
 
 from taskcore.cli.choosing import Parser
@@ -12,41 +13,8 @@ from taskcore.core import lifecycle
 ASKED: Final = "--words"
 """A shell says this before the words of a command line, to hear what the last of them may become."""
 
-_BASH: Final = r"""
-# taskcore in bash: `source <(taskcore completion bash)` in ~/.bashrc
-_taskcore() {
-    local IFS=$'\n'
-    COMPREPLY=($("${COMP_WORDS[0]}" completion --words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f 1))
-}
-complete -o default -F _taskcore taskcore
-"""
-_ZSH: Final = r"""
-#compdef taskcore
-# taskcore in zsh: save this as _taskcore in a folder of $fpath, or `source <(taskcore completion zsh)` after compinit
-_taskcore() {
-    local -a found=("${(@f)$("$words[1]" completion --words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ -n $found ]]; then
-        found=("${(@)found/$'\t'/:}")
-        _describe taskcore found
-    else
-        _files
-    fi
-}
-compdef _taskcore taskcore
-[[ $funcstack[1] == _taskcore ]] && _taskcore
-"""
-_FISH: Final = r"""
-# taskcore in fish: save this as ~/.config/fish/completions/taskcore.fish
-function __taskcore
-    set -l before (commandline -opc)
-    set -l word (commandline -ct)
-    set -l found ($before[1] completion --words $before[2..-1] "$word" 2>/dev/null)
-    string join \n -- $found; or __fish_complete_path "$word"
-end
-complete -c taskcore -f -a '(__taskcore)'
-"""
-SHELLS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
-"""Shell → what it reads. Where nothing is proposed each of them looks for a file."""
+SHELLS: Final = ("bash", "zsh", "fish")
+"""For each there is a file of what it reads. Where nothing is proposed each of them looks for a file of the user's."""
 
 
 def completion(argv: list[str], parser: Parser) -> int:
@@ -57,8 +25,9 @@ def completion(argv: list[str], parser: Parser) -> int:
         return 0
     about = "Print what a shell has to know to complete commands; its head says how that is used."
     own = Parser(prog="taskcore completion", description=about)
-    own.add_argument("shell", choices=list(SHELLS))
-    print(SHELLS[own.parse_args(argv).shell].strip())
+    own.add_argument("shell", choices=SHELLS)
+    shell = own.parse_args(argv).shell
+    print(resources.files("taskcore.cli").joinpath("shells", f"completion.{shell}").read_text("utf-8").strip())
     return 0
 
 

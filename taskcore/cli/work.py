@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterable
 from typing import Any
 
 from taskcore.api.assembly import employ
@@ -75,13 +74,15 @@ def _engine(module: Any, attribute: str, file: str) -> Engine:
         for part in attribute.split("."):
             found = getattr(found, part, None)
         if not isinstance(found, Engine):
-            raise ValueError(f"{name} has no engine {attribute!r}{_there(vars(module).items())}")
+            there = ", ".join(sorted(_engines(module)))
+            there = f"there are: {there}" if there else "there is none at all"
+            raise ValueError(f"{name} has no engine {attribute!r}; {there}")
         engines = {attribute: found}
     else:
-        engines = _engines(vars(module).items())
+        engines = _engines(module)
         if not any(os.path.realpath(engine.path) == where for engine in engines.values()):
             for other in list(sys.modules.values()):
-                engines |= _engines(getattr(other, "__dict__", {}).items())
+                engines |= _engines(other)
     fitting = {id(engine): (name, engine) for name, engine in engines.items() if os.path.realpath(engine.path) == where}
     if not fitting:
         made = sorted({engine.path for engine in engines.values()})
@@ -93,10 +94,6 @@ def _engine(module: Any, attribute: str, file: str) -> Engine:
     return next(iter(fitting.values()))[1]
 
 
-def _engines(items: Iterable[tuple[str, Any]]) -> dict[str, Engine]:
-    return {name: value for name, value in list(items) if isinstance(value, Engine)}
-
-
-def _there(items: Iterable[tuple[str, Any]]) -> str:
-    names = ", ".join(sorted(_engines(items)))
-    return f"; there are: {names}" if names else "; there is none at all"
+def _engines(module: Any) -> dict[str, Engine]:
+    names = getattr(module, "__dict__", {})  # what stands in place of a module may have none
+    return {name: value for name, value in list(names.items()) if isinstance(value, Engine)}

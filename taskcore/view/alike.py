@@ -45,9 +45,7 @@ def in_order(above: Above) -> list[int]:
     return order
 
 
-def groups(
-    names: Sequence[str], jobs: Sequence[bool], above: Above, alone: tuple[int, int], most: int
-) -> list[int]:
+def groups(names: Sequence[str], jobs: Sequence[bool], above: Above, alone: tuple[int, int], most: int) -> list[int]:
     """For each task the number of its group. If there are at most `alone` of them, in all and equally far from the
     beginning, each is its own; else there are at most `most` groups. Edges that go round in a circle are taken out of
     `above`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pprint
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final, NamedTuple
@@ -103,17 +104,9 @@ def session(ask: Ask) -> dict[str, Any]:
 def overview(ask: Ask) -> dict[str, Any]:
     """Counts by name and status, what runs, what failed last and why, what is on hold."""
     context, names = ask.context, glance.names_of(ask.context)
-    groups: dict[tuple[str, str], dict[str, Any]] = {}
-    failures = context.look(lists.last_failed, FAILURES)
+    failures, ways = context.look(lists.last_failed, FAILURES), defaultdict[tuple[str, str], list[Brief]](list)
     for failure in failures:
-        group = groups.setdefault(
-            way_of(failure.name, failure.last_error),
-            {
-                "name": failure.name, "error": (failure.last_error or "").split("\n", 1)[0][:300],
-                "last": failure.finished_at, "ids": [],
-            },
-        )  # fmt: skip
-        group["ids"].append(failure.id)
+        ways[way_of(failure.name, failure.last_error)].append(failure)
     return {
         "now": context.now(),
         "names": {
@@ -126,7 +119,13 @@ def overview(ask: Ask) -> dict[str, Any]:
         "counts": {status: n for (_, status), n in glance.summed(names).items()},
         "seconds_left": glance.longest(names),
         "running": _listed(context.look(lists.newest, queries.RUNNING, FEW)),
-        "failures": sorted(groups.values(), key=lambda group: -len(group["ids"]))[:FEW],
+        "failures": [
+            {
+                "name": newest.name, "error": (newest.last_error or "").split("\n", 1)[0][:300],
+                "last": newest.finished_at, "ids": [newest.id, *(failure.id for failure in older)],
+            }
+            for newest, *older in sorted(ways.values(), key=len, reverse=True)[:FEW]
+        ],
         "looked_at": len(failures),
         "holds": context.look(capacity.held),
         "health": str(ask.engine.health),

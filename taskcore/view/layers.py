@@ -116,9 +116,7 @@ def _crossings(rows: list[list[int]], after: list[list[int]]) -> int:
     return found
 
 
-def _spread(
-    rows: list[list[int]], before: list[list[int]], after: list[list[int]], width: list[float]
-) -> list[float]:
+def _spread(rows: list[list[int]], before: list[list[int]], after: list[list[int]], width: list[float]) -> list[float]:
     """Place → where it is across: near what it is linked to, in its layer's order, and with room for each."""
     across = [0.0] * len(width)
     for row in rows:

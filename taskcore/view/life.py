@@ -76,6 +76,7 @@ def future(future: TaskFuture) -> str:
     elif task.progress is not None and task.finished_at is None:
         done = f"{part(task.progress)}<p>{percent(task.progress)} {words(task.doing)}</p>"
     result = f"<p>→ <code>{words(task.result)}</code></p>" if task.result else ""
+    told_apart = len(attempts) > 1 or any(attempt.error is not None for attempt in attempts)
     told = task.phase == lifecycle.FAILED or any(attempt.error for attempt in attempts)
     error = f"<p>{words(task.last_error, 600)}</p>" if task.last_error and not told else ""
     own = own_key(task.key, task.job)
@@ -89,7 +90,7 @@ def future(future: TaskFuture) -> str:
         f"<h4>#{task.id} {words(task.args)}{key}</h4>", facts,
         line(task, runs[-MOST:], now), done, result, error,
         section("Waits for", _upstreams(context, task)),
-        section("Attempts", _attempts(attempts, now)),
+        section("Attempts", table((), [_attempt(attempt, now) for attempt in attempts] if told_apart else ())),
         section("Steps", table((), [
             (words(name, 60), words(glance.value(context.codec, text)), (duration(ended_at - began), "n"))
             for name, text, began, ended_at in steps
@@ -111,12 +112,6 @@ def _upstreams(context: Context, task: Brief) -> str:
         for wants, verdict, up in found
         if verdict in _EDGES and (task.finished_at is None or verdict != "met")
     ])  # fmt: skip
-
-
-def _attempts(attempts: Sequence[Attempt], now: float) -> str:
-    if len(attempts) < 2 and all(attempt.error is None for attempt in attempts):
-        return ""
-    return table((), [_attempt(attempt, now) for attempt in attempts])
 
 
 def _attempt(attempt: Attempt, now: float) -> tuple[str | tuple[str, str], ...]:

@@ -90,9 +90,7 @@ def legend(x: float, y: float, counts: Mapping[str, int], width: float) -> tuple
     return samples(x, y, 16, there, width)
 
 
-def samples(
-    x: float, y: float, wide: float, meanings: Iterable[tuple[str, str]], width: float
-) -> tuple[str, float]:
+def samples(x: float, y: float, wide: float, meanings: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
     """Each as it is drawn from (0, 0) to (`wide`, 0), with what it means, in as many rows as they need. → it, and how
     far down it reaches."""
     pieces, left = [], x
