@@ -27,7 +27,7 @@ THREADED = {
     "runtime.callbacks", "runtime.notes", "runtime.loop", "runtime.lookout", "runtime.pacing", "api.assembly",
     "api.changes", "api.completion", "api.context", "api.future", "api.futures", "api.engine", "api.importing",
     "api.lifetime", "api.processes", "api.settings", "api.shutdown", "api.terminal", "api.visit", "api.worker_process",
-    "core.id_ranges", "view.server", "view.web", "testing",
+    "core.id_ranges", "view.live", "view.server", "view.web", "testing",
 }  # fmt: skip
 
 

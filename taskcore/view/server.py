@@ -8,7 +8,6 @@ import logging
 import os
 import selectors
 import socket
-import socketserver
 import threading
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ MOST: Final = 64
 """Connections at a time; further ones are closed."""
 
 
-class Server(socketserver.ThreadingTCPServer):
+class Server(http.server.ThreadingHTTPServer):
     """Listens in a thread of its own; each connection has one more, none of which anybody waits for."""
 
     daemon_threads = True
@@ -30,12 +29,19 @@ class Server(socketserver.ThreadingTCPServer):
         self.page = page
         self.ended = False
         self._room = threading.BoundedSemaphore(MOST)
-        try:
-            super().__init__(("127.0.0.1", port), handler)
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: port {port}") from None
+        super().__init__(("127.0.0.1", port), handler)
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="taskcore-page", daemon=True)
+
+    def server_bind(self) -> None:
+        """Without asking the name service what this machine is called."""
+        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, int(self.allow_reuse_address))
+        try:
+            self.socket.bind(self.server_address)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: port {self.server_address[1]}") from None
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def begin(self) -> None:
         try:
@@ -83,4 +89,4 @@ class Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is no error; nothing is written to anybody's terminal."""
-        tell(logging.DEBUG, "a request to the page at port %d broke off", self.server_address[1], exc_info=True)
+        tell(logging.DEBUG, "a request to the page at port %d broke off", self.server_port, exc_info=True)

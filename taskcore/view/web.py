@@ -36,6 +36,7 @@ from taskcore.store import pages
 from taskcore.store.busy import Trouble, said
 from taskcore.view import colours
 from taskcore.view.answers import ANSWERS, Ask, picture
+from taskcore.view.live import Live
 from taskcore.view.markup import asset
 from taskcore.view.server import Server
 from taskcore.view.verbs import VERBS
@@ -44,10 +45,8 @@ LARGEST: Final = 1 << 20
 """Bytes of a request's body."""
 IDLE: Final = 10.0
 """Seconds that a connection may take for its whole request, and for taking each piece of the answer."""
-PERIOD: Final = 0.25
-"""Seconds between two looks for an open page at whether anything changed."""
-BEAT: Final = 60
-"""Looks after which it hears, if nothing has changed, that the server is still there."""
+BEAT: Final = 15.0
+"""Seconds after which an open page hears that the server is still there."""
 KEPT: Final = 32
 """Answers that are kept for other pages that ask the same before anything changed."""
 FRESH: Final = 1.0
@@ -90,7 +89,7 @@ class Page:
         self._context = context_of(engine)
         self._process = os.getpid()
         self.read_only = read_only
-        self.closed = threading.Event()
+        self.live = Live(self._context)
         self.token = secrets.token_urlsafe(24)
         self._state: object = None
         self._answers: dict[str, _Kept] = {}
@@ -111,11 +110,11 @@ class Page:
         if os.getpid() != self._process:  # forked: what is open here is a copy
             self._server.socket.close()
             return
-        self.closed.set()
+        self.live.close()
         self._server.end()
 
     def __repr__(self) -> str:
-        state = " closed" if self.closed.is_set() else " read-only" if self.read_only else ""
+        state = " closed" if self.live.closed else " read-only" if self.read_only else ""
         return f"<Page http://127.0.0.1:{self.port}/{state}>"
 
     # -- what is asked of it, by threads of the server --------------------------------------------------------------
@@ -123,15 +122,9 @@ class Page:
     def engine(self) -> Engine:
         """`EngineClosed` if there is none any more."""
         engine = self._engine()
-        if engine is None or self.closed.is_set():
+        if engine is None or self.live.closed:
             raise EngineClosed("the file", "the engine of this page is gone")
         return engine
-
-    def version(self) -> object:
-        """Another one after each change; `None` if the file cannot be read now, of which the engine's health tells."""
-        with contextlib.suppress(TaskcoreError, Trouble):
-            return self._context.look(pages.version)
-        return None
 
     def kept(self, address: str, make: Callable[[Ask], bytes]) -> bytes:
         """What is at an address: made once for all pages that ask before anything changed."""
@@ -264,17 +257,15 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     def _live(self) -> None:
         """Server-sent events, until the page is closed: `change` when anything changed, `end` at last."""
-        page = self.server.page
-        seen, quiet = page.version(), 0
+        live = self.server.page.live
         self._head(HTTPStatus.OK, "text/event-stream", None)
-        self.wfile.write(b"retry: 1000\n\n")
-        while not page.closed.wait(PERIOD):
-            now, quiet = page.version(), quiet + 1
-            if now not in (None, seen):
-                seen, quiet = now, 0
-                self.wfile.write(b"event: change\ndata: 0\n\n")
-            elif quiet % BEAT == 0:
-                self.wfile.write(b": still here\n\n")
+        with live.listening():
+            turns = live.turns
+            self.wfile.write(b"retry: 1000\n\n")
+            while not live.closed:
+                now = live.wait(turns, BEAT)
+                self.wfile.write(b"event: change\ndata: %d\n\n" % now if now != turns else b": still here\n\n")
+                turns = now
         self.wfile.write(b"event: end\ndata: 0\n\n")
 
     def _post(self) -> None:

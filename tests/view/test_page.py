@@ -10,7 +10,7 @@ import pytest
 
 from taskcore import Engine, current
 from taskcore.testing import InlineExecutor
-from taskcore.view import web
+from taskcore.view import live
 from taskcore.view.answers import ANSWERS
 from tests.support.browser import Browser, found
 from tests.support.processes import until
@@ -69,7 +69,7 @@ def engine(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(engine):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "PERIOD", 0.02)
+        patch.setattr(live, "PERIOD", 0.02)
         yield engine.serve()
 
 
@@ -174,8 +174,7 @@ def test_two_pages_follow_what_happens_without_being_asked(browser, page, engine
     other.until("document.body.innerText.includes('lively')")
     engine.tasks.where(name="lively").cancel("enough")
     tab.until("document.querySelector('tbody').innerText.includes('cancelled')")
-    # A browser has few connections to one server: one of its pages listens, and tells the others.
-    until(lambda: sum("process_request" in its.name for its in threading.enumerate()) == 1, "both of them listen")
+    assert page.live._listeners == 1  # a browser has few connections to one server: one of its pages tells the others
     tab.open("about:blank")
     engine.submit("lively", 2)
     other.until("document.querySelector('tr[data-key=lively] td.n').textContent === '2'")

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import socket
-import sqlite3
 import sys
 import threading
 import tomllib
@@ -401,34 +400,14 @@ def events(lines):
     return (line.split()[1] for line in lines if line.startswith(b"event:"))
 
 
-def test_all_open_pages_hear_of_each_change_and_between_two_that_the_server_is_there(engine, visitor, monkeypatch):
-    monkeypatch.setattr(web, "BEAT", 1)
+def test_all_open_pages_hear_of_a_change_by_one_thread_that_looks(engine, visitor):
     with listening(visitor) as one, listening(visitor) as other:
-        assert next(line for line in one if line.strip()) == b": still here\n"
         engine.submit("fit", 1)
         assert next(events(one)) == next(events(other)) == b"change"
-        engine.submit("fit", 2)
-        assert next(events(one)) == next(events(other)) == b"change"
-
-
-def test_a_page_that_listens_while_the_file_cannot_be_read_hears_of_what_changed_meanwhile(
-    engine, visitor, monkeypatch
-):
-    trouble, look = threading.Event(), pages.version
-
-    def version(connection):
-        if trouble.is_set():
-            raise sqlite3.OperationalError("disk I/O error")
-        return look(connection)
-
-    monkeypatch.setattr(pages, "version", version)
-    monkeypatch.setattr(web, "BEAT", 1)
-    with listening(visitor) as lines:
-        trouble.set()
-        engine.submit("fit", 1)
-        assert next(line for line in lines if line.strip()) == b": still here\n"
-        trouble.clear()
-        assert next(events(lines)) == b"change"
+        assert [thread.name for thread in threading.enumerate()].count("taskcore-page-live") == 1
+    engine.submit("fit", 2)  # both notice that nobody reads
+    visitor.page.close()
+    until(lambda: "taskcore-page-live" not in [thread.name for thread in threading.enumerate()], "it goes on looking")
 
 
 # -- verbs ---------------------------------------------------------------------------------------------------------
@@ -523,7 +502,7 @@ def test_the_page_does_not_keep_an_engine_that_nobody_holds(made, clock):
 
     def drop():
         kept.clear()
-        until(lambda: gc.collect() is not None and gone() is None and page.closed.is_set(), "something keeps it")
+        until(lambda: gc.collect() is not None and gone() is None and page.live.closed, "something keeps it")
 
     with pytest.warns(ResourceWarning):
         drop()
