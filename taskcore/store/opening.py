@@ -14,6 +14,10 @@ from taskcore.core.errors import BadFile
 from taskcore.store import backup, filesystem, migrations, schema
 from taskcore.store.busy import UNDECODABLE, code, one_moment, patiently
 
+LOG: Final = 16_777_216
+"""Bytes of log from which on a commit brings it into the file: no burst of commits has to wait for the disk before."""
+_FRAME: Final = 24  # bytes in the log around each page
+
 
 def look(path: str, *, read_only: bool, allow_network: bool) -> None:
     """Whether a database may be at this path, before anything is opened or made. `BadFile`."""
@@ -113,21 +117,22 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
     )
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
-    for pragma in (
-        "PRAGMA foreign_keys = ON",
-        "PRAGMA trusted_schema = OFF",
-        "PRAGMA cell_size_check = ON",
-        "PRAGMA temp_store = MEMORY",
-        "PRAGMA cache_size = -8000",
-        "PRAGMA wal_autocheckpoint = 4000",  # pages: a burst of commits need not wait for the disk in the middle
-        "PRAGMA journal_size_limit = 16777216",  # bytes: as many
-        f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}",
-    ):
-        try:
+    try:
+        for pragma in (
+            "PRAGMA foreign_keys = ON",
+            "PRAGMA trusted_schema = OFF",
+            "PRAGMA cell_size_check = ON",
+            "PRAGMA temp_store = MEMORY",
+            "PRAGMA cache_size = -8000",
+            f"PRAGMA journal_size_limit = {LOG}",
+            f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}",
+        ):
             patiently(connection.execute, pragma)
-        except BaseException:
-            connection.close()
-            raise
+        (page,) = patiently(lambda: connection.execute("PRAGMA page_size").fetchone())  # an application's may be 64 KB
+        patiently(connection.execute, f"PRAGMA wal_autocheckpoint = {LOG // (page + _FRAME)}")  # in pages
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
