@@ -20,8 +20,8 @@ POLL_IDLE: Final = 0.5
 NAP: Final = 0.002
 """Seconds of sleep from which on it is worth to be woken; and, at first, between two wakings."""
 SELDOM: Final = 0.016
-"""Seconds between two wakings of who has nothing to do, at most, while others commit all the time: so long may wait what
-comes for it."""
+"""Seconds between two wakings of who has nothing to do, at most, while others commit all the time: what comes for it
+may wait as long."""
 LONE: Final = 0.05
 """Seconds after its own work, or a commit of its own, from which on an engine that seems to be alone with its file lets
 itself be woken."""
