@@ -19,6 +19,9 @@ POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, where nothing tells of them, and for processes that died."""
 NAP: Final = 0.002
 """Seconds of sleep from which on it is worth to be woken; and, at first, between two wakings."""
+SELDOM: Final = 0.016
+"""Seconds between two wakings of who has nothing to do, at most, while others commit all the time: what comes for it
+may wait as long."""
 LONE: Final = 0.05
 """Seconds after its own work, or a commit of its own, from which on an engine that seems to be alone with its file lets
 itself be woken."""
@@ -61,12 +64,13 @@ class Lookout:
         rung, self._rung = self._rung, False  # before the look: what comes from now on rings again
         return rung or real >= self._at
 
-    def seen(self, something: bool, real: float, took: float, busy: bool) -> None:
-        """The look that began at `real` (monotonic) took so many seconds. `busy`: somebody waits here, or runs."""
+    def seen(self, something: bool, real: float, took: float, *, busy: bool, keen: bool) -> None:
+        """The look that began at `real` (monotonic) took so many seconds. `busy`: somebody waits here, or runs. `keen`:
+        or wants to hear of an end by a callback, a loop or a wait of several futures."""
         self._at = real + (POLL_BUSY if busy else POLL_IDLE)
         if something:
             self._company, self._echo = real, 0.0
-            self._gap = NAP if busy else min(2 * self._gap, POLL_BUSY)  # most of a stream is not for who has nothing
+            self._gap = NAP if keen else min(2 * self._gap, SELDOM)  # most of a stream is not for who has nothing
             self._from = real + max(self._gap, SHARE * took)
             return
         if not self._echo:

@@ -232,6 +232,7 @@ class Scheduler:
 
     def _look(self, real: float) -> None:
         """Whether other processes committed or died, and whether the file is still the one at its path."""
+        keen = bool(self.held) or self.traffic.awaited  # before: whose end is seen now may wait for the next one's soon
         self.shared = self.custody.pace.shared = self.file.changed()
         if self.shared:
             self._ready, self._next_due = True, 0.0
@@ -245,7 +246,7 @@ class Scheduler:
             self.file.check_identity()
             self.presence.hold()
             self._identity_at = real + IDENTITY
-        self.lookout.seen(self.shared, real, monotonic() - real, self._busy)
+        self.lookout.seen(self.shared, real, monotonic() - real, busy=self._busy, keen=keen)
 
     def _heed(self) -> None:
         """Pass on what others ask of tasks that run here."""

@@ -14,6 +14,13 @@ from taskcore.core.errors import BadFile
 from taskcore.store import backup, filesystem, migrations, schema
 from taskcore.store.busy import UNDECODABLE, code, one_moment, patiently
 
+LOG: Final = 16_777_216
+"""Bytes of log from which on a commit brings it into the file: no burst of commits has to wait for the disk before."""
+SHARED_LOG: Final = LOG // 4
+"""The same where other processes commit too: the longer that takes, the more of them is in the log when it is done, and
+until all is in the file it grows, to hundreds of MB."""
+_FRAME: Final = 24  # bytes in the log around each page
+
 
 def look(path: str, *, read_only: bool, allow_network: bool) -> None:
     """Whether a database may be at this path, before anything is opened or made. `BadFile`."""
@@ -113,22 +120,28 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
     )
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
-    for pragma in (
-        "PRAGMA foreign_keys = ON",
-        "PRAGMA trusted_schema = OFF",
-        "PRAGMA cell_size_check = ON",
-        "PRAGMA temp_store = MEMORY",
-        "PRAGMA cache_size = -8000",
-        "PRAGMA wal_autocheckpoint = 4000",  # pages: a burst of commits need not wait for the disk in the middle
-        "PRAGMA journal_size_limit = 16777216",  # bytes: as many
-        f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}",
-    ):
-        try:
+    try:
+        for pragma in (
+            "PRAGMA foreign_keys = ON",
+            "PRAGMA trusted_schema = OFF",
+            "PRAGMA cell_size_check = ON",
+            "PRAGMA temp_store = MEMORY",
+            "PRAGMA cache_size = -8000",
+            f"PRAGMA journal_size_limit = {LOG}",
+            f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}",
+        ):
             patiently(connection.execute, pragma)
-        except BaseException:
-            connection.close()
-            raise
+        patiently(limit_log, connection, LOG)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def limit_log(connection: sqlite3.Connection, length: int) -> None:
+    """Let this connection's commits bring the log into the file from so many bytes on."""
+    (page,) = connection.execute("PRAGMA page_size").fetchone()  # that of an application's file may be 64 KB
+    connection.execute(f"PRAGMA wal_autocheckpoint = {length // (page + _FRAME)}")  # in pages
 
 
 def copy(own: str, path: str, progress: Callable[[int, int], object] | None = None) -> None:

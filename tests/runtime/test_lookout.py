@@ -89,15 +89,15 @@ def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_
     until(lambda: all(t.name != "taskcore-lookout" for t in threading.enumerate()), "the listener is gone")
 
 
-def looks(found, took=0.0, busy=False):
+def looks(found, took=0.0, busy=False, keen=False):
     """When an engine looks, from the moment on that commits come all the time. `found`: whether others made them, or
-    for each look in turn whether it sees one."""
+    for each look in turn whether it sees one. `keen`: as of who is `busy`, or listens for an end."""
     watch, now, sees = lookout.Lookout(None), 0.0, itertools.cycle([found] if isinstance(found, bool) else found)
     watch._bell = type("Bell", (), {"armed": False, "arm": lambda bell: True})()
     watch.wake = lambda: None
     while True:
         if watch.is_due(now):
-            watch.seen(next(sees), now, took, busy)
+            watch.seen(next(sees), now, took, busy=busy, keen=busy or keen)
             yield now
         before = watch._rung
         now += watch.wait(1000.0, now, busy=busy, idle=True)
@@ -110,14 +110,15 @@ def seconds_between_looks(found, **how):
     return times[-1] - times[-2]
 
 
-def test_who_has_nothing_to_do_is_not_woken_by_each_commit_of_a_stream():
-    assert seconds_between_looks(found=True) == pytest.approx(lookout.POLL_BUSY)
+def test_who_has_nothing_to_do_is_not_woken_by_each_commit_of_a_stream_but_often_enough_to_begin_soon():
+    assert 5 * lookout.NAP < seconds_between_looks(found=True) < 0.02
     assert seconds_between_looks(found=True, busy=True) == pytest.approx(lookout.NAP)
+    assert seconds_between_looks(found=True, keen=True) == pytest.approx(lookout.NAP)
 
 
 def test_nor_where_it_hears_each_commit_before_that_can_be_seen():
     heard_and_seen = list(itertools.islice(looks(found=[False, True]), 40))
-    assert heard_and_seen[-1] - heard_and_seen[-3] == pytest.approx(lookout.POLL_BUSY, abs=2 * lookout.FIRST_ECHO)
+    assert heard_and_seen[-1] - heard_and_seen[-3] == pytest.approx(lookout.SELDOM, abs=2 * lookout.FIRST_ECHO)
 
 
 def test_an_engine_is_hardly_woken_by_the_steps_of_its_own_bodies():
@@ -137,6 +138,33 @@ def test_what_others_do_among_themselves_is_not_taken_for_something_that_came_fo
     assert all(turns)
     assert other.submit("work", 7).result(PATIENCE) == 7
     until(lambda: not all(turns), "that one was for it")
+
+
+def test_who_listens_for_an_end_elsewhere_hears_each_commit_until_it_was_told(two, monkeypatch):
+    """By a callback, and so by `as_completed` and `await`: nobody is inside a call then."""
+    worker, other = two
+    keen, watch, go = [], other._scheduler.lookout, threading.Event()
+    seen = watch.seen
+
+    def note(something, *more, **how):
+        seen(something, *more, **how)
+        if something:
+            keen.append(how["keen"])
+
+    monkeypatch.setattr(watch, "seen", note)
+    worker.task(lambda: go.wait(PATIENCE), name="waits")
+    told = threading.Event()
+    future = other.submit("waits")
+    future.add_done_callback(lambda _: told.set())
+    until(lambda: future.snapshot().phase == "running", "the body waits")
+    go.set()
+    assert told.wait(PATIENCE)
+    until(lambda: keen, "the end was seen")
+    assert all(keen)
+    keen.clear()
+    worker.submit("work", 1).result(PATIENCE)
+    until(lambda: keen, "that was seen, too")
+    assert not any(keen)
 
 
 def test_a_look_that_takes_long_is_not_taken_often():
