@@ -17,7 +17,7 @@ from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import EngineClosed, InvalidTransition
 from taskcore.core.options import Options, checked_text
-from taskcore.core.views import view
+from taskcore.core.views import shown_by
 from taskcore.store import operations, queries, steps
 
 if TYPE_CHECKING:
@@ -166,9 +166,7 @@ class TaskFuture(Future[Any], Handle):
 
         return in_a_line(self._context.row(queries.rows(connection, [self.id])[0]))
 
-    def _repr_html_(self) -> str:
-        html: str = view("html").future(self)
-        return html
+    _repr_html_ = shown_by("future")
 
     @property
     def name(self) -> str:

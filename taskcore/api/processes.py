@@ -214,7 +214,7 @@ class Processes:
             news = self._news.popleft()
             for place in self._living():
                 if place.born:  # else it is told when it asks
-                    self._send(place, news) if isinstance(news, tuple) else self._tell(place, news)
+                    self._tell(place, news) if isinstance(news, Definition) else self._send(place, news)
         things = [thing for place in self._living() for thing in (place.pipe, place.process.sentinel) if thing]
         heard = wait([ear, *things], self._time_left())
         while ear.poll():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -35,3 +36,12 @@ class Page(Protocol):
 def view(name: str) -> Any:
     """The module of that name in the room `view`."""
     return importlib.import_module(f"taskcore.view.{name}")
+
+
+def shown_by(name: str) -> Callable[[Any], str]:
+    """A `_repr_html_`, which notebooks ask for: the function of that name in `view.html` makes it of its object."""
+
+    def html(thing: Any) -> str:
+        return str(getattr(view("html"), name)(thing))
+
+    return html
