@@ -226,7 +226,8 @@ class Submissions:
             else:
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
                 ids = context.write(self._bear, spawn, _bear_all, orders, now)
-            context.spans.update(ids)
+            for child in ids:
+                context.spans.add(child)
         return ids, new
 
     def _bear(self, tx: Transaction, spawn: Spawn, bear: Callable[..., list[int]], *args: Any) -> list[int]:
