@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from taskcore.api import importing
@@ -222,10 +222,6 @@ class Context:
                 raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
             yield task
 
-    def outcomes(self, task_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
-        """What `queries.outcomes` tells of those that have ended."""
-        return self.read(queries.outcomes, list(task_ids))
-
     def operate(
         self, where: queries.Where, verb: Callable[Concatenate[Transaction, Collection[int], P], int],
         *args: P.args, **kwargs: P.kwargs,
@@ -265,10 +261,14 @@ class Context:
         self.asleep, self.workers = False, workers
         self.scheduler.custody.crew.size = workers
 
-    def may_submit(self) -> None:
-        """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+    def guard(self) -> None:
+        """Before anything is stored, run or ended: a module that is imported does nothing of it."""
         if self.asleep:
             importing.guard()
+
+    def may_submit(self) -> None:
+        """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+        self.guard()
         if self.refusing and (self.closed or self.running_body() is None):
             raise EngineClosed(self.path, "the engine takes no more tasks")
 

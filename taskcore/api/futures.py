@@ -13,8 +13,7 @@ from typing import Any
 
 from taskcore.api.changes import Changes
 from taskcore.api.context import Context
-from taskcore.api.ends import all_are_heard
-from taskcore.api.failures import Failures
+from taskcore.api.ends import Failures, all_are_heard
 from taskcore.api.future import TaskFuture
 from taskcore.api.transaction import Scope
 from taskcore.core import lifecycle

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from taskcore.api import condition, importing, shutdown
+from taskcore.api import condition, shutdown
 from taskcore.api.condition import is_due
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
@@ -58,8 +58,7 @@ class Lifetime:
     def start(self) -> None:
         """Claim what is in the file, in the background. `EngineClosed`."""
         context = self._context
-        if context.asleep:
-            importing.guard()
+        context.guard()
         if context.closed or self._closing:
             why = FORKED if self.process != os.getpid() else "the engine is closed"
             raise EngineClosed(context.path, why)
@@ -185,8 +184,7 @@ class Lifetime:
 
     def _may_wait(self, verb: str) -> None:
         """`RuntimeError` where that would be for ever."""
-        if self._context.asleep:
-            importing.guard()
+        self._context.guard()
         if self._context.file.current is not None:
             raise RuntimeError(f"{verb}() inside transaction() would wait for ever")
         if self._context.running_body() is not None:
@@ -242,8 +240,7 @@ class Lifetime:
         if self.process != os.getpid():
             context.closed = True
             return
-        if context.asleep:
-            importing.guard()
+        context.guard()
         if context.file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
         self.leave()

@@ -62,8 +62,6 @@ class Place:
     """Why it is not started again."""
     ready = False
     """Whether it has imported what it was told of, and runs it."""
-    asked = False
-    """Whether it was asked to close."""
     pinged: float | None = None
     """When it was asked for a sign of life (monotonic) that has not come."""
     told = 0
@@ -139,6 +137,7 @@ class Processes:
         """Let them come to their end: what runs is asked to stop."""
         with self._starting:
             self._stopping = True
+        self._news.append(("close",))
         self._ring()
 
     def join(self, timeout: float | None) -> None:
@@ -206,9 +205,7 @@ class Processes:
         from multiprocessing.connection import wait
 
         for place in self._places:
-            if self._stopping:
-                self._ask_to_close(place)
-            elif place.process is None and place.lost is None and monotonic() >= place.start_at:
+            if self._waits_to_start(place) and monotonic() >= place.start_at:
                 self._spawn(place)
         while self._news:
             news = self._news.popleft()
@@ -225,22 +222,19 @@ class Processes:
             for place in overtime.silent(self._context, self._places) if not self._stopping else ():
                 self._kill(place)
 
-    def _ask_to_close(self, place: Place) -> None:
-        if not place.asked:
-            place.asked = True
-            self._send(place, ("close",))
+    def _waits_to_start(self, place: Place) -> bool:
+        return place.process is None and place.lost is None and not self._stopping
 
     def _living(self) -> Iterator[Place]:
         return (place for place in self._places if place.process is not None)
 
     def _time_left(self) -> float:
-        waiting = [place for place in self._places if place.process is place.lost is None and not self._stopping]
-        return max(0.0, min([TICK, *(place.start_at - monotonic() for place in waiting)]))
+        starts = [place.start_at - monotonic() for place in self._places if self._waits_to_start(place)]
+        return max(0.0, min([TICK, *starts]))
 
     def _spawn(self, place: Place) -> None:
         import multiprocessing
 
-        place.asked = False
         script = self._given.script
         if script is not None and not os.path.exists(script):
             self._lose(place, f"worker processes import the script, and {script} is no file")
@@ -308,7 +302,7 @@ class Processes:
                     self._tell(place, definition)
                 self._send(place, ("changes", self._changes_wanted))
                 self._send(place, ("tell", self._question))
-                self._send(place, ("go",))
+                self._send(place, ("close",) if self._stopping else ("go",))
             case "ready":
                 place.ready = True
             case "ended":

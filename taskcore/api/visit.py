@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Sequence
@@ -141,14 +142,13 @@ class Stay(Stage):
         self._timer: threading.Timer | None = None
         self._unshown: list[Notes] = []
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "file":
-            self.file = _opened(self._home)
-            return self.file
-        if name == "together":
-            self.together = Together(self.file)
-            return self.together
-        raise AttributeError(name)
+    @functools.cached_property
+    def file(self) -> File:  # type: ignore[override]
+        return _opened(self._home)
+
+    @functools.cached_property
+    def together(self) -> Together:  # type: ignore[override]
+        return Together(self.file)
 
     @property
     def statuses(self) -> dict[str, str]:
