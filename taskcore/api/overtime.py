@@ -31,7 +31,7 @@ def silent(context: Context, places: Sequence[Any]) -> list[Any]:
         if place.pinged is None:
             place.pinged = monotonic()
             with contextlib.suppress(OSError, AttributeError):  # it ends meanwhile
-                place.pipe.send(("ping",))
+                place.pipe.send(("tell", place.told))
         elif monotonic() - place.pinged > GRACE and lanes is not None:
             begun = lanes.begun(lane, worker)
             file.write(_time_out, context, [claim for claim in claims if begun is None or claim.id in begun], now)

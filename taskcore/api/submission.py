@@ -219,20 +219,30 @@ class Submissions:
         if new or None in ids:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
             now, encoded = self._now(), [function.encode(context, args, {}) for args in calls]
-            name, kind, options = function._name, function._kind, function._options
+            name, kind, options, orders = function._name, function._kind, function._options, list[Order]()
             plain = options.plain and not options.own_behaviour
-            if plain and not any(links or len(text) > LONG for text, links in encoded):
-                ids = context.write(self._bear, spawn, _bear_children, function, [text for text, _ in encoded], now)
-            else:
+            if not plain or any(links or len(text) > LONG for text, links in encoded):
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
-                ids = context.write(self._bear, spawn, _bear_all, orders, now)
+            ids = context.write(self._bear, spawn, function, [text for text, _ in encoded], orders, now)
             for child in ids:
                 context.spans.add(child)
         return ids, new
 
-    def _bear(self, tx: Transaction, spawn: Spawn, bear: Callable[..., list[int]], *args: Any) -> list[int]:
-        """Children of a body. What they raise is kept for it from now on: one may fail right behind the commit."""
-        children = bear(tx, spawn, *args)
+    def _bear(
+        self, tx: Transaction, spawn: Spawn, function: Submittable, texts: list[str], orders: list[Order], now: float
+    ) -> list[int]:
+        """Children of a body, by their `orders` where there is more to say than arguments. What they raise is kept for
+        it from now on: one may fail right behind the commit."""
+        family = Births(tx, now)
+        for order in orders:
+            order.parent = spawn.parent if order.parent is None else order.parent
+        if orders:
+            ids = [family.add(order)[0] for order in orders]
+            family.flush()
+        else:
+            name, kind, priority = function._name, function._kind, function._options.priority
+            ids = family.add_children(name, kind, priority, now, spawn.parent, texts)
+        children = spawn.keep_all(tx, ids)
         self.expect(spawn.parent, children)
         return children
 
@@ -287,20 +297,6 @@ class Submissions:
         if self.context.workers and not inside:
             self.lifetime.go()
         return _results(futures, deadline)
-
-
-def _bear_children(tx: Transaction, spawn: Spawn, function: Submittable, texts: list[str], now: float) -> list[int]:
-    family, priority = Births(tx, now), function._options.priority
-    return spawn.keep_all(tx, family.add_children(function._name, function._kind, priority, now, spawn.parent, texts))
-
-
-def _bear_all(tx: Transaction, spawn: Spawn, orders: list[Order], now: float) -> list[int]:
-    family = Births(tx, now)
-    for order in orders:
-        order.parent = spawn.parent if order.parent is None else order.parent
-    ids = [family.add(order)[0] for order in orders]
-    family.flush()
-    return spawn.keep_all(tx, ids)
 
 
 def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:

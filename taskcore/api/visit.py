@@ -128,14 +128,16 @@ def _run(home: Home, unreachable: str | None, call: Call) -> Answer:
 
 
 class Stay(Stage):
-    """One body's. Its file is opened when it is needed first."""
+    """One body's. Its file is opened when it is needed first. Of a house such a body has transactions, and no
+    children."""
 
     def __init__(self, home: Home, unreachable: str | None, work: Work) -> None:
         self._home, self._work = home, work
         self.codec = home.codec or JSON
         self.now, self.duration = SystemClock.now, monotonic
         self.elsewhere, self.unreachable = home.path, unreachable
-        self.house = cast(House, _Lodging(self))
+        self.house = cast(House, self)
+        self.expecting: dict[int, Any] = {}
         self.noted = self._noted
         self._looked = 0.0
         self._showing = threading.Lock()  # over taking what is to be shown until it is written
@@ -153,6 +155,9 @@ class Stay(Stage):
     @property
     def statuses(self) -> dict[str, str]:
         return self._home.statuses
+
+    def transaction(self) -> contextlib.AbstractContextManager[Database]:
+        return transaction(self.file, SystemClock(), lambda _: None)
 
     def asked_to_stop(self, work: Work) -> bool:
         """By the row, looked at now and then: nobody else can tell it here."""
@@ -196,17 +201,6 @@ def _settled(taken: Notes) -> Notes:
     """The same with the values themselves, as they are now."""
     columns = {name: value() if callable(value) else value for name, value in taken.columns.items()}
     return taken._replace(columns=columns)
-
-
-class _Lodging:
-    """What such a body has of a house: transactions, and no children."""
-
-    def __init__(self, stay: Stay) -> None:
-        self._stay = stay
-        self.expecting: dict[int, Any] = {}
-
-    def transaction(self) -> contextlib.AbstractContextManager[Database]:
-        return transaction(self._stay.file, SystemClock(), lambda _: None)
 
 
 _files: Final[dict[tuple[int, str, identity.Found], File]] = {}

@@ -185,8 +185,6 @@ class _Worker:
                 case ("go",):
                     self.lifetime.start()
                     self._say("ready")
-                case ("ping",):
-                    self._say("pong")
                 case "tell", number:
                     self.tell()
                     self._say("told", number)
