@@ -244,14 +244,6 @@ class Line:
 
     def __enter__(self) -> Line:
         self._sink = None if self._wanted is False else self._place()
-        if self._sink is not None:
-            try:
-                self._meter = Meter(self._context, self._task)
-            except BaseException as error:
-                self._sink.end("")
-                self._sink = None
-                if not isinstance(error, (Trouble, TaskcoreError)):
-                    raise
         return self
 
     def _place(self) -> _Sink | None:
@@ -270,19 +262,19 @@ class Line:
     def look(self) -> bool:
         """Draw if it is time. Always True, to stand in a condition."""
         if self._sink is not None and monotonic() >= self._next:
-            self._draw()
+            self._draw(self._sink)
         return True
 
-    def _draw(self) -> None:
+    def _draw(self, sink: _Sink) -> None:
         began = monotonic()
-        try:
-            progress = None if self._meter is None else self._meter.look()
-        except (Trouble, TaskcoreError):  # whoever waits hears of it, if it lasts
-            progress = None
+        progress: Progress | None = None
+        with contextlib.suppress(Trouble, TaskcoreError):  # whoever waits hears of it, if it lasts
+            self._meter = self._meter or Meter(self._context, self._task)
+            progress = self._meter.look()
         now = monotonic()
-        self._next = now + max(SHARE * (now - began), 0.0 if self._sink is None else self._sink.every)
-        if progress is not None and self._sink is not None:
-            self._sink.draw(progress)
+        self._next = now + max(SHARE * (now - began), sink.every)
+        if progress is not None:
+            sink.draw(progress)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -292,7 +284,7 @@ class Line:
             return
         try:
             if not isinstance(sink, _Terminal) and kind is None:
-                self._draw()
+                self._draw(sink)
         finally:
             sink.end("" if kind is None else "interrupted" if kind is KeyboardInterrupt else "ended by an error")
 

@@ -228,13 +228,15 @@ def _key(name: str, value: Any) -> str | bool | None:
     return checked_text(name, value)
 
 
-def _uses(name: str, value: Any) -> Mapping[str, int]:
+def amounts(name: str, value: Any, lowest: int) -> dict[Any, int]:
+    """Of each capacity so much; whoever asks looks at their names."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
-    return {
-        capacity_name(f"a capacity in {name}", capacity): whole(f"{name}[{capacity!r}]", n, 1)
-        for capacity, n in value.items()
-    }
+    return {capacity: whole(f"{name}[{capacity!r}]", n, lowest) for capacity, n in value.items()}
+
+
+def _uses(name: str, value: Any) -> Mapping[str, int]:
+    return {capacity_name(f"a capacity in {name}", capacity): n for capacity, n in amounts(name, value, 1).items()}
 
 
 def capacity_name(name: str, value: Any) -> str:
