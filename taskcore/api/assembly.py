@@ -18,7 +18,7 @@ from taskcore.api.submission import Submissions
 from taskcore.body import logs
 from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
-from taskcore.core.clock import Clock, duration_of
+from taskcore.core.clock import Clock, monotonic
 from taskcore.core.options import checked_text, one_of, some_seconds
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.lookout import Lookout
@@ -60,7 +60,7 @@ def assemble(
     except BaseException:
         file.close()
         raise
-    stage = Stage(file, codec, clock.now, duration_of(clock))
+    stage = Stage(file, codec, clock.now, duration=getattr(clock, "monotonic", monotonic))
     context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size, keep=keep)
     futures = Register(context)
     submissions = Submissions(context, futures, Lifetime(context, futures))

@@ -265,20 +265,16 @@ class Processes:
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
         if not module or not qualname or isinstance(fn, types.MethodType):  # of an object that is not there
             module, qualname = "__main__", "<nameless>"
-        if place.pipe is None:
-            return
         behaviour: dict[str, Any] = {option: said[option] for option in ("backoff", "retry_on") if option in said}
         try:
-            place.pipe.send(("define", Where(name, module, qualname, behaviour)))
-        except OSError:  # it is dead, and its sentinel says so
-            return
+            self._send(place, ("define", Where(name, module, qualname, behaviour)))
         except Exception as error:
             self._keep(name, f"its backoff or retry_on cannot be passed on ({error})")
             self._send(place, ("drop", name))
 
     def _send(self, place: Place, message: Any) -> None:
         if place.pipe is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it is dead, and its sentinel says so
                 place.pipe.send(message)
 
     def _hear(self, place: Place, ended: bool) -> None:

@@ -62,9 +62,9 @@ class Meter:
         self._context = context
         self._task = task_id
         first = self._pulse()
-        self._total = first.left if task_id is None else first.born
-        self._born, self._failed = (first.born, first.failed) if task_id is None else (0, 0)
-        self._past = deque([(monotonic(), self._total - first.left)])
+        # Of a file, what had ended before is left out: so many more tasks are looked at than were born, or fewer.
+        self._more, self._failed = (first.left - first.born, first.failed) if task_id is None else (0, 0)
+        self._past = deque([(monotonic(), self._more + first.born - first.left)])
 
     def _pulse(self) -> overview.Pulse:
         if self._task is None:
@@ -79,29 +79,25 @@ class Meter:
     def look(self) -> Progress:
         pulse, now = self._pulse(), monotonic()
         task = pulse.task
-        if self._task is not None:
-            self._total = pulse.born
-        else:
-            self._total += pulse.born - self._born
-            self._born = pulse.born
-        self._total = max(self._total, pulse.left)  # what was rerun had ended before
-        done, past = self._total - pulse.left, self._past
+        self._more = max(self._more, pulse.left - pulse.born)  # what was rerun had ended before
+        total = self._more + pulse.born
+        done, past = total - pulse.left, self._past
         while len(past) > 1 and past[0][0] < now - RECENT:
             past.popleft()
         since, before = past[0]
         speed = max(0, done - before) / max(now - since, 0.001)
         past.append((now, done))
         title = doing = ""
-        part: float | None = done / self._total if self._total else 1.0
+        part: float | None = done / total if total else 1.0
         if task is not None:
             title = f"#{task.id} {printable(task.name, 40)}"
             if task.job is None:
                 part = 1.0 if task.finished_at is not None and pulse.failed == 0 else task.progress
                 said = (task.status, task.step, task.message)
                 doing = ": ".join(printable(text, 200) for text in said if text)
-        left = (self._total - done) / speed if speed else None
+        left = pulse.left / speed if speed else None
         failed = max(0, pulse.failed - self._failed)
-        return Progress(done, self._total, failed, dict(pulse.running), speed, left, part, title, doing)
+        return Progress(done, total, failed, dict(pulse.running), speed, left, part, title, doing)
 
 
 # -- as a line ------------------------------------------------------------------------------------------------------

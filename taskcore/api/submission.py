@@ -294,8 +294,6 @@ class Submissions:
         while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
             with contextlib.nullcontext() if inside else self.transaction():
                 futures.extend(self.submit(function, args, {}) for args in chunk)
-        if self.context.workers and not inside:
-            self.lifetime.go()
         return _results(futures, deadline)
 
 
