@@ -72,19 +72,18 @@ def assemble(
         shutdown.forget(submissions.lifetime)  # an import that ends by an error ends nothing of it
         importing.made.append((submissions, count is not None))
     elif count is not None:
-        employ(context, count, durability, allow_network_filesystem)
+        employ(context, count)
     return submissions
 
 
-def employ(
-    context: Context, count: int, durability: str = "normal", network: bool = False, module: str | None = None,
-    log: int | None = None,
-) -> None:  # fmt: skip
+def employ(context: Context, count: int, module: str | None = None, log: int | None = None) -> None:
     """Have this engine, which has not begun, run its bodies in so many worker processes. `module`: to be imported there
     before those of its definitions. `log`: the level of what they say on stderr."""
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 
+    full, network = context.file.how
+    durability = "full" if full else "normal"
     how: dict[str, Any] = {"durability": durability, "lease": context.lease, "allow_network_filesystem": network}
     if context.codec is not JSON:
         how["codec"] = context.codec
