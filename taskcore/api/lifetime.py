@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -261,8 +262,8 @@ class Lifetime:
     def _close_elsewhere(self, deadline: float | None, own: int | None) -> threading.Thread | None:
         """The same in a thread of its own; in this one, and then `None`, where no thread is to be had. (But not in
         the middle of a call of the file's: then the end of the process gives back what is held.)"""
-        how = {"deadline": deadline, "own": own, "wait": True, "to_the_end": True}
-        closing = threading.Thread(target=self._close_once, kwargs=how, name="taskcore-close", daemon=True)
+        close = functools.partial(self._close_once, deadline, own, wait=True, to_the_end=True)
+        closing = threading.Thread(target=close, name="taskcore-close", daemon=True)
         try:
             closing.start()
         except RuntimeError:

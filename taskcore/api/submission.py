@@ -268,8 +268,7 @@ class Submissions:
                 raise RuntimeError(f"task #{parent} would wait for itself")
         missing = self.futures.settle_all(futures)
         if missing:
-            self.expect(parent, [future.id for future in futures])
-            self.futures.keep_errors_of(futures)
+            self.expect(parent, [future.id for future in futures], futures)
         return missing
 
     def _equal_or_raise(self, conflict: KeyConflict, order: Order) -> int:
