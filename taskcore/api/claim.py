@@ -10,7 +10,7 @@ from taskcore.body.work import Work
 from taskcore.core.ends import Done, Outcome
 from taskcore.core.ends import seconds as length_of
 from taskcore.core.errors import LeaseLost
-from taskcore.core.options import Definition, checked_text, some_seconds, whole
+from taskcore.core.options import checked_text, some_seconds, whole
 from taskcore.store import claims, due, queries, reports, workers
 from taskcore.store.transaction import Transaction
 
@@ -150,7 +150,7 @@ def _made(context: Context, row: queries.Row, claimed: claims.Claimed) -> Claim:
     from taskcore.store import rows
 
     kind = context.file.known.kinds[claimed.kind]
-    newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or Definition(kind.name)
-    work = Work(claimed, kind, context.scheduler.repertoire.definition(claimed.id, newest))
+    definition = context.scheduler.repertoire.definition(claimed.id, context.definition_of(kind.name))
+    work = Work(claimed, kind, definition)
     args, kwargs = context.stage.arguments(claimed)
     return Claim(context, rows.called_with(row, context.codec, args, kwargs), work)

@@ -229,6 +229,10 @@ class Context:
         """A verb for all that match, found and moved in one transaction. → how many it moved."""
         return self.write(lambda tx: verb(tx, queries.ids(tx, where), *args, **kwargs))
 
+    def definition_of(self, name: str) -> Definition:
+        """What this process says of a name: what it runs under it, or that it is run elsewhere."""
+        return self.definitions.get(name) or self.elsewhere.get(name) or Definition(name)
+
     def define(self, definition: Definition) -> None:
         """This engine runs what the definition says. The newest of a name in this process wins: other engines on the
         same file that run the name, such as one that a notebook's cell made before, run it too."""

@@ -80,16 +80,14 @@ class Submissions:
         if isinstance(fn, Submittable):
             return fn
         if isinstance(fn, str):
-            known = self.context.definitions.get(fn) or self.context.elsewhere.get(fn)
-            if known is not None:
-                return Submittable(fn, known.fn, known.options)
-            return Submittable(checked_text("name", fn), None, Options())
+            return Submittable(*self.context.definition_of(checked_text("name", fn)))
         if not callable(fn):
             raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
         function = self._functions.get(fn)
         if function is None:
-            function = self._functions[fn] = Submittable(arguments.name_of(fn), fn, Options())
-            self.context.define(Definition(function._name, fn, function._options))
+            definition = Definition(arguments.name_of(fn), fn)
+            function = self._functions[fn] = Submittable(*definition)
+            self.context.define(definition)
         return function
 
     def submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
