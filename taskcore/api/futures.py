@@ -37,7 +37,8 @@ class Register:
         self._waiting: dict[int, list[TaskFuture]] = {}
         self._lock: Any = threading.RLock()  # over joining and leaving; never held while anything is called
         self._turn_of: list[int] = []
-        self._later: list[int] = []  # to be looked at when that can be done
+        self._after_transaction: list[int] = []
+        self._missed: list[int] = []  # whose ends could not be read when they were told of
         self._short = True  # the result that was read last: to look at a hundred long ones costs more than it saves
         self._handles: dict[int, weakref.ref[TaskFuture]] = {}
         self._tidy_at = 1000
@@ -218,7 +219,7 @@ class Register:
     def ended(self, ends: Mapping[int, Outcome | None]) -> None:
         """The one place that hears of ends, after the commit: results are at hand, other ends are read from the
         rows."""
-        if not (ends or self._later):
+        if not (ends or self._missed):
             return
         others = []
         for task_id, outcome in ends.items():
@@ -252,20 +253,20 @@ class Register:
                         self._waiting.setdefault(task_id, []).append(future)
 
     def _look_at(self, task_ids: Collection[int]) -> None:
-        """Tell those of these tasks that somebody waits for, and of those that are to be looked at later. What cannot
-        be read now is read the next time: the commit that ended them stands."""
-        if not (task_ids or self._later):
+        """Tell those of these tasks that somebody waits for. What cannot be read now is read the next time: the commit
+        that ended them stands."""
+        if not (task_ids or self._missed):
             return
         if self.expecting:
             for task_id in task_ids:
                 self.forget(task_id)
-        before, self._later = self._later, []
-        wanted = [task_id for task_id in (*before, *task_ids) if task_id in self._waiting]
+        missed, self._missed = self._missed, []
+        wanted = [task_id for task_id in (*missed, *task_ids) if task_id in self._waiting]
         if wanted:
             try:
                 self._look(wanted)
             except Trouble:
-                self._later = wanted
+                self._missed = wanted
 
     def look_around(self) -> None:
         """Another process committed: look at a slice of all that wait, so that many cost each look no more than a
@@ -278,7 +279,8 @@ class Register:
 
     def transaction_ended(self) -> None:
         """Look at last at those that were asked for inside it."""
-        self._look_at(())
+        task_ids, self._after_transaction = self._after_transaction, []
+        self._look_at(task_ids)
 
     def rolled_back(self, scope: Scope) -> None:
         """These tasks never were. Their ids may have been given again meanwhile: whoever waits for those stays."""
@@ -323,7 +325,7 @@ class Register:
 
     def _look(self, task_ids: list[int]) -> None:
         if self._context.file.current is not None:  # what the open transaction did may yet be undone
-            self._later.extend(task_ids)
+            self._after_transaction.extend(task_ids)
             return
         for task_id, text, error in self._ends(task_ids):
             for future in self._leave(task_id):

@@ -305,7 +305,7 @@ class Processes:
                 place.deaths = 0
                 futures.told({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
             case "told":
-                place.told = more[0]
+                place.told = max(place.told, more[0])  # a sign of life is asked for by the last that was answered
             case "moved":
                 futures.changes.moved_elsewhere(*more)
             case "can":

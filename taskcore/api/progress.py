@@ -62,7 +62,7 @@ class Meter:
         self._context = context
         self._task = task_id
         first = self._pulse()
-        # Of a file, what had ended before is left out: so many more tasks are looked at than were born, or fewer.
+        # What is counted beyond those that were born: of a file, what had ended before is taken off.
         self._more, self._failed = (first.left - first.born, first.failed) if task_id is None else (0, 0)
         self._past = deque([(monotonic(), self._more + first.born - first.left)])
 
