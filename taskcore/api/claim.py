@@ -50,7 +50,7 @@ class Claim:
         """It is done. `status`: a label of yours, of phase succeeded or failed. `TypeError` if the result can't be
         stored."""
         context = self._context
-        self._report(outcome.returned(self._work, Done(result, status), context.statuses, context.codec.encode))
+        self._report(outcome.returned(self._work, Done(result, status), context.stage.statuses, context.codec.encode))
 
     def fail(self, error: str | BaseException, retry: bool = True, result: Any = None) -> None:
         """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception.

@@ -109,11 +109,6 @@ class Context:
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
 
-    @property
-    def statuses(self) -> Mapping[str, str]:
-        """The file's own labels → their phases."""
-        return self.file.known.statuses
-
     def write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(tx, …)` in one transaction, or as a part of the one that the calling thread has open."""
         return self.file.write(work, *args, **kwargs)

@@ -261,7 +261,7 @@ class Engine(Executor):
     @property
     def statuses(self) -> Mapping[str, str]:
         """Labels of your own that the file knows → their phases."""
-        return dict(self._context.statuses)
+        return dict(self._context.file.known.statuses)
 
     def future(self, task_id: int | Task) -> TaskFuture:
         """The handle of a stored task, given by its id or a row of it. `TaskNotFound`."""

@@ -87,7 +87,7 @@ class Sender:
         file = context.file
         found = None if file.in_memory else identity.find(file.path)
         codec = None if context.codec is JSON else context.codec
-        home = Home(file.path, found, identity.machine(), *file.how, codec, dict(context.statuses))
+        home = Home(file.path, found, identity.machine(), *file.how, codec, dict(file.known.statuses))
         return visit, home, [self._call(work) for work in works]
 
     def _call(self, work: Work) -> Call:
