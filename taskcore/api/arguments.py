@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
+from taskcore.api.places import under
 from taskcore.codec.json import JSON, Codec
 from taskcore.core.options import OF_THE_NAME, OPTIONS, Options, checked_text
 from taskcore.store.columns import said
@@ -179,13 +180,9 @@ def _edges(options: Options, id_of: IdOf) -> dict[int, tuple[str, str]]:
 def name_of(fn: Callable[..., Any]) -> str:
     """Module and qualified name of a function that can be found by them in another process."""
     module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    found: Any = sys.modules.get(module or "")
-    if isinstance(qualname, str) and found is not None:
-        for part in qualname.split("."):
-            found = getattr(found, part, None)
-        if found is fn:
-            module = "__main__" if module == "__mp_main__" else module  # the script, in a process it spawned
-            return checked_text("the name of a function", f"{module}.{qualname}")
+    if isinstance(qualname, str) and under(sys.modules.get(module or ""), qualname) is fn:
+        module = "__main__" if module == "__mp_main__" else module  # the script, in a process it spawned
+        return checked_text("the name of a function", f"{module}.{qualname}")
     raise TypeError(
         f"{fn!r} is not found by module and name after a restart: give it a name with @engine.task(name=…)"
     )

@@ -18,7 +18,7 @@ from taskcore.api.submission import Submissions
 from taskcore.body import logs
 from taskcore.body.work import Stage
 from taskcore.codec.json import JSON, Codec
-from taskcore.core.clock import Clock, duration_of
+from taskcore.core.clock import Clock, monotonic
 from taskcore.core.options import checked_text, one_of, some_seconds
 from taskcore.runtime.callbacks import Callbacks
 from taskcore.runtime.lookout import Lookout
@@ -60,7 +60,7 @@ def assemble(
     except BaseException:
         file.close()
         raise
-    stage = Stage(file, codec, clock.now, duration_of(clock))
+    stage = Stage(file, codec, clock.now, duration=getattr(clock, "monotonic", monotonic))
     context = Context(path, name, file, codec, clock, stage, lanes, lease=lease, workers=size, keep=keep)
     futures = Register(context)
     submissions = Submissions(context, futures, Lifetime(context, futures))
@@ -72,19 +72,18 @@ def assemble(
         shutdown.forget(submissions.lifetime)  # an import that ends by an error ends nothing of it
         importing.made.append((submissions, count is not None))
     elif count is not None:
-        employ(context, count, durability, allow_network_filesystem)
+        employ(context, count)
     return submissions
 
 
-def employ(
-    context: Context, count: int, durability: str = "normal", network: bool = False, module: str | None = None,
-    log: int | None = None,
-) -> None:  # fmt: skip
+def employ(context: Context, count: int, module: str | None = None, log: int | None = None) -> None:
     """Have this engine, which has not begun, run its bodies in so many worker processes. `module`: to be imported there
     before those of its definitions. `log`: the level of what they say on stderr."""
     from taskcore.api.processes import Processes  # both for those who have processes
     from taskcore.api.worker_process import Given
 
+    full, network = context.file.how
+    durability = "full" if full else "normal"
     how: dict[str, Any] = {"durability": durability, "lease": context.lease, "allow_network_filesystem": network}
     if context.codec is not JSON:
         how["codec"] = context.codec

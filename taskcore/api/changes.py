@@ -150,24 +150,21 @@ class Changes:
                 self._elsewhere.clear()
                 return None
             unknown, self._unknown = self._unknown, False
-            try:
-                moved, all_known = file.read(changes.take)
-                if self._parent is not None and moved:
-                    self._parent(moved)
-                for _ in range(len(self._elsewhere)):
-                    moved.update(self._elsewhere.popleft())
-                if not self.listeners or (not moved and all_known and not unknown):
-                    return None
-                unknown = unknown or not all_known
-                from taskcore.core.model import Change
+            moved, all_known = file.read(changes.take)
+            if self._parent is not None and moved:
+                self._parent(moved)
+            for _ in range(len(self._elsewhere)):
+                moved.update(self._elsewhere.popleft())
+            unknown = unknown or not all_known
+            if not self.listeners or not (moved or unknown):
+                return None
+            from taskcore.core.model import Change
 
-                return Change(frozenset(moved), unknown, self._context.counts(queries.ALL))
-            except BaseException:
-                self._unknown = True
-                raise
+            return Change(frozenset(moved), unknown, self._context.counts(queries.ALL))
         except EngineClosed:
             return None
         except (Trouble, BadFile, MemoryError):  # the loop says what is wrong; whoever listens hears of it later
+            self._unknown = True
             if not self._ended:
                 self._news.wake()
             return None
@@ -251,7 +248,7 @@ class Listener:
 def _together(one: Change, other: Change) -> Change:
     from dataclasses import replace
 
-    ids = one.ids | other.ids
+    ids, more = one.ids | other.ids, one.more or other.more
     if len(ids) > changes.MOST:
-        ids, other = other.ids, replace(other, more=True)
-    return replace(other, ids=ids, more=one.more or other.more)
+        ids, more = other.ids, True
+    return replace(other, ids=ids, more=more)

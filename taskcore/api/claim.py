@@ -10,7 +10,7 @@ from taskcore.body.work import Work
 from taskcore.core.ends import Done, Outcome
 from taskcore.core.ends import seconds as length_of
 from taskcore.core.errors import LeaseLost
-from taskcore.core.options import Options, checked_text, elsewhere, some_seconds, whole
+from taskcore.core.options import checked_text, some_seconds, whole
 from taskcore.store import claims, due, queries, reports, workers
 from taskcore.store.transaction import Transaction
 
@@ -50,7 +50,7 @@ class Claim:
         """It is done. `status`: a label of yours, of phase succeeded or failed. `TypeError` if the result can't be
         stored."""
         context = self._context
-        self._report(outcome.returned(self._work, Done(result, status), context.statuses, context.codec.encode))
+        self._report(outcome.returned(self._work, Done(result, status), context.stage.statuses, context.codec.encode))
 
     def fail(self, error: str | BaseException, retry: bool = True, result: Any = None) -> None:
         """It failed: tried again if attempts are left, `retry` is not False and `retry_on` has such an exception.
@@ -150,7 +150,7 @@ def _made(context: Context, row: queries.Row, claimed: claims.Claimed) -> Claim:
     from taskcore.store import rows
 
     kind = context.file.known.kinds[claimed.kind]
-    newest = context.definitions.get(kind.name) or context.elsewhere.get(kind.name) or elsewhere(kind.name, Options())
-    work = Work(claimed, kind, context.scheduler.repertoire.definition(claimed.id, newest))
+    definition = context.scheduler.repertoire.definition(claimed.id, context.definition_of(kind.name))
+    work = Work(claimed, kind, definition)
     args, kwargs = context.stage.arguments(claimed)
     return Claim(context, rows.called_with(row, context.codec, args, kwargs), work)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent import futures as bare
 from typing import Any
 
-from taskcore.api.future import TaskFuture
+from taskcore.api.future import TaskFuture, telling
 from taskcore.core.clock import monotonic
 
 Futures = Iterable["bare.Future[Any]"]
@@ -52,16 +51,8 @@ class Completion:
 
         for own in self._run_here():
             yield own
-        loop, ended = asyncio.get_running_loop(), asyncio.Queue[Any]()
-
-        def told(future: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the event loop was closed meanwhile
-                loop.call_soon_threadsafe(ended.put_nowait, future)
-
-        told.waits = True  # type: ignore[attr-defined]
-        try:
-            for future in self._others:
-                future.add_done_callback(told)
+        ended = asyncio.Queue[Any]()
+        with telling(self._others, ended.put_nowait):
             for _ in self._others:
                 try:
                     async with asyncio.timeout(self._left()):
@@ -69,10 +60,6 @@ class Completion:
                 except TimeoutError:
                     raise self._late() from None
                 yield future
-        finally:  # a task that is not waited for any longer stays
-            for future in self._others:
-                with future._condition, contextlib.suppress(ValueError):
-                    future._done_callbacks.remove(told)
 
     def _run_here(self) -> Iterator[TaskFuture]:
         for future in self._helpless:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from taskcore.api import importing
@@ -108,11 +108,6 @@ class Context:
         """Whether it was made while a worker process imported the module that makes it: it runs nothing."""
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
-
-    @property
-    def statuses(self) -> Mapping[str, str]:
-        """The file's own labels → their phases."""
-        return self.file.known.statuses
 
     def write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(tx, …)` in one transaction, or as a part of the one that the calling thread has open."""
@@ -222,16 +217,16 @@ class Context:
                 raise BadFile(self.path, f"the row of task #{row[0][0]} cannot be read ({error})") from error
             yield task
 
-    def outcomes(self, task_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
-        """What `queries.outcomes` tells of those that have ended."""
-        return self.read(queries.outcomes, list(task_ids))
-
     def operate(
         self, where: queries.Where, verb: Callable[Concatenate[Transaction, Collection[int], P], int],
         *args: P.args, **kwargs: P.kwargs,
     ) -> int:  # fmt: skip
         """A verb for all that match, found and moved in one transaction. → how many it moved."""
         return self.write(lambda tx: verb(tx, queries.ids(tx, where), *args, **kwargs))
+
+    def definition_of(self, name: str) -> Definition:
+        """What this process says of a name: what it runs under it, or that it is run elsewhere."""
+        return self.definitions.get(name) or self.elsewhere.get(name) or Definition(name)
 
     def define(self, definition: Definition) -> None:
         """This engine runs what the definition says. The newest of a name in this process wins: other engines on the
@@ -265,10 +260,14 @@ class Context:
         self.asleep, self.workers = False, workers
         self.scheduler.custody.crew.size = workers
 
-    def may_submit(self) -> None:
-        """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+    def guard(self) -> None:
+        """Before anything is stored, run or ended: a module that is imported does nothing of it."""
         if self.asleep:
             importing.guard()
+
+    def may_submit(self) -> None:
+        """`EngineClosed` if no more tasks are taken; bodies that run go on as before."""
+        self.guard()
         if self.refusing and (self.closed or self.running_body() is None):
             raise EngineClosed(self.path, "the engine takes no more tasks")
 

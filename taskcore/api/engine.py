@@ -21,7 +21,7 @@ from taskcore.core.clock import Clock
 from taskcore.core.health import Health
 from taskcore.core.options import checked_text
 from taskcore.core.text import counted
-from taskcore.core.views import Graph, Page, Timeline, view
+from taskcore.core.views import Graph, Page, Timeline, shown_by, view
 from taskcore.store import capacity, counts, queries
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class Engine(Executor):
     @property
     def statuses(self) -> Mapping[str, str]:
         """Labels of your own that the file knows → their phases."""
-        return dict(self._context.statuses)
+        return dict(self._context.file.known.statuses)
 
     def future(self, task_id: int | Task) -> TaskFuture:
         """The handle of a stored task, given by its id or a row of it. `TaskNotFound`."""
@@ -316,9 +316,7 @@ class Engine(Executor):
         page: Page = view("web").serve(self, port, read_only)
         return page
 
-    def _repr_html_(self) -> str:
-        html: str = view("html").engine(self)
-        return html
+    _repr_html_ = shown_by("engine")
 
     # -- claiming from outside --------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 from taskcore.api.context import Context
 from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions, Submittable
-from taskcore.core.options import OF_THE_KIND, OF_THE_NAME, Definition, Options, checked_text, elsewhere
+from taskcore.core.options import OF_THE_KIND, OF_THE_NAME, Definition, Options, checked_text
 from taskcore.store import capacity
 
 
@@ -78,7 +78,7 @@ def define(submissions: Submissions, fn: Any, name: str | None, options: dict[st
     context = submissions.context
     chosen.own_behaviour = False
     if isinstance(fn, str):
-        context.elsewhere[checked_text("name", fn)] = elsewhere(fn, chosen)
+        context.elsewhere[checked_text("name", fn)] = Definition(fn, None, chosen)
         limits = {f"name:{fn}": named["limit"]} if "limit" in named else {}
         give(context, limits, {fn: named["rate"]} if "rate" in named else {})  # the rest is said where it runs
         return TaskFunction(submissions, fn, None, chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,7 @@ from taskcore.body.work import current_work
 from taskcore.core import lifecycle
 from taskcore.core.errors import EngineClosed, InvalidTransition
 from taskcore.core.options import Options, checked_text
-from taskcore.core.views import view
+from taskcore.core.views import shown_by
 from taskcore.store import operations, queries, steps
 
 if TYPE_CHECKING:
@@ -26,11 +26,36 @@ if TYPE_CHECKING:
 _PENDING: Final = "PENDING"
 _FINISHED: Final = "FINISHED"
 _CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
+_UNSHARED: Final = contextlib.nullcontext()
+"""Held instead of the condition of a handle that has none: nobody has touched it."""
 
 
 def _of_a_waiter(callback: object) -> bool:
     """Whether it is how somebody who awaits hears of the end: ours, or that of `asyncio.wrap_future`."""
     return getattr(callback, "waits", False) or getattr(callback, "__module__", None) == "asyncio.futures"
+
+
+@contextlib.contextmanager
+def telling(futures: Sequence[Any], tell: Callable[[Any], object]) -> Iterator[None]:
+    """In the block, the running event loop calls `tell(future)` for each that ends, or has ended. Behind it nothing is
+    told any more, and the tasks go on."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+
+    def told(future: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop was closed meanwhile
+            loop.call_soon_threadsafe(tell, future)
+
+    told.waits = True  # type: ignore[attr-defined]
+    try:
+        for future in futures:
+            future.add_done_callback(told)
+        yield
+    finally:
+        for future in futures:
+            with future._condition, contextlib.suppress(ValueError):
+                future._done_callbacks.remove(told)
 
 
 class TaskFuture(Future[Any], Handle):
@@ -135,24 +160,9 @@ class TaskFuture(Future[Any], Handle):
             return run.wait(self)[0]
         if not self._context.loop.background:  # nobody else would run it meanwhile
             return self.result()
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-
-        def go() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        def told(_: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the event loop was closed meanwhile
-                loop.call_soon_threadsafe(go)
-
-        told.waits = True  # type: ignore[attr-defined]
-        self.add_done_callback(told)
-        try:
-            yield from waiter  # if it is cancelled, by a time limit say, the task stays
-        finally:
-            with self._condition, contextlib.suppress(ValueError):
-                self._done_callbacks.remove(told)
+        ended = asyncio.Event()
+        with telling([self], lambda _: ended.set()):
+            yield from ended.wait().__await__()  # if it is cancelled, by a time limit say, the task stays
         if self._state is _CANCELLED:
             raise asyncio.CancelledError(f"task #{self.id} was cancelled")
         return self.result()
@@ -166,9 +176,7 @@ class TaskFuture(Future[Any], Handle):
 
         return in_a_line(self._context.row(queries.rows(connection, [self.id])[0]))
 
-    def _repr_html_(self) -> str:
-        html: str = view("life").future(self)
-        return html
+    _repr_html_ = shown_by("future", "life")
 
     @property
     def name(self) -> str:
@@ -302,19 +310,18 @@ class TaskFuture(Future[Any], Handle):
         """Called by the register alone, once the end is in the file, outside every lock."""
         if self._origin is not None and self._lost:  # this end may be that of the task that got its id
             text, error = None, CancelledError()
-        condition = self.__dict__.get("_made_condition")
-        if condition is None:
+        with self.__dict__.get("_made_condition") or _UNSHARED:
             if self._state is not _PENDING:
                 return
-            self._settle(text, error)
-            condition = self.__dict__.get("_made_condition")
-            if condition is None:
-                return  # else somebody touched it in between, and found it pending perhaps
-        else:
-            with condition:
-                if self._state is not _PENDING:
-                    return
-                self._settle(text, error)
+            self._holds = None
+            if isinstance(error, CancelledError):
+                self._state = _CANCELLED
+            else:
+                self._text, self._exception = text, error
+                self._state = _FINISHED
+        condition = self.__dict__.get("_made_condition")
+        if condition is None:
+            return  # else somebody touched it, in between perhaps, and found it pending
         with condition:
             for waiter in list(self._waiters):
                 if isinstance(error, CancelledError):
@@ -335,11 +342,3 @@ class TaskFuture(Future[Any], Handle):
             with self._condition:
                 self._done_callbacks = [c for c in self._done_callbacks if _of_a_waiter(c)]
         self._resolve(error=error)
-
-    def _settle(self, text: str | None, error: BaseException | None) -> None:
-        self._holds = None
-        if isinstance(error, CancelledError):
-            self._state = _CANCELLED
-        else:
-            self._text, self._exception = text, error
-            self._state = _FINISHED

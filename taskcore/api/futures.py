@@ -13,8 +13,7 @@ from typing import Any
 
 from taskcore.api.changes import Changes
 from taskcore.api.context import Context
-from taskcore.api.ends import all_are_heard
-from taskcore.api.failures import Failures
+from taskcore.api.ends import Failures, all_are_heard
 from taskcore.api.future import TaskFuture
 from taskcore.api.transaction import Scope
 from taskcore.core import lifecycle
@@ -127,15 +126,11 @@ class Register:
                 self.settle(future)
         return list(dict.fromkeys(future.id for future in futures if not future._resolved))
 
-    def expect(self, parent: int, task_ids: Collection[int]) -> None:
-        """A body gives its thread back until these have ended: what they raise from now on is kept for it."""
+    def expect(self, parent: int, task_ids: Collection[int], futures: Sequence[TaskFuture] = ()) -> None:
+        """A body gives its thread back until these have ended: what they raise from now on is kept for it, and what
+        those of these handles raised that have ended already."""
         self.expecting.setdefault(parent, set()).update(task_ids)
-
-    def keep_errors_of(self, futures: Sequence[TaskFuture]) -> None:
-        """What those raised that a body waits for, and that have ended already."""
-        for future in futures:
-            if future._exception is not None:
-                self._raised[future.id] = future._exception
+        self._raised.update((future.id, future._exception) for future in futures if future._exception is not None)
 
     def forget(self, parent: int) -> None:
         """It was told, or will never ask."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from taskcore.api import condition, importing, shutdown
+from taskcore.api import condition, shutdown
 from taskcore.api.condition import is_due
 from taskcore.api.context import Context
 from taskcore.api.futures import Register
@@ -58,8 +59,7 @@ class Lifetime:
     def start(self) -> None:
         """Claim what is in the file, in the background. `EngineClosed`."""
         context = self._context
-        if context.asleep:
-            importing.guard()
+        context.guard()
         if context.closed or self._closing:
             why = FORKED if self.process != os.getpid() else "the engine is closed"
             raise EngineClosed(context.path, why)
@@ -185,8 +185,7 @@ class Lifetime:
 
     def _may_wait(self, verb: str) -> None:
         """`RuntimeError` where that would be for ever."""
-        if self._context.asleep:
-            importing.guard()
+        self._context.guard()
         if self._context.file.current is not None:
             raise RuntimeError(f"{verb}() inside transaction() would wait for ever")
         if self._context.running_body() is not None:
@@ -242,8 +241,7 @@ class Lifetime:
         if self.process != os.getpid():
             context.closed = True
             return
-        if context.asleep:
-            importing.guard()
+        context.guard()
         if context.file.current is not None:
             raise RuntimeError("close() inside transaction() would wait for ever")
         self.leave()
@@ -264,8 +262,8 @@ class Lifetime:
     def _close_elsewhere(self, deadline: float | None, own: int | None) -> threading.Thread | None:
         """The same in a thread of its own; in this one, and then `None`, where no thread is to be had. (But not in
         the middle of a call of the file's: then the end of the process gives back what is held.)"""
-        how = {"deadline": deadline, "own": own, "wait": True, "to_the_end": True}
-        closing = threading.Thread(target=self._close_once, kwargs=how, name="taskcore-close", daemon=True)
+        close = functools.partial(self._close_once, deadline, own, wait=True, to_the_end=True)
+        closing = threading.Thread(target=close, name="taskcore-close", daemon=True)
         try:
             closing.start()
         except RuntimeError:

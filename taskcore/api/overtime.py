@@ -10,7 +10,6 @@ from taskcore.api.context import Context
 from taskcore.body import outcome
 from taskcore.body.work import Work
 from taskcore.core.clock import monotonic
-from taskcore.core.options import Options, elsewhere
 from taskcore.store import reports, workers
 from taskcore.store.claims import Claimed
 from taskcore.store.transaction import Transaction
@@ -31,7 +30,7 @@ def silent(context: Context, places: Sequence[Any]) -> list[Any]:
         if place.pinged is None:
             place.pinged = monotonic()
             with contextlib.suppress(OSError, AttributeError):  # it ends meanwhile
-                place.pipe.send(("ping",))
+                place.pipe.send(("tell", place.told))
         elif monotonic() - place.pinged > GRACE and lanes is not None:
             begun = lanes.begun(lane, worker)
             file.write(_time_out, context, [claim for claim in claims if begun is None or claim.id in begun], now)
@@ -43,5 +42,5 @@ def silent(context: Context, places: Sequence[Any]) -> list[Any]:
 def _time_out(tx: Transaction, context: Context, claims: Sequence[Claimed], now: float) -> None:
     for claimed in claims:
         kind = tx.known.kinds[claimed.kind]
-        work = Work(claimed, kind, context.definitions.get(kind.name) or elsewhere(kind.name, Options()))
+        work = Work(claimed, kind, context.definition_of(kind.name))
         reports.report(tx, outcome.timed_out(work, kind.options["timeout"]), now)

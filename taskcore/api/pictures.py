@@ -45,7 +45,7 @@ class Subject(NamedTuple):
                 newer = max(its, each, key=lambda one: one.newest)
                 ways[way] = newer._replace(n=its.n + each.n)
         found = sorted(ways.values(), key=lambda each: (-each.n, -each.newest))[:most]
-        outcomes = self.context.outcomes([failure.newest for failure in found])
+        outcomes = self.context.read(queries.outcomes, [failure.newest for failure in found])
         return [(failure, outcomes.get(failure.newest, (None,))[-1]) for failure in found]
 
     @property

@@ -13,7 +13,7 @@ from taskcore.api.submission import Submissions
 from taskcore.core.errors import UnknownStatus
 from taskcore.core.options import checked_text
 from taskcore.core.text import printable
-from taskcore.core.views import view
+from taskcore.core.views import shown_by
 from taskcore.store import dependencies
 
 
@@ -103,9 +103,7 @@ class Pipeline:
         found = {steps[task.name]: task.status for task in tasks}
         return {step: found[step] for step in self._tasks if step in found}
 
-    def _repr_html_(self) -> str:
-        html: str = view("html").pipeline(self)
-        return html
+    _repr_html_ = shown_by("pipeline")
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name!r}: {', '.join(map(printable, self._tasks)) or 'no tasks yet'}>"

@@ -10,12 +10,18 @@ from typing import Any
 from taskcore.runtime.pools import Crew
 
 
+def under(module: Any, qualname: str) -> Any:
+    """What a module, or the class in it, calls so; `None` where it calls nothing so."""
+    found = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
 def find(module: str, qualname: str) -> Callable[..., Any]:
     """The function of this name. `ImportError` where there is none here. Only names of registered functions come here,
     none from a file."""
-    found: Any = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
+    found = under(importlib.import_module(module), qualname)
     if not callable(found):
         raise ImportError(
             f"there is no {qualname!r} in the module {module!r} of this process: what an executor runs is defined in a "
@@ -36,9 +42,7 @@ def unfindable(fn: Any, has_main: bool) -> str | None:
         return "it is defined inside a function"
     if module == "__main__" and not has_main:
         return "it is defined in the main program, or in a notebook, which is not imported there"
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
+    found = under(sys.modules.get(module), qualname)
     while found is not None and found is not fn:
         found = getattr(found, "__wrapped__", None)  # by `engine.task`, or another decorator
     return None if found is fn else f"{module}.{qualname} is something else"

@@ -62,8 +62,6 @@ class Place:
     """Why it is not started again."""
     ready = False
     """Whether it has imported what it was told of, and runs it."""
-    asked = False
-    """Whether it was asked to close."""
     pinged: float | None = None
     """When it was asked for a sign of life (monotonic) that has not come."""
     told = 0
@@ -139,6 +137,7 @@ class Processes:
         """Let them come to their end: what runs is asked to stop."""
         with self._starting:
             self._stopping = True
+        self._news.append(("close",))
         self._ring()
 
     def join(self, timeout: float | None) -> None:
@@ -206,15 +205,13 @@ class Processes:
         from multiprocessing.connection import wait
 
         for place in self._places:
-            if self._stopping:
-                self._ask_to_close(place)
-            elif place.process is None and place.lost is None and monotonic() >= place.start_at:
+            if self._waits_to_start(place) and monotonic() >= place.start_at:
                 self._spawn(place)
         while self._news:
             news = self._news.popleft()
             for place in self._living():
                 if place.born:  # else it is told when it asks
-                    self._send(place, news) if isinstance(news, tuple) else self._tell(place, news)
+                    self._tell(place, news) if isinstance(news, Definition) else self._send(place, news)
         things = [thing for place in self._living() for thing in (place.pipe, place.process.sentinel) if thing]
         heard = wait([ear, *things], self._time_left())
         while ear.poll():
@@ -225,22 +222,19 @@ class Processes:
             for place in overtime.silent(self._context, self._places) if not self._stopping else ():
                 self._kill(place)
 
-    def _ask_to_close(self, place: Place) -> None:
-        if not place.asked:
-            place.asked = True
-            self._send(place, ("close",))
+    def _waits_to_start(self, place: Place) -> bool:
+        return place.process is None and place.lost is None and not self._stopping
 
     def _living(self) -> Iterator[Place]:
         return (place for place in self._places if place.process is not None)
 
     def _time_left(self) -> float:
-        waiting = [place for place in self._places if place.process is place.lost is None and not self._stopping]
-        return max(0.0, min([TICK, *(place.start_at - monotonic() for place in waiting)]))
+        starts = [place.start_at - monotonic() for place in self._places if self._waits_to_start(place)]
+        return max(0.0, min([TICK, *starts]))
 
     def _spawn(self, place: Place) -> None:
         import multiprocessing
 
-        place.asked = False
         script = self._given.script
         if script is not None and not os.path.exists(script):
             self._lose(place, f"worker processes import the script, and {script} is no file")
@@ -271,20 +265,16 @@ class Processes:
         module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
         if not module or not qualname or isinstance(fn, types.MethodType):  # of an object that is not there
             module, qualname = "__main__", "<nameless>"
-        if place.pipe is None:
-            return
         behaviour: dict[str, Any] = {option: said[option] for option in ("backoff", "retry_on") if option in said}
         try:
-            place.pipe.send(("define", Where(name, module, qualname, behaviour)))
-        except OSError:  # it is dead, and its sentinel says so
-            return
+            self._send(place, ("define", Where(name, module, qualname, behaviour)))
         except Exception as error:
             self._keep(name, f"its backoff or retry_on cannot be passed on ({error})")
             self._send(place, ("drop", name))
 
     def _send(self, place: Place, message: Any) -> None:
         if place.pipe is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it is dead, and its sentinel says so
                 place.pipe.send(message)
 
     def _hear(self, place: Place, ended: bool) -> None:
@@ -308,14 +298,14 @@ class Processes:
                     self._tell(place, definition)
                 self._send(place, ("changes", self._changes_wanted))
                 self._send(place, ("tell", self._question))
-                self._send(place, ("go",))
+                self._send(place, ("close",) if self._stopping else ("go",))
             case "ready":
                 place.ready = True
             case "ended":
                 place.deaths = 0
                 futures.told({task: end and Outcome(task, 0, None, *end) for task, end in more[0].items()})
             case "told":
-                place.told = more[0]
+                place.told = max(place.told, more[0])  # a sign of life is asked for by the last that was answered
             case "moved":
                 futures.changes.moved_elsewhere(*more)
             case "can":

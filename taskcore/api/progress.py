@@ -62,9 +62,9 @@ class Meter:
         self._context = context
         self._task = task_id
         first = self._pulse()
-        self._total = first.left if task_id is None else first.born
-        self._born, self._failed = (first.born, first.failed) if task_id is None else (0, 0)
-        self._past = deque([(monotonic(), self._total - first.left)])
+        # What is counted beyond those that were born: of a file, what had ended before is taken off.
+        self._more, self._failed = (first.left - first.born, first.failed) if task_id is None else (0, 0)
+        self._past = deque([(monotonic(), self._more + first.born - first.left)])
 
     def _pulse(self) -> overview.Pulse:
         if self._task is None:
@@ -79,29 +79,25 @@ class Meter:
     def look(self) -> Progress:
         pulse, now = self._pulse(), monotonic()
         task = pulse.task
-        if self._task is not None:
-            self._total = pulse.born
-        else:
-            self._total += pulse.born - self._born
-            self._born = pulse.born
-        self._total = max(self._total, pulse.left)  # what was rerun had ended before
-        done, past = self._total - pulse.left, self._past
+        self._more = max(self._more, pulse.left - pulse.born)  # what was rerun had ended before
+        total = self._more + pulse.born
+        done, past = total - pulse.left, self._past
         while len(past) > 1 and past[0][0] < now - RECENT:
             past.popleft()
         since, before = past[0]
         speed = max(0, done - before) / max(now - since, 0.001)
         past.append((now, done))
         title = doing = ""
-        part: float | None = done / self._total if self._total else 1.0
+        part: float | None = done / total if total else 1.0
         if task is not None:
             title = f"#{task.id} {printable(task.name, 40)}"
             if task.job is None:
                 part = 1.0 if task.finished_at is not None and pulse.failed == 0 else task.progress
                 said = (task.status, task.step, task.message)
                 doing = ": ".join(printable(text, 200) for text in said if text)
-        left = (self._total - done) / speed if speed else None
+        left = pulse.left / speed if speed else None
         failed = max(0, pulse.failed - self._failed)
-        return Progress(done, self._total, failed, dict(pulse.running), speed, left, part, title, doing)
+        return Progress(done, total, failed, dict(pulse.running), speed, left, part, title, doing)
 
 
 # -- as a line ------------------------------------------------------------------------------------------------------
@@ -244,14 +240,6 @@ class Line:
 
     def __enter__(self) -> Line:
         self._sink = None if self._wanted is False else self._place()
-        if self._sink is not None:
-            try:
-                self._meter = Meter(self._context, self._task)
-            except BaseException as error:
-                self._sink.end("")
-                self._sink = None
-                if not isinstance(error, (Trouble, TaskcoreError)):
-                    raise
         return self
 
     def _place(self) -> _Sink | None:
@@ -270,19 +258,19 @@ class Line:
     def look(self) -> bool:
         """Draw if it is time. Always True, to stand in a condition."""
         if self._sink is not None and monotonic() >= self._next:
-            self._draw()
+            self._draw(self._sink)
         return True
 
-    def _draw(self) -> None:
+    def _draw(self, sink: _Sink) -> None:
         began = monotonic()
-        try:
-            progress = None if self._meter is None else self._meter.look()
-        except (Trouble, TaskcoreError):  # whoever waits hears of it, if it lasts
-            progress = None
+        progress: Progress | None = None
+        with contextlib.suppress(Trouble, TaskcoreError):  # whoever waits hears of it, if it lasts
+            self._meter = self._meter or Meter(self._context, self._task)
+            progress = self._meter.look()
         now = monotonic()
-        self._next = now + max(SHARE * (now - began), 0.0 if self._sink is None else self._sink.every)
-        if progress is not None and self._sink is not None:
-            self._sink.draw(progress)
+        self._next = now + max(SHARE * (now - began), sink.every)
+        if progress is not None:
+            sink.draw(progress)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -292,7 +280,7 @@ class Line:
             return
         try:
             if not isinstance(sink, _Terminal) and kind is None:
-                self._draw()
+                self._draw(sink)
         finally:
             sink.end("" if kind is None else "interrupted" if kind is KeyboardInterrupt else "ended by an error")
 

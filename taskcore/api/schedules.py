@@ -12,7 +12,7 @@ from taskcore.api.future import TaskFuture
 from taskcore.api.submission import Submissions
 from taskcore.core.options import Options, checked_text, flag, one_of
 from taskcore.core.text import printable
-from taskcore.core.views import view
+from taskcore.core.views import shown_by
 from taskcore.store import schedules
 
 _NOT_OF_A_SCHEDULE: Final = ("delay", "at", "after", "before", "key", "key_scope", "parent")
@@ -64,9 +64,7 @@ class Schedule:
     def _write(self, verb: Callable[..., Any], *args: Any) -> Any:
         return self._context.write(verb, self.name, *args)
 
-    def _repr_html_(self) -> str:
-        html: str = view("html").schedule(self)
-        return html
+    _repr_html_ = shown_by("schedule")
 
     def __repr__(self) -> str:
         when = self.cron if self.every is None else f"every {self.every:g} s"
@@ -97,9 +95,7 @@ class Schedules(Mapping[str, Schedule]):
         listed = "" if names is None else ", ".join(printable(name, 40) for name in names[:20]) or "none"
         return f"<Schedules{listed and ': '}{listed}{', …' if names and len(names) > 20 else ''}>"
 
-    def _repr_html_(self) -> str:
-        html: str = view("html").schedule(self)
-        return html
+    _repr_html_ = shown_by("schedule")
 
 
 def _refuse_arguments(fn: Any) -> None:

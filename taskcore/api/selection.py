@@ -12,7 +12,7 @@ from taskcore.core.ends import shown
 from taskcore.core.errors import TaskcoreError, UnknownStatus
 from taskcore.core.options import checked_priority, flag
 from taskcore.core.text import number
-from taskcore.core.views import view
+from taskcore.core.views import shown_by
 from taskcore.store import operations, queries
 from taskcore.store.busy import Trouble
 
@@ -131,9 +131,7 @@ class Selection:
             return f"<Selection {said or 'of all tasks'}>"
         return f"<Selection {said + ': ' if said else ''}{number(n)}>"
 
-    def _repr_html_(self) -> str:
-        html: str = view("html").selection(self)
-        return html
+    _repr_html_ = shown_by("selection")
 
     # -- moving -----------------------------------------------------------------------------------------------------
 

@@ -11,16 +11,13 @@ from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.clock import CheckedClock, Clock, SystemClock
 from taskcore.core.ends import seconds
-from taskcore.core.options import checked_text, some_seconds, whole
+from taskcore.core.options import amounts, checked_text, some_seconds, whole
 
 
 def limits_of(value: Any) -> dict[str, int]:
     """Capacity → how much of it there is."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"limits is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
-    return {checked_text("the name of a limit", name): whole(f"limits[{name!r}]", n, 0) for name, n in value.items()}
+    given = {} if value is None else amounts("limits", value, 0)
+    return {checked_text("the name of a limit", name): n for name, n in given.items()}
 
 
 def period_of(value: Any, name: str) -> float:

@@ -80,16 +80,14 @@ class Submissions:
         if isinstance(fn, Submittable):
             return fn
         if isinstance(fn, str):
-            known = self.context.definitions.get(fn) or self.context.elsewhere.get(fn)
-            if known is not None:
-                return Submittable(fn, known.fn, known.options)
-            return Submittable(checked_text("name", fn), None, Options())
+            return Submittable(*self.context.definition_of(checked_text("name", fn)))
         if not callable(fn):
             raise TypeError(f"submit takes a function or a task's name, not {fn!r}")
         function = self._functions.get(fn)
         if function is None:
-            function = self._functions[fn] = Submittable(arguments.name_of(fn), fn, Options())
-            self.context.define(Definition(function._name, fn, function._options))
+            definition = Definition(arguments.name_of(fn), fn)
+            function = self._functions[fn] = Submittable(*definition)
+            self.context.define(definition)
         return function
 
     def submit(self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture:
@@ -219,19 +217,30 @@ class Submissions:
         if new or None in ids:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
             now, encoded = self._now(), [function.encode(context, args, {}) for args in calls]
-            name, kind, options = function._name, function._kind, function._options
+            name, kind, options, orders = function._name, function._kind, function._options, list[Order]()
             plain = options.plain and not options.own_behaviour
-            if plain and not any(links or len(text) > LONG for text, links in encoded):
-                ids = context.write(self._bear, spawn, _bear_children, function, [text for text, _ in encoded], now)
-            else:
+            if not plain or any(links or len(text) > LONG for text, links in encoded):
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
-                ids = context.write(self._bear, spawn, _bear_all, orders, now)
-            context.spans.update(ids)
+            ids = context.write(self._bear, spawn, function, [text for text, _ in encoded], orders, now)
+            for child in ids:
+                context.spans.add(child)
         return ids, new
 
-    def _bear(self, tx: Transaction, spawn: Spawn, bear: Callable[..., list[int]], *args: Any) -> list[int]:
-        """Children of a body. What they raise is kept for it from now on: one may fail right behind the commit."""
-        children = bear(tx, spawn, *args)
+    def _bear(
+        self, tx: Transaction, spawn: Spawn, function: Submittable, texts: list[str], orders: list[Order], now: float
+    ) -> list[int]:
+        """Children of a body, by their `orders` where there is more to say than arguments. What they raise is kept for
+        it from now on: one may fail right behind the commit."""
+        family = Births(tx, now)
+        for order in orders:
+            order.parent = spawn.parent if order.parent is None else order.parent
+        if orders:
+            ids = [family.add(order)[0] for order in orders]
+            family.flush()
+        else:
+            name, kind, priority = function._name, function._kind, function._options.priority
+            ids = family.add_children(name, kind, priority, now, spawn.parent, texts)
+        children = spawn.keep_all(tx, ids)
         self.expect(spawn.parent, children)
         return children
 
@@ -257,8 +266,7 @@ class Submissions:
                 raise RuntimeError(f"task #{parent} would wait for itself")
         missing = self.futures.settle_all(futures)
         if missing:
-            self.expect(parent, [future.id for future in futures])
-            self.futures.keep_errors_of(futures)
+            self.expect(parent, [future.id for future in futures], futures)
         return missing
 
     def _equal_or_raise(self, conflict: KeyConflict, order: Order) -> int:
@@ -283,23 +291,7 @@ class Submissions:
         while chunk := [args for _, args in zip(range(max(chunksize, 1000)), calls, strict=False)]:
             with contextlib.nullcontext() if inside else self.transaction():
                 futures.extend(self.submit(function, args, {}) for args in chunk)
-        if self.context.workers and not inside:
-            self.lifetime.go()
         return _results(futures, deadline)
-
-
-def _bear_children(tx: Transaction, spawn: Spawn, function: Submittable, texts: list[str], now: float) -> list[int]:
-    family, priority = Births(tx, now), function._options.priority
-    return spawn.keep_all(tx, family.add_children(function._name, function._kind, priority, now, spawn.parent, texts))
-
-
-def _bear_all(tx: Transaction, spawn: Spawn, orders: list[Order], now: float) -> list[int]:
-    family = Births(tx, now)
-    for order in orders:
-        order.parent = spawn.parent if order.parent is None else order.parent
-    ids = [family.add(order)[0] for order in orders]
-    family.flush()
-    return spawn.keep_all(tx, ids)
 
 
 def _results(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ class Sender:
         file = context.file
         found = None if file.in_memory else identity.find(file.path)
         codec = None if context.codec is JSON else context.codec
-        home = Home(file.path, found, identity.machine(), *file.how, codec, dict(context.statuses))
+        home = Home(file.path, found, identity.machine(), *file.how, codec, dict(file.known.statuses))
         return visit, home, [self._call(work) for work in works]
 
     def _call(self, work: Work) -> Call:
@@ -127,32 +128,36 @@ def _run(home: Home, unreachable: str | None, call: Call) -> Answer:
 
 
 class Stay(Stage):
-    """One body's. Its file is opened when it is needed first."""
+    """One body's. Its file is opened when it is needed first. Of a house such a body has transactions, and no
+    children."""
 
     def __init__(self, home: Home, unreachable: str | None, work: Work) -> None:
         self._home, self._work = home, work
         self.codec = home.codec or JSON
         self.now, self.duration = SystemClock.now, monotonic
         self.elsewhere, self.unreachable = home.path, unreachable
-        self.house = cast(House, _Lodging(self))
+        self.house = cast(House, self)
+        self.expecting: dict[int, Any] = {}
         self.noted = self._noted
         self._looked = 0.0
         self._showing = threading.Lock()  # over taking what is to be shown until it is written
         self._timer: threading.Timer | None = None
         self._unshown: list[Notes] = []
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "file":
-            self.file = _opened(self._home)
-            return self.file
-        if name == "together":
-            self.together = Together(self.file)
-            return self.together
-        raise AttributeError(name)
+    @functools.cached_property
+    def file(self) -> File:  # type: ignore[override]
+        return _opened(self._home)
+
+    @functools.cached_property
+    def together(self) -> Together:  # type: ignore[override]
+        return Together(self.file)
 
     @property
     def statuses(self) -> dict[str, str]:
         return self._home.statuses
+
+    def transaction(self) -> contextlib.AbstractContextManager[Database]:
+        return transaction(self.file, SystemClock(), lambda _: None)
 
     def asked_to_stop(self, work: Work) -> bool:
         """By the row, looked at now and then: nobody else can tell it here."""
@@ -196,17 +201,6 @@ def _settled(taken: Notes) -> Notes:
     """The same with the values themselves, as they are now."""
     columns = {name: value() if callable(value) else value for name, value in taken.columns.items()}
     return taken._replace(columns=columns)
-
-
-class _Lodging:
-    """What such a body has of a house: transactions, and no children."""
-
-    def __init__(self, stay: Stay) -> None:
-        self._stay = stay
-        self.expecting: dict[int, Any] = {}
-
-    def transaction(self) -> contextlib.AbstractContextManager[Database]:
-        return transaction(self._stay.file, SystemClock(), lambda _: None)
 
 
 _files: Final[dict[tuple[int, str, identity.Found], File]] = {}

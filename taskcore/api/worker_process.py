@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import operator
 import os
 import signal
 import sys
@@ -184,8 +185,6 @@ class _Worker:
                 case ("go",):
                     self.lifetime.start()
                     self._say("ready")
-                case ("ping",):
-                    self._say("pong")
                 case "tell", number:
                     self.tell()
                     self._say("told", number)
@@ -223,9 +222,7 @@ def _found(where: Where) -> Any:
     """A function, or what `engine.task` made of it, by module and name: these come from the code of the parent."""
     if "<" in where.qualname:
         raise LookupError("it is not defined at the top of a module")
-    found: Any = importlib.import_module(where.module)
-    for part in where.qualname.split("."):
-        found = getattr(found, part)
+    found = operator.attrgetter(where.qualname)(importlib.import_module(where.module))
     fn = getattr(found, "_fn", found)
     if not callable(fn) or _place(fn) != (where.module, where.qualname):
         raise LookupError("something else is there")

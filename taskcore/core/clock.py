@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from taskcore.core.numbers import real
@@ -50,9 +49,3 @@ monotonic = time.monotonic
 
 pause = time.sleep
 """For the door to the file, which waits a millisecond for another process's commit."""
-
-
-def duration_of(clock: Clock) -> Callable[[], float]:
-    """The clock's own measure of durations, or the machine's."""
-    own: Callable[[], float] = getattr(clock, "monotonic", monotonic)
-    return own

@@ -114,8 +114,6 @@ class Cron:
         """The hours began with `*`: every matching minute that occurs, each time it does."""
         self._origin = datetime(1970, 1, 1, tzinfo=_zone(tz))
         """Midnight of 1970-01-01 on the zone's wall clock."""
-        self._last = math.inf, -math.inf
-        """The last time that was asked about, and the answer."""
 
     def after(self, moment: float) -> float:
         """The first due time later than `moment`, both seconds since the epoch, UTC.
@@ -124,16 +122,12 @@ class Cron:
         gap; one that comes twice is due the first time. But where the hours begin with `*`, those that occur are due,
         each time they do. `ValueError` when there is none before the year 10000.
         """
-        since, due = self._last
-        if not since <= moment < due:  # else nothing is due in between: the answer is that of the last time
-            try:
-                due = float(self._after(math.floor(moment)))  # due times are whole seconds: a fraction changes nothing
-            except (OverflowError, ValueError):
-                raise ValueError(
-                    f"cron expression {self.expression!r} has no time after {moment!r} in the years 1 to 9999"
-                ) from None
-            self._last = moment, due
-        return due
+        try:
+            return float(self._after(math.floor(moment)))  # due times are whole seconds: a fraction changes nothing
+        except (OverflowError, ValueError):
+            raise ValueError(
+                f"cron expression {self.expression!r} has no time after {moment!r} in the years 1 to 9999"
+            ) from None
 
     def _after(self, moment: int) -> int:
         here = (_EPOCH + timedelta(seconds=moment)).astimezone(self._origin.tzinfo)

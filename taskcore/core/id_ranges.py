@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 
 class Spans:
@@ -19,11 +19,6 @@ class Spans:
 
     def add(self, number: int) -> None:
         self._new.append(number)
-        if len(self._new) > 1000:
-            self._fold()
-
-    def update(self, numbers: Iterable[int]) -> None:
-        self._new.extend(numbers)
         if len(self._new) > 1000:
             self._fold()
 

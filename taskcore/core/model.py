@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskcore.core.text import printable
-from taskcore.core.views import view
+from taskcore.core.views import shown_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,7 @@ class Task:
         """The line that tells most; every field is an attribute."""
         return f"<Task #{self.id} {in_a_line(self)}>"
 
-    def _repr_html_(self) -> str:
-        html: str = view("life").task(self)
-        return html
+    _repr_html_ = shown_by("task", "life")
 
 
 @dataclass(frozen=True, slots=True)

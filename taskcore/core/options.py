@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskcore.core import lifecycle
 from taskcore.core.backoff import exponential
@@ -81,24 +81,13 @@ class Options:
         return json.dumps(shared, sort_keys=True)
 
 
-class Definition:
+class Definition(NamedTuple):
     """A name, what it calls, and its options: the newest definition of a name wins."""
 
-    __slots__ = ("fn", "name", "options")
-
-    def __init__(self, name: str, fn: Callable[..., Any], options: Options) -> None:
-        self.name = name
-        self.fn = fn
-        self.options = options
-
-
-def elsewhere(name: str, options: Options) -> Definition:
-    """Of a name that another process, a machine or a person works on."""
-    return Definition(name, _no_function, options)
-
-
-def _no_function(*args: Any, **kwargs: Any) -> None:
-    """Never called: what is run elsewhere is claimed there."""
+    name: str
+    fn: Any = None
+    """`None` where another process, a machine or a person works on it."""
+    options: Options = Options()
 
 
 # -- the checks ----------------------------------------------------------------------------------------------------
@@ -239,13 +228,15 @@ def _key(name: str, value: Any) -> str | bool | None:
     return checked_text(name, value)
 
 
-def _uses(name: str, value: Any) -> Mapping[str, int]:
+def amounts(name: str, value: Any, lowest: int) -> dict[Any, int]:
+    """Of each capacity so much; whoever asks looks at their names."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} is a mapping of capacities, such as {{'gpu': 1}}, not {value!r}")
-    return {
-        capacity_name(f"a capacity in {name}", capacity): whole(f"{name}[{capacity!r}]", n, 1)
-        for capacity, n in value.items()
-    }
+    return {capacity: whole(f"{name}[{capacity!r}]", n, lowest) for capacity, n in value.items()}
+
+
+def _uses(name: str, value: Any) -> Mapping[str, int]:
+    return {capacity_name(f"a capacity in {name}", capacity): n for capacity, n in amounts(name, value, 1).items()}
 
 
 def capacity_name(name: str, value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -35,3 +36,13 @@ class Page(Protocol):
 def view(name: str) -> Any:
     """The module of that name in the room `view`."""
     return importlib.import_module(f"taskcore.view.{name}")
+
+
+def shown_by(name: str, module: str = "html") -> Callable[[Any], str]:
+    """A `_repr_html_`, which notebooks ask for: a function of that name, of a module of `view`, makes it of its
+    object."""
+
+    def html(thing: Any) -> str:
+        return str(getattr(view(module), name)(thing))
+
+    return html

@@ -7,7 +7,7 @@ from typing import Final
 
 from taskcore.body.work import Work
 from taskcore.core.ends import Outcome
-from taskcore.core.options import Options, elsewhere
+from taskcore.core.options import Definition
 from taskcore.runtime.repertoire import Repertoire
 from taskcore.store import reports
 from taskcore.store.busy import OF_A_ROW, said
@@ -55,7 +55,7 @@ def works_of(repertoire: Repertoire, claimed: Sequence[Claimed]) -> tuple[list[W
             works.append(repertoire.work(task))
         except OF_A_ROW as error:
             end = _failure(task.id, task.token, "it cannot be run", error)
-            bad.append((Work(task, UNREADABLE, elsewhere("?", Options())), end))
+            bad.append((Work(task, UNREADABLE, Definition("?")), end))
     return works, bad
 
 

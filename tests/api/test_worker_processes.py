@@ -15,6 +15,7 @@ import pytest
 import taskcore
 from taskcore import Engine, EngineClosed, TaskFailed
 from taskcore.api import overtime, processes
+from taskcore.api.assembly import employ
 from taskcore.testing import ManualClock
 from tests.support import elsewhere
 from tests.support.processes import PATIENCE, ROOT, children, until
@@ -47,6 +48,14 @@ def alive(engine):
 
 
 # -- where bodies run -----------------------------------------------------------------------------------------------
+
+
+def test_worker_processes_open_the_file_as_the_engine_did_that_has_them(path):
+    how = {"durability": "full", "allow_network_filesystem": True}
+    with contextlib.closing(Engine(path, workers=1, **how)) as engine:
+        employ(engine._context, 1)  # as the command line does with an engine that has none of its own
+        settings = engine._context.processes._given.settings
+        assert {name: settings[name] for name in how} == how
 
 
 def test_bodies_run_in_worker_processes_with_all_that_they_may_do(engine):
