@@ -282,12 +282,9 @@ _FORGET: Final = (
            GROUP BY e.task
        ) AS gone WHERE taskcore_task.id = gone.task""",
     "DELETE FROM taskcore_edge WHERE upstream IN (SELECT value FROM json_each(:ids))",
-    """DELETE FROM taskcore_edge WHERE (upstream, task) IN (
-           SELECT e.upstream, e.task FROM json_each(:ids) AS gone CROSS JOIN taskcore_edge AS e ON e.task = gone.value
-       )""",
     *(
         "DELETE FROM taskcore_# WHERE task IN (SELECT value FROM json_each(:ids))".replace("#", table)
-        for table in ("key", "tag", "text", "attempt", "log")
+        for table in ("edge", "key", "tag", "text", "attempt", "log")
     ),
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
     *steps.FORGET,
