@@ -215,10 +215,7 @@ class Births:
 
     def _flush_rows(self) -> None:
         tx = self._tx
-        if len(self._rows) == 1:
-            tx.execute(_INSERT, self._rows[0])
-        else:
-            tx.executemany(_INSERT, self._rows)
+        tx.executemany(_INSERT, self._rows)
         tx.freed = True
         if self._texts:
             tx.executemany("INSERT INTO taskcore_text (task, args) VALUES (?, ?)", self._texts)
