@@ -57,7 +57,9 @@ class Claim:
 
         `result`: a partial one, kept in the row in the place of an earlier one. `TypeError` if it can't be stored.
         """
-        partial = None if result is None else outcome.stored(self._work, result, self._context.codec.encode)
+        partial = None if result is None else outcome.encoded(
+            self._context.codec.encode, result, "the result of ", self._work.kind.name
+        )
         if isinstance(error, BaseException):
             retry = retry and isinstance(error, outcome.retried(self._work))
             end = outcome.failure(self._work, error)._replace(raised=None)  # it was not raised by a body here

@@ -13,7 +13,6 @@ from taskcore.api.transaction import Block
 from taskcore.core.errors import KeyConflict
 from taskcore.core.options import OF_THE_KIND, Options, checked_text, one_of
 from taskcore.store import hierarchy, settle
-from taskcore.store.connection import File
 
 _NOT_OF_A_JOB: Final = OF_THE_KIND - {"serial_failure"}
 
@@ -33,7 +32,7 @@ def _block(submissions: Submissions, name: str, failures: str, options: Options)
     not at all. It is a transaction: every other writer waits meanwhile, and no result can be waited for."""
     context, file = submissions.context, submissions.context.file
     context.may_submit()
-    with submissions.transaction() if file.current is None else _part(file):
+    with submissions.transaction() if file.current is None else file.part():
         tx = file.current
         assert tx is not None
         order = arguments.order(context, name, options.kind(job=failures), options)
@@ -56,16 +55,3 @@ def _block(submissions: Submissions, name: str, failures: str, options: Options)
         tx.births.flush()
         tx.opened.append(future.id)
         settle.settle(tx, context.now())
-
-
-@contextlib.contextmanager
-def _part(file: File) -> Iterator[None]:
-    """A part of the transaction that is open: all of it stays, or nothing."""
-    tx, keep = file.current, False
-    file.mark()
-    try:
-        yield
-        keep = True
-    finally:
-        if file.current is tx:
-            file.unmark(keep)

@@ -30,7 +30,7 @@ class Schedule:
         """Seconds from one due time to the next, or `None`."""
         self.cron = row.cron
         self.tz = row.tz
-        self.enabled = row.enabled
+        self.enabled = bool(row.enabled)
         self.next_at = row.next_at
         self.last_at = row.last_at
         """The due time of the last fire."""

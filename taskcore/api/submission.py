@@ -153,9 +153,9 @@ class Submissions:
         if order.parent is None:
             order.parent = tx.scope.jobs[-1] if tx is not None and tx.scope.jobs else spawn.parent if spawn else None
         try:
-            if tx is not None:
+            if tx is not None and not order.before:
                 return self._add(tx, order, spawn)
-            return self._file.write(self._add, order, spawn)
+            return self._file.write(self._add, order, spawn)  # inside a transaction, a part of it: all or nothing
         except KeyConflict as conflict:
             there = self._equal_or_raise(conflict, order)
             if order.key_scope == "succeeded":  # it may have to run again

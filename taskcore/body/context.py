@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from taskcore.body import logs
-from taskcore.body.outcome import result_or_error, storable
+from taskcore.body.outcome import encoded, result_or_error, storable
 from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, course_of, scope_of
 from taskcore.body.runner import finished
 from taskcore.body.work import NO_WAITING, Stage, Suspend, Work, current_work
@@ -94,7 +94,7 @@ class Run:
         before = course.enter(step)
         try:
             value = finished(fn(*args, **kwargs))
-            text = self._encoded(value, step)
+            text = encoded(self._stage.codec.encode, value, "the result of step ", name)
         except Suspend:
             raise
         except BaseException:
@@ -122,7 +122,8 @@ class Run:
                 if self._stage.elsewhere is not None and self._stage.file.write(steps.is_kept, *self._work.claim, step):
                     raise LeaseLost(*self._work.claim)  # a cluster ran this very call elsewhere, too
                 value = finished(fn(db, *args))
-                course.done(step, self._stage.now(), self._encoded(value, step))
+                text = encoded(self._stage.codec.encode, value, "the result of step ", name)
+                course.done(step, self._stage.now(), text)
             course.pending.pop(step.place, None)
         except BaseException:
             course.fail(step)
@@ -150,12 +151,6 @@ class Run:
 
     def _kept(self, step: Step) -> Any:
         return None if step.result is None else self._stage.codec.decode(step.result)
-
-    def _encoded(self, value: Any, step: Step) -> str:
-        try:
-            return self._stage.codec.encode(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise TypeError(f"the result of step {step.name!r} cannot be stored: {error}") from error
 
     def track(self, iterable: Iterable[Any]) -> Iterator[Any]:
         """The items, with progress shown; when the body runs again, those behind the last one that was finished.
@@ -328,14 +323,11 @@ class Run:
         """Keep these values as part of the result: shown while it runs, there after a failure, and merged with what the
         body returns. `TypeError` naming what can't be stored."""
         encode, decode = self._stage.codec.encode, self._stage.codec.decode
-        stored = {}
-        for name, value in partial.items():
-            try:
-                stored[name] = decode(encode(value))  # the body may go on changing its own
-            except (TypeError, ValueError, RecursionError) as error:
-                raise TypeError(f"{name!r} cannot be stored: {error}") from error
+        copied = {  # the body may go on changing its own
+            name: encoded(lambda value: decode(encode(value)), value, "", name) for name, value in partial.items()
+        }
         saved = self._stage.saved(self._work)
-        saved.update(stored)
+        saved.update(copied)
         work = self._work
         work.saved_text = encode(saved)
         work.unsaved = True

@@ -19,8 +19,8 @@ LONGEST_TEXT: Final = 64 * 1024
 def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -> Outcome:
     """A body returned. Raises what makes the result none: an unknown label, a value that cannot be stored."""
     if not isinstance(value, Done):
-        return Outcome(*work.claim, stored(work, value, encode))
-    text, status = stored(work, value.result, encode), value.status
+        return Outcome(*work.claim, encoded(encode, value, "the result of ", work.kind.name))
+    text, status = encoded(encode, value.result, "the result of ", work.kind.name), value.status
     phase = lifecycle.SUCCEEDED if status is None else statuses.get(status, status)
     if phase not in (lifecycle.SUCCEEDED, lifecycle.FAILED):
         fitting = [label for label, phase in statuses.items() if phase in (lifecycle.SUCCEEDED, lifecycle.FAILED)]
@@ -31,13 +31,13 @@ def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -
     return Outcome(*work.claim, text, label, "fail")
 
 
-def stored(work: Work, value: Any, encode: Any) -> str:
-    """A result as text. `TypeError` if it cannot be."""
+def encoded(encode: Any, value: Any, what: str, name: str) -> Any:
+    """What `encode` makes of a value. `TypeError`, which says `what` it is and of which `name`, if it cannot be
+    stored."""
     try:
-        text: str = encode(value)
+        return encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"the result of {work.kind.name!r} cannot be stored: {error}") from error
-    return text
+        raise TypeError(f"{what}{name!r} cannot be stored: {error}") from error
 
 
 def failure(work: Work, error: BaseException) -> Outcome:

@@ -81,7 +81,8 @@ class Course:
                 return found
             gone = found.state == WAITING and found.result is None  # it waited there, and for ever: nothing was done
             if not (gone or self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
-                raise self._work.give_up(StepMismatch(self._work.claimed.id, told(found), told((kind, name, n))))
+                self._work.broken = StepMismatch(self._work.claimed.id, told(found), told((kind, name, n)))
+                raise self._work.broken
             self._loosen(scope)
         self._last += 1
         passed = scope.loose.pop((kind, name, n), None)
@@ -89,7 +90,7 @@ class Course:
             attempt = self._work.claimed.attempts
             return Step(self._last, within, kind, name, n, NEW, attempt, self._stage.now())
         moved = passed._replace(place=self._last, state=KEPT)
-        self._stage.file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
+        self._stage.file.write(steps.move, *self._work.claim, passed.place, self.with_pending(moved))
         return moved
 
     @property
@@ -106,7 +107,7 @@ class Course:
 
     def _loosen(self, scope: _Scope) -> None:
         passed = scope.firm[scope.at :]
-        self._stage.file.write(steps.loosen, *self._claim, [step.place for step in passed])
+        self._stage.file.write(steps.loosen, *self._work.claim, [step.place for step in passed])
         scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
         del scope.firm[scope.at :]
 
@@ -132,7 +133,7 @@ class Course:
         `drop`: the scope of what need no longer be known. `LeaseLost`."""
         saved = self._work.saved_text if self._work.unsaved else None
         if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
-            self._stage.file.write(steps.keep, *self._claim, self.with_pending(step), drop, saved)
+            self._stage.file.write(steps.keep, *self._work.claim, self.with_pending(step), drop, saved)
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
@@ -140,14 +141,14 @@ class Course:
             return
         taken = self.take()
         try:
-            self._stage.file.write(steps.keep, *self._claim, [*taken, step], drop, saved)
+            self._stage.file.write(steps.keep, *self._work.claim, [*taken, step], drop, saved)
         except BaseException:
             self.pending.update({other.place: other for other in taken})
             raise
         self._work.unsaved = False
 
     def _keep_alone(self, columns: tuple[Any, ...]) -> None:
-        claim = self._claim
+        claim = self._work.claim
         if not self._stage.together.run(steps.KEEP, columns + claim):
             raise LeaseLost(*claim)
 
@@ -163,10 +164,6 @@ class Course:
             with contextlib.suppress(KeyError):  # two may take at a time
                 taken.append(self.pending.popitem()[1])
         return taken
-
-    @property
-    def _claim(self) -> tuple[int, int]:
-        return self._work.claimed.id, self._work.claimed.token
 
 
 def course_of(stage: Stage, work: Work) -> Course:

@@ -38,10 +38,6 @@ class Past(Protocol):
 
     pending: dict[int, Step]
 
-    def take(self) -> list[Step]: ...
-    @property
-    def passing(self) -> bool: ...
-
 
 class Work:
     """One claimed task in this process, from the claim to its report."""
@@ -94,10 +90,6 @@ class Work:
             raise self.parting
         if self.broken is not None:
             raise self.broken
-
-    def give_up(self, error: Exception) -> Exception:
-        self.broken = error
-        return error
 
     def take_notes(self) -> Notes | None:
         """What there is to show since the last time."""

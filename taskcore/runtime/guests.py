@@ -19,8 +19,8 @@ from taskcore.body.work import Work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome, Retry
 from taskcore.core.logger import tell
+from taskcore.runtime.pools import Crew
 from taskcore.runtime.scheduler import Scheduler
-from taskcore.store.process_locks import Marks
 from taskcore.store.steps import Notes
 
 ENOUGH: Final = 8
@@ -52,10 +52,8 @@ class Answer(NamedTuple):
     """What it had to show and is not in the file yet."""
 
 
-class Guests:
+class Guests(Crew):
     """Bodies run on an executor; `size` caps how many at a time, and is 0 while there is none."""
-
-    ahead = False
 
     def __init__(
         self, source: Executor | Callable[[], Executor], workers: int | None, size: int, scheduler: Scheduler, *,
@@ -66,8 +64,6 @@ class Guests:
         them, a function and its arguments. `broken`: no body can run any more. `comes`: called with each executor that
         was made, before it is used."""
         self.size = 0
-        self.trouble: str | None = None
-        self.here: bool | None = None
         self.has_main = _is_script()
         self._known = threading.Event()  # set when `here` is, and when there will be no answer
         self._workers, self._default = workers, size
@@ -117,7 +113,7 @@ class Guests:
                     self._executor.submit(_Bodies(self, []))
             self._known.wait(PATIENCE)
             self._known.set()
-        return self.here is not False
+        return super().runs_here()
 
     def ready(self) -> None:
         """Have an executor made, and at least one thread or process of the two that start theirs late: after the
@@ -203,12 +199,6 @@ class Guests:
                 executor.shutdown(wait=False)
 
     # -- bodies -----------------------------------------------------------------------------------------------------
-
-    def mark(self, marks: Marks) -> None:
-        """Never called: where a body runs is not known here, so all that is claimed counts as begun."""
-
-    def put(self, work: Work, /) -> None:
-        self.hand((work,))
 
     def hand(self, works: Iterable[Work]) -> None:
         for work in works:
@@ -310,18 +300,11 @@ class Guests:
             return answer.end
         return outcome.again(work, answer.end._replace(label=None))
 
-    @property
-    def waiting(self) -> int:
-        return 0
-
     def take_back(self) -> list[Work]:
         with self._grouping:
             taken = list(self._waiting)
             self._waiting.clear()
         return taken
-
-    def write_off(self, work: Work) -> None:
-        """Its slot is free for us; what the executor makes of it is the executor's affair."""
 
     def stop(self) -> bool:
         with self._changing:

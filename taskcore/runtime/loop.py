@@ -260,10 +260,13 @@ class Loop:
         if self._failures < ENOUGH:
             self.trouble = f"degraded: {text}"
             return float(0.05 * 2**self._failures)
-        self.error = EngineClosed(path, f"the engine stopped by itself: {text}")
-        self.trouble = f"stopped: {text}"
+        return self._stop(EngineClosed(path, f"the engine stopped by itself: {text}"), text)
+
+    def _stop(self, error: Exception, why: str) -> float:
+        """Nothing can go on here, and whoever waits is told. → as `turn`."""
         self._scheduler.claiming, self._stopping = False, True
-        self._on_stop(self.error)
+        self.error, self.trouble = error, f"stopped: {why}"
+        self._on_stop(error)
         return 0.0
 
     def _nap(self) -> None:
@@ -296,10 +299,7 @@ class Loop:
             self._stopping = True
             return 0.0
         except BadFile as error:
-            self.error, self.trouble = error, f"stopped: {error.reason}"
-            self._stopping = True
-            self._on_stop(error)
-            return 0.0
+            return self._stop(error, error.reason)
         except (Trouble, MemoryError) as error:
             if not passing(error):
                 return self._fail(error)

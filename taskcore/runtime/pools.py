@@ -6,7 +6,6 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from taskcore.body.runner import perform
 from taskcore.body.work import Stage, Work
@@ -19,36 +18,52 @@ Report = Callable[[Work, Outcome], None]
 """Called in the thread that ran the body, once for each work that was handed over and not taken back."""
 
 
-class Crew(Protocol):
+class Crew:
+    """What every crew is, unless it says otherwise."""
+
     size: int
-    ahead: bool
-    """Whether works may be handed over that will not begin at once."""
-    trouble: str | None
+    ahead: bool = False
+    """Whether works may be handed over that will not begin at once, and `put`: one work, in one step for the
+    interpreter; `hand` sees to it that somebody is there."""
+    put: Callable[[Work], None]
+    trouble: str | None = None
     """Why no body can run just now, though it is being seen to."""
-    here: bool | None
+    here: bool | None = None
     """Whether bodies run in threads of this process; `None` while nobody knows."""
-    has_main: bool
+    has_main: bool = True
     """Whether what is defined in the main program is there where bodies run."""
 
     @property
     def waiting(self) -> int:
         """Works that were handed over and have not begun; 0 where that is not known."""
-
-    def hand(self, works: Iterable[Work]) -> None: ...
-    def put(self, work: Work, /) -> None:
-        """One work, in one step for the interpreter; `hand` sees to it that somebody is there."""
+        return 0
 
     def runs_here(self) -> bool:
         """`here`, found out if need be: that may take as long as the first body would take to begin."""
+        return self.here is not False
 
-    def take_back(self) -> list[Work]: ...
-    def write_off(self, work: Work) -> None: ...
-    def ready(self) -> None: ...
-    def mark(self, marks: Marks) -> None: ...
-    def stop(self) -> bool: ...
+    def mark(self, marks: Marks) -> None:
+        """Note here, from now on, what begins. Where that is not known, all that is claimed counts as begun."""
+
+    def write_off(self, work: Work) -> None:
+        """A body that does not return: its slot is given to another one."""
+
+    def hand(self, works: Iterable[Work]) -> None:
+        """Run these."""
+
+    def take_back(self) -> list[Work]:
+        """Everything that has not begun; it will not."""
+        return []
+
+    def ready(self) -> None:
+        """Be able to run one. Late in a program's life there may be no more threads and processes to be had."""
+
+    def stop(self) -> bool:
+        """Let everything end after its body. → whether none is inside one that was written off."""
+        return True
 
 
-class Threads:
+class Threads(Crew):
     """A pool of daemon threads around one queue.
 
     Not a `ThreadPoolExecutor`: that makes a future and a lock for each call (18 µs instead of 1), cannot take back what
@@ -56,9 +71,7 @@ class Threads:
     """
 
     ahead = True
-    here: bool | None = True
-    has_main = True
-    trouble: str | None = None
+    here = True
 
     def __init__(self, size: int, stage: Stage, report: Report, broken: Callable[[str], None]) -> None:
         self.size = size
@@ -71,9 +84,6 @@ class Threads:
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
         self._deaf: dict[int, float] = {}  # works whose bodies were given up and have not returned → when (monotonic)
-
-    def runs_here(self) -> bool:
-        return True
 
     def ready(self) -> None:
         """Have at least one thread. Late in a program's life there may be no more to be had."""

@@ -94,11 +94,9 @@ class Scheduler:
         """Called after each commit of this engine's that was not a turn's; twice, if a Ctrl-C came in between."""
         if tx.born is not None:
             self._adopt(tx, tx.born)
-        for task_id in tx.requested:
-            work = self.held.get(task_id)
-            if work is not None and any(cancel for _, cancel in self.file.read(workers.asked, [task_id])):
-                work.stop = "cancel"
+        if tx.requested:
             self.custody.wanted_back = True
+            self._heed([task_id for task_id in tx.requested if task_id in self.held])
         if tx.freed:
             self._ready, self._next_due, self.quiet = True, 0.0, False
             self.traffic.submitted()
@@ -238,8 +236,7 @@ class Scheduler:
             self._ready, self._next_due = True, 0.0
             self.presence.somebody_came()
             self._on_foreign_commit()
-            if self.held:
-                self._heed()
+            self._heed(list(self.held))
         if self.claiming and self.presence.sees_a_death(self.file):
             self._next_due = 0.0
         if real >= self._identity_at:
@@ -248,9 +245,9 @@ class Scheduler:
             self._identity_at = real + IDENTITY
         self.lookout.seen(self.shared, real, monotonic() - real, busy=self._busy, keen=keen)
 
-    def _heed(self) -> None:
-        """Pass on what others ask of tasks that run here."""
-        for task_id, cancel in self.file.read(workers.asked, list(self.held)):
+    def _heed(self, tasks: list[int]) -> None:
+        """Pass on what somebody asks of tasks that run here. From any thread."""
+        for task_id, cancel in self.file.read(workers.asked, tasks) if tasks else ():
             work = self.held.get(task_id)
             if work is not None and cancel:
                 work.stop = "cancel"

@@ -115,13 +115,6 @@ class Known:
         self.behaviours[task] = options
         self._fresh.append(task)
 
-    def unbear(self, last_id: int) -> None:
-        """What was born since then never was; its ids may be given again in the same transaction."""
-        self.last_id = last_id
-        for task in self._fresh:
-            if task > last_id:
-                self.behaviours.pop(task, None)
-
     def begin(self) -> None:
         """A transaction begins; the one before it was committed, or forgotten."""
         self._fresh.clear()

@@ -229,25 +229,25 @@ def _without_guarded(tx: Transaction, claimed: list[Claimed], ids: str, now: flo
 
 
 HELD: Final = """
-    SELECT t.id, t.token, t.cancel_requested_at IS NOT NULL FROM json_each(?) AS claim
-    CROSS JOIN taskcore_task AS t ON t.id = claim.value->>0
+    SELECT t.id, t.token FROM json_each(?) AS claim CROSS JOIN taskcore_task AS t ON t.id = claim.value->>0
     WHERE +t.phase = 'running' AND t.token = claim.value->>1"""
-"""Of claims (id, token), those that are held: (id, token, whether it was asked to cancel)."""
+"""Of claims (id, token), those that are held."""
 _GIVE_BACK: Final = f"""
     UPDATE taskcore_task SET greenfield = NULL, attempts = attempts - 1, worker = NULL, label = NULL,
         phase = {by_row("come back unbegun", obey="cancel_requested_at IS NOT NULL")},
         finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN ? END,
         started_at = CASE WHEN attempts > 1 THEN started_at END,
         first_started_at = CASE WHEN attempts > 1 THEN first_started_at END
-    WHERE id IN (SELECT value FROM json_each(?)) AND {LEFT["come back unbegun"]}"""
+    FROM (SELECT value->>0 AS task, value->>1 AS token FROM json_each(?)) AS claim
+    WHERE id = claim.task AND taskcore_task.token = claim.token AND {LEFT["come back unbegun"]}
+    RETURNING id, finished_at IS NOT NULL"""
 
 
 def give_back(tx: Transaction, claims: Collection[tuple[int, int]], now: float) -> list[int]:
     """Claims (id, token) that never began: as if they had not been. → the ids of those that were held."""
-    held = tx.execute(HELD, (json.dumps(list(claims)),)).fetchall()
-    tasks = [task for task, _, _ in held]
-    tx.execute(_GIVE_BACK, (now, json.dumps(tasks)))
-    tx.end([task for task, _, cancel_requested in held if cancel_requested])
+    given = tx.execute(_GIVE_BACK, (now, json.dumps(list(claims)))).fetchall()
+    tasks = [task for task, _ in given]
+    tx.end([task for task, cancelled in given if cancelled])
     settle.released(tx, tasks, now)
     return tasks
 

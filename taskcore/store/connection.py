@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskcore.core import clock
@@ -20,7 +20,7 @@ from taskcore.store.cache import Known
 from taskcore.store.identity import Identity, NoIdentity
 from taskcore.store.line import Line
 from taskcore.store.reader import Reader
-from taskcore.store.transaction import Transaction, begin_part, disown, end_part
+from taskcore.store.transaction import Transaction, disown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,7 +81,8 @@ class File:
             with self._lock:
                 self.line.leave(ticket)
                 if self._transaction is not None:
-                    return self._nested(self._transaction, work, *args, **kwargs)
+                    with self.part() as entered:
+                        return work(entered, *args, **kwargs)
                 connection = self._ready()
                 self._inside = True
                 try:
@@ -372,27 +373,26 @@ class File:
             self.known.learn(connection, version)
         return Transaction(connection, self.known)
 
-    def _nested(
-        self, tx: Transaction, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """A verb inside the caller's transaction is all or nothing too."""
-        self.mark()
-        keep = False
-        try:
-            result = work(tx, *args, **kwargs)
-            keep = True
-            return result
-        finally:
-            self.unmark(keep)
-
-    def mark(self) -> None:
-        """Begin a part of the transaction that the calling thread has entered; `unmark` ends it."""
-        begin_part(self._transaction)  # type: ignore[arg-type] # there is one
-
-    def unmark(self, keep: bool) -> None:
-        """End the newest part: what it brought stays in the transaction, or was never there."""
-        tx, connection = self._transaction, self._connection
+    @contextlib.contextmanager
+    def part(self) -> Iterator[Transaction]:
+        """A part of the transaction that the calling thread has entered: what the block brings stays in that, or, if it
+        raises, was never there."""
+        tx, connection, keep = self._transaction, self._connection, False
         assert tx is not None and connection is not None
-        end_part(tx, keep, connection.in_transaction)
-        if not keep:
-            self.known.learn_again(connection)
+        tx.births.flush()
+        tx.execute("SAVEPOINT part")
+        try:
+            yield tx
+            keep = True
+        finally:
+            is_open = connection.in_transaction  # SQLite may have rolled the whole transaction back by itself
+            if self._transaction is tx and self._owner == threading.get_ident():  # else it has ended
+                if is_open and not keep:
+                    tx.execute("ROLLBACK TO part")
+                if is_open or keep:
+                    tx.execute("RELEASE part")
+                if not keep:
+                    tx.births.forget()
+                    tx.fresh.clear()
+                    tx.opened.clear()
+                    self.known.learn_again(connection)

@@ -96,27 +96,21 @@ def _among(sql: str, parent: int) -> str:
 
 def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
     """Status → number, of the statuses that occur."""
-    text = chosen.sql
-    return dict(_read(
-        connection, chosen,
-        f"SELECT ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text} GROUP BY 1 ORDER BY min(t.id)",
-    ))  # fmt: skip
+    return {status: n for (_, status), n in by_phase(connection, chosen).items()}  # a status is of one phase
 
 
 def count(connection: sqlite3.Connection, chosen: Where) -> int:
     """How many match."""
-    text = chosen.sql
-    return int(_read(connection, chosen, f"SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {text}")[0][0])
+    return int(_read(connection, chosen, f"SELECT ifnull(sum(t.n), 0) FROM counted AS t WHERE {chosen.sql}")[0][0])
 
 
 def by_phase(connection: sqlite3.Connection, chosen: Where) -> dict[tuple[str, str], int]:
     """(phase, status) → number."""
-    text = chosen.sql
     return {
         (phase, status): n
         for phase, status, n in _read(
             connection, chosen,
-            f"""SELECT t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {text}
+            f"""SELECT t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t WHERE {chosen.sql}
                 GROUP BY 1, 2 ORDER BY min(t.id)""",
         )
     }  # fmt: skip
@@ -124,11 +118,11 @@ def by_phase(connection: sqlite3.Connection, chosen: Where) -> dict[tuple[str, s
 
 def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[tuple[str, str], int]]:
     """Name → (phase, status) → number."""
-    text, found = chosen.sql, dict[str, dict[tuple[str, str], int]]()
+    found = dict[str, dict[tuple[str, str], int]]()
     for name, phase, status, n in _read(
         connection, chosen,
         f"""SELECT k.name, t.phase, ifnull(t.label, t.phase), sum(t.n) FROM counted AS t
-            CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE {text} GROUP BY 1, 2, 3 ORDER BY min(t.id)""",
+            CROSS JOIN taskcore_kind AS k ON k.id = t.kind WHERE {chosen.sql} GROUP BY 1, 2, 3 ORDER BY min(t.id)""",
     ):  # fmt: skip
         found.setdefault(name, {})[phase, status] = n
     return found

@@ -27,43 +27,35 @@ VERDICT: Final = """
     WHEN e.otherwise = 'drop' THEN 'dropped'
     ELSE 'doomed' END"""
 
-_LEAVING: Final = f"""
-    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {VERDICT} AS new
-    FROM json_each(:ids) AS moved
-    CROSS JOIN taskcore_task AS u ON u.id = moved.value
-    CROSS JOIN taskcore_edge AS e ON e.upstream = u.id
-    WHERE new <> old"""
 
-_ENTERING: Final = f"""
-    SELECT e.task AS task, e.upstream AS upstream, e.verdict AS old, {VERDICT} AS new
-    FROM json_each(:ids) AS moved
-    CROSS JOIN taskcore_edge AS e ON e.task = moved.value
-    CROSS JOIN taskcore_task AS u ON u.id = e.upstream
-    WHERE new <> old"""
+def _edges(end: str, found: str) -> tuple[str, str]:
+    """Two statements on the edges that have one of :ids at this `end`, and are `found` so.
 
-
-def _changes(edges: str) -> str:
-    """One row: the change of `blockers` per task as JSON, how many edges doom their task, how many tasks are
-    touched."""
-    return f"""
+    Of those whose verdict is another one now, in one row: the change of `blockers` per task as JSON, how many edges
+    doom their task, how many tasks are touched. And one that records the verdicts of all.
+    """
+    changes = f"""
     SELECT json_group_array(json_array(task, change)), ifnull(sum(doomed), 0), count(*)
     FROM (
         SELECT task, sum((new IN ('unmet', 'doomed')) - (old IN ('unmet', 'doomed'))) AS change,
             sum(new = 'doomed') AS doomed
-        FROM ({edges}) GROUP BY task
+        FROM (
+            SELECT e.task AS task, e.verdict AS old, {VERDICT} AS new FROM json_each(:ids) AS moved {found}
+            WHERE new <> old
+        ) GROUP BY task
     )"""
+    record = f"""
+    UPDATE taskcore_edge AS e SET verdict = (SELECT {VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
+    WHERE {end} IN (SELECT value FROM json_each(:ids))"""
+    return changes, record
 
 
-_LEAVING_CHANGES: Final = _changes(_LEAVING)
-_LEAVING_RECORD: Final = f"""
-    UPDATE taskcore_edge AS e SET verdict = (SELECT {VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
-    WHERE upstream IN (SELECT value FROM json_each(:ids))"""
-_ENTERING_CHANGES: Final = _changes(_ENTERING)
-_ENTERING_RECORD: Final = f"""
-    UPDATE taskcore_edge AS e SET verdict = (SELECT {VERDICT} FROM taskcore_task AS u WHERE u.id = e.upstream)
-    WHERE (upstream, task) IN (
-        SELECT f.upstream, f.task FROM json_each(:ids) AS moved CROSS JOIN taskcore_edge AS f ON f.task = moved.value
-    )"""
+_LEAVING: Final = _edges("upstream", """
+    CROSS JOIN taskcore_task AS u ON u.id = moved.value
+    CROSS JOIN taskcore_edge AS e ON e.upstream = u.id""")  # fmt: skip
+_ENTERING: Final = _edges("task", """
+    CROSS JOIN taskcore_edge AS e ON e.task = moved.value
+    CROSS JOIN taskcore_task AS u ON u.id = e.upstream""")  # fmt: skip
 
 # The release rule. What is held is paused; what has a time to come is scheduled; a job waits for its children;
 # everything else may be claimed.
@@ -142,7 +134,7 @@ _SKIP: Final = f"""
 def propagate(tx: Transaction, moved: Collection[int], now: float) -> None:
     """Bring everything below these tasks up to date, after they moved, in the same transaction."""
     if tx.known.has_edges and moved:
-        _follow(tx, json.dumps(list(moved)), now, _LEAVING_CHANGES, _LEAVING_RECORD)
+        _follow(tx, json.dumps(list(moved)), now, _LEAVING)
 
 
 # The same for tasks that succeeded in a file where that is all that any edge asks for: two thirds of the work.
@@ -184,7 +176,7 @@ def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
 def link(tx: Transaction, tasks: Collection[int], now: float) -> None:
     """Bring these tasks up to date with all they depend on: at birth, at a rerun, after a new edge."""
     if tx.known.has_edges and tasks:
-        _follow(tx, json.dumps(list(tasks)), now, _ENTERING_CHANGES, _ENTERING_RECORD)
+        _follow(tx, json.dumps(list(tasks)), now, _ENTERING)
 
 
 def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
@@ -205,9 +197,10 @@ def released(tx: Transaction, tasks: Collection[int], ids: str, now: float) -> N
         propagate(tx, {*fallen, *tasks} if tx.known.has_guards else fallen, now)
 
 
-def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) -> None:
+def _follow(tx: Transaction, ids: str, now: float, edges: tuple[str, str]) -> None:
     """Level by level, as deep as it goes: it ends, for a graph has no cycle."""
     while True:
+        changes, record = edges
         text, doomed, touched = tx.execute(changes, {"ids": ids}).fetchall()[0]
         if not touched:
             return
@@ -225,7 +218,7 @@ def _follow(tx: Transaction, ids: str, now: float, changes: str, record: str) ->
             moved.update(tasks)
         if not moved:
             return
-        ids, changes, record = json.dumps(list(moved)), _LEAVING_CHANGES, _LEAVING_RECORD
+        ids, edges = json.dumps(list(moved)), _LEAVING
 
 
 def skip_doomed(tx: Transaction, candidates: str, now: float) -> list[int]:

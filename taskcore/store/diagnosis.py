@@ -103,7 +103,7 @@ def is_cause(error: str) -> bool:
 
 def _rows(connection: Any, tasks: Collection[int]) -> tuple[Brief, ...]:
     """Ascending."""
-    return tuple(briefs(connection, sorted(tasks), whole=True))
+    return tuple(briefs(connection, sorted(tasks)))
 
 
 def _row(connection: Any, task: int | None) -> Brief | None:

@@ -122,12 +122,9 @@ class NoIdentity(Identity):
     """Of a database in memory, which nobody can replace."""
 
     def __init__(self) -> None:
-        self.due, self.gone = float("inf"), None
-
-    def reopened(self) -> None:
-        """There is no log."""
+        self.due = float("inf")
 
     def check(self) -> None:
         """There is nothing to look at."""
 
-    confirm = check_path = check
+    confirm = check_path = reopened = check

@@ -196,24 +196,20 @@ def _accept(connection: sqlite3.Connection, path: str) -> int | None:
     """The format of the file, `None` if there are no tables yet. `BadFile`. All of it is read of one moment: another
     process may be bringing the file to this format."""
     with one_moment(connection):
-        return _read_format(connection, path)
+        if _made_here(connection):
+            return migrations.number(connection, path)
+        from taskcore.store.shape import fault, shape  # slow to import, and seldom needed
 
-
-def _read_format(connection: sqlite3.Connection, path: str) -> int | None:
-    if _made_here(connection):
-        return migrations.number(connection, path)
-    from taskcore.store.shape import fault, shape  # slow to import, and seldom needed
-
-    found = shape(connection)
-    if not found:
-        return None
-    if ("table", "taskcore_meta") not in found:
-        raise BadFile(path, "the table taskcore_meta is missing")
-    its = migrations.number(connection, path)
-    wrong = fault(found) if its == int(schema.FORMAT) else None
-    if wrong:
-        raise BadFile(path, wrong)
-    return its
+        found = shape(connection)
+        if not found:
+            return None
+        if ("table", "taskcore_meta") not in found:
+            raise BadFile(path, "the table taskcore_meta is missing")
+        its = migrations.number(connection, path)
+        wrong = fault(found) if its == int(schema.FORMAT) else None
+        if wrong:
+            raise BadFile(path, wrong)
+        return its
 
 
 _TEXTS: Final = """

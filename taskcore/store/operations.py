@@ -17,17 +17,20 @@ from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import by_row, leaving, target
 
 _AMONG: Final = "FROM json_each(:ids) AS wanted CROSS JOIN taskcore_task AS t ON t.id = wanted.value"
+_IN_PHASES: Final = f"SELECT t.id {_AMONG} WHERE +t.phase IN (SELECT value FROM json_each(:phases)) ORDER BY t.id"
 
 
 def _pick(tx: Transaction, ids: Collection[int], phases: str) -> list[int]:
-    rows = tx.execute(
-        f"SELECT t.id {_AMONG} WHERE +t.phase IN (SELECT value FROM json_each(:phases)) ORDER BY t.id",
-        {"ids": json.dumps(list(ids)), "phases": phases},
-    ).fetchall()
-    return [task for (task,) in rows]
+    return _found(tx, _IN_PHASES, ids=json.dumps(list(ids)), phases=phases)
+
+
+def _found(tx: Transaction, statement: str, **values: Any) -> list[int]:
+    return [task for (task,) in tx.execute(statement, values).fetchall()]
 
 
 _ENDED: Final = json.dumps(lifecycle.FROM["rerun"])
+_UNBEGUN: Final = """
+    SELECT id FROM taskcore_task WHERE id BETWEEN :first AND :last AND finished_at IS NULL AND phase <> 'running'"""
 
 
 def cancel(tx: Transaction, ids: Collection[int], now: float, reason: str | None) -> int:
@@ -37,11 +40,7 @@ def cancel(tx: Transaction, ids: Collection[int], now: float, reason: str | None
 
 def cancel_unbegun(tx: Transaction, first: int, last: int, now: float) -> int:
     """Cancel those of a span of ids that do not run. → how many."""
-    rows = tx.execute(
-        "SELECT id FROM taskcore_task WHERE id BETWEEN ? AND ? AND finished_at IS NULL AND phase <> 'running'",
-        (first, last),
-    ).fetchall()
-    return cancel(tx, [task for (task,) in rows], now, "cancelled at shutdown")
+    return cancel(tx, _found(tx, _UNBEGUN, first=first, last=last), now, "cancelled at shutdown")
 
 
 # A job that was open says so while it is paused, and is open again when it is resumed.
@@ -65,9 +64,9 @@ def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Hold what has not begun, and jobs with all below them; what is running or suspended is held as soon as it comes
     back. → how many."""
     text = json.dumps(hierarchy.below_jobs(tx, ids))
-    tasks = _moved(tx, _PAUSE, ids=text)
+    tasks = _found(tx, _PAUSE, ids=text)
     tx.uncount(json.dumps(tasks))
-    later = _moved(tx, _HOLD_LATER, ids=text, held=1)
+    later = _found(tx, _HOLD_LATER, ids=text, held=1)
     tx.requested.extend(later)
     settle.moved(tx, tasks, now)
     return len(tasks) + len(later)
@@ -76,14 +75,10 @@ def pause(tx: Transaction, ids: Collection[int], now: float) -> int:
 def resume(tx: Transaction, ids: Collection[int], now: float) -> int:
     """Let go what is held, and with a job all below it. → how many."""
     text = json.dumps(hierarchy.below_jobs(tx, ids))
-    tasks = _moved(tx, _RESUME, ids=text)
-    busy = _moved(tx, _HOLD_LATER, ids=text, held=0)
+    tasks = _found(tx, _RESUME, ids=text)
+    busy = _found(tx, _HOLD_LATER, ids=text, held=0)
     settle.released(tx, tasks, now)
     return len(tasks) + len(busy)
-
-
-def _moved(tx: Transaction, statement: str, **values: Any) -> list[int]:
-    return [task for (task,) in tx.execute(statement, values).fetchall()]
 
 
 # Below in the graph: what depends on one of them, or on a job that is opened again since it has one of them below it;
@@ -163,7 +158,7 @@ def replaced_by(connection: sqlite3.Connection, task: int) -> int | None:
 
 def _with_their_keys(tx: Transaction, tasks: Collection[int]) -> list[int]:
     """Without those whose key another one has."""
-    replaced = {task for (task,) in tx.execute(_REPLACED, {"ids": json.dumps(list(tasks))}).fetchall()}
+    replaced = set(_found(tx, _REPLACED, ids=json.dumps(list(tasks))))
     return [task for task in tasks if task not in replaced]
 
 
@@ -282,12 +277,9 @@ _FORGET: Final = (
            GROUP BY e.task
        ) AS gone WHERE taskcore_task.id = gone.task""",
     "DELETE FROM taskcore_edge WHERE upstream IN (SELECT value FROM json_each(:ids))",
-    """DELETE FROM taskcore_edge WHERE (upstream, task) IN (
-           SELECT e.upstream, e.task FROM json_each(:ids) AS gone CROSS JOIN taskcore_edge AS e ON e.task = gone.value
-       )""",
     *(
         "DELETE FROM taskcore_# WHERE task IN (SELECT value FROM json_each(:ids))".replace("#", table)
-        for table in ("key", "tag", "text", "attempt", "log")
+        for table in ("edge", "key", "tag", "text", "attempt", "log")
     ),
     "DELETE FROM taskcore_tally WHERE job IN (SELECT value FROM json_each(:ids))",
     *steps.FORGET,
@@ -309,9 +301,9 @@ def delete(tx: Transaction, ids: Collection[int]) -> int:
 
     Their ids are not given again.
     """
-    tasks = {task for (task,) in tx.execute(_DELETABLE, {"ids": json.dumps(list(ids))}).fetchall()}
-    while needed := tx.execute(_WITH_CHILDREN, {"ids": json.dumps(list(tasks))}).fetchall():
-        tasks.difference_update(task for (task,) in needed)
+    tasks = set(_found(tx, _DELETABLE, ids=json.dumps(list(ids))))
+    while needed := _found(tx, _WITH_CHILDREN, ids=json.dumps(list(tasks))):
+        tasks.difference_update(needed)
     tx.execute(
         "UPDATE taskcore_meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'last_id'", (tx.known.last_id,)
     )

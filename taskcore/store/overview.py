@@ -44,8 +44,8 @@ def rates(connection: sqlite3.Connection, now: float) -> dict[str, float]:
 
 
 class Brief(NamedTuple):
-    """A row as others see it, of long texts the beginning. Pictures read the first fields, lists those up to `result`,
-    explanations all: where a field is not read, it is as here."""
+    """A row as others see it, of long texts the beginning. Pictures read the first fields, everybody else all: where a
+    field is not read, it is as here."""
 
     id: int
     name: str
@@ -106,14 +106,12 @@ class Brief(NamedTuple):
 
 NODE: Final = Brief._fields[: Brief._fields.index("key")]
 """What pictures read."""
-LISTED: Final = Brief._fields[: Brief._fields.index("serial")]
-_LISTED: Final = f"SELECT {selected(LISTED, cut=True)} {OF_IDS}"
 _WHOLE: Final = f"SELECT {selected(Brief._fields, cut=True)} {OF_IDS}"
 
 
-def briefs(connection: Any, task_ids: Collection[int], *, whole: bool = False) -> list[Brief]:
-    """These tasks, in this order; those that are not there are left out. `whole`: with what explanations need."""
-    rows = connection.execute(_WHOLE if whole else _LISTED, (json.dumps(list(task_ids)),)).fetchall()
+def briefs(connection: Any, task_ids: Collection[int]) -> list[Brief]:
+    """These tasks, in this order; those that are not there are left out."""
+    rows = connection.execute(_WHOLE, (json.dumps(list(task_ids)),)).fetchall()
     found = [Brief(*row) for row in rows]
     return [
         row if row.job is None or row.finished_at is not None

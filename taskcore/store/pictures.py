@@ -145,25 +145,23 @@ def around(connection: Any, task: int, most: int) -> list[int]:
 
 def tallies(connection: Any, chosen: Where) -> list[Tally]:
     """By name and phase, of all that match."""
-    text, values, *_ = chosen
     rows = connection.execute(
         f"""SELECT iif(t.job IS NULL, k.name, NULL), t.phase, count(*), total(t.finished_at - t.started_at)
             FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-            WHERE {text} GROUP BY 1, 2""",
-        values,
+            WHERE {chosen.sql} GROUP BY 1, 2""",
+        chosen.values,
     ).fetchall()
     return list(map(Tally._make, rows))
 
 
 def failures(connection: Any, chosen: Where, most: int) -> list[Failure]:
     """What failed, of all that match: the most frequent first, at most so many ways."""
-    text, values, *_ = chosen
     rows = connection.execute(
         f"""SELECT k.name, substr(t.last_error, 1, 1000), count(*), max(t.id)
             FROM taskcore_task AS t CROSS JOIN taskcore_kind AS k ON k.id = t.kind
-            WHERE {text} AND t.phase = 'failed' AND t.phase NOT IN ('ready', 'succeeded')
+            WHERE {chosen.sql} AND t.phase = 'failed' AND t.phase NOT IN ('ready', 'succeeded')
             GROUP BY 1, 2 ORDER BY 3 DESC, 4 DESC LIMIT :most""",
-        {**values, "most": most},
+        {**chosen.values, "most": most},
     ).fetchall()
     return list(map(Failure._make, rows))
 

@@ -88,9 +88,9 @@ RUNNING: Final = where([("phase", (lifecycle.RUNNING,)), ("hidden", (0,))])
 
 def ids(connection: Any, chosen: Where) -> list[int]:
     """All ids that match, ascending."""
-    text, values, *_ = chosen
     rows = connection.execute(
-        f"SELECT json_group_array(id) FROM (SELECT t.id FROM taskcore_task AS t WHERE {text} ORDER BY t.id)", values
+        f"SELECT json_group_array(id) FROM (SELECT t.id FROM taskcore_task AS t WHERE {chosen.sql} ORDER BY t.id)",
+        chosen.values,
     ).fetchall()
     found: list[int] = json.loads(rows[0][0])
     return found
@@ -98,10 +98,10 @@ def ids(connection: Any, chosen: Where) -> list[int]:
 
 def some_ids(connection: sqlite3.Connection, chosen: Where, most: int, newest: bool) -> list[int]:
     """The first ids that match, or the last, descending."""
-    text, values, *_ = chosen
     order = "DESC" if newest else "ASC"
     rows = connection.execute(
-        f"SELECT t.id FROM taskcore_task AS t WHERE {text} ORDER BY t.id {order} LIMIT :most", {**values, "most": most}
+        f"SELECT t.id FROM taskcore_task AS t WHERE {chosen.sql} ORDER BY t.id {order} LIMIT :most",
+        {**chosen.values, "most": most},
     ).fetchall()
     return [task for (task,) in rows]
 
@@ -129,10 +129,9 @@ def rows(connection: Any, task_ids: Collection[int]) -> list[Row]:
 
 def page(connection: sqlite3.Connection, chosen: Where, beyond: int, size: int) -> list[Row]:
     """The next `size` rows with an id beyond this one, found by scanning on from there."""
-    text, values, *_ = chosen
     found = connection.execute(
-        f"{_COLUMNS} WHERE t.id > :beyond AND {text} ORDER BY t.id LIMIT :size",
-        {**values, "beyond": beyond, "size": size},
+        f"{_COLUMNS} WHERE t.id > :beyond AND {chosen.sql} ORDER BY t.id LIMIT :size",
+        {**chosen.values, "beyond": beyond, "size": size},
     ).fetchall()
     return _tagged(connection, found, json.dumps([row[0] for row in found]))
 

@@ -48,7 +48,7 @@ def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first
     stale: set[tuple[int, int]] = set()
     if look_first:
         claims = [done[:2] for done in batch]
-        held = {(task, token) for task, token, _ in tx.execute(HELD, (json.dumps(claims),)).fetchall()}
+        held = set(tx.execute(HELD, (json.dumps(claims),)).fetchall())
         stale = set(claims) - held
         batch = [done for done in batch if done[:2] in held]
     for start in range(0, len(batch), _AT_A_TIME[-1]):
@@ -133,11 +133,6 @@ def report(tx: Transaction, end: Outcome, now: float) -> bool:
     return True
 
 
-_RUNNING: Final = """
-    SELECT t.id FROM json_each(?) AS silent
-    CROSS JOIN taskcore_task AS t ON t.id = silent.value WHERE +t.phase = 'running'"""
-
-
 DIED: Final = "its process died"
 LEFT_IT: Final = "its process died while it ended"
 SPARED: Final = 20
@@ -153,26 +148,23 @@ _LAPSE: Final = f"""
             ELSE :why END,
         phase = {by_row("lose its worker", obey="cancel_requested_at IS NOT NULL", lose=_TOO_OFTEN)},
         finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR {_TOO_OFTEN} THEN :now END
-    WHERE id IN (SELECT value FROM json_each(:ids)) AND {LEFT["lose its worker"]}"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {LEFT["lose its worker"]}
+    RETURNING id, finished_at IS NOT NULL"""
 
 
 def lapse(tx: Transaction, tasks: Collection[int], now: float, why: str, *, spared: bool = False) -> None:
     """Running tasks whose holder died or fell silent: again, or failed for good at the cap. A cancel request wins.
     `spared`: it costs none of the lapses that a task may have."""
-    tasks = [task for (task,) in tx.execute(_RUNNING, (json.dumps(list(tasks)),)).fetchall()]
-    ids = json.dumps(tasks)
+    way = {DIED: "; rerun() runs it again, max_lapses allows more", LEFT_IT: "rerun() runs it again"}.get(why, "")
+    values = {
+        "ids": json.dumps(list(tasks)), "now": now, "why": why, "spared": spared, "most": SPARED, "way": way,
+    }  # fmt: skip
     tx.execute(
         """INSERT OR REPLACE INTO taskcore_attempt (task, number, worker, started_at, finished_at, outcome, error)
-           SELECT t.id, t.attempts, t.worker, t.started_at, :now, 'lapsed', :why
-           FROM json_each(:ids) AS dead CROSS JOIN taskcore_task AS t ON t.id = dead.value""",
-        {"ids": ids, "now": now, "why": why},
+           SELECT t.id, t.attempts, t.worker, t.started_at, :now, 'lapsed', :why FROM json_each(:ids) AS dead
+           CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE +t.phase = 'running'""",
+        values,
     )
-    way = {DIED: "; rerun() runs it again, max_lapses allows more", LEFT_IT: "rerun() runs it again"}.get(why, "")
-    tx.execute(_LAPSE, {"ids": ids, "now": now, "why": why, "spared": spared, "most": SPARED, "way": way})
-    over = tx.execute(
-        """SELECT t.id FROM json_each(?) AS dead
-           CROSS JOIN taskcore_task AS t ON t.id = dead.value WHERE t.finished_at IS NOT NULL""",
-        (ids,),
-    ).fetchall()
-    tx.end([task for (task,) in over])
-    settle.released(tx, tasks, now)
+    lapsed = tx.execute(_LAPSE, values).fetchall()
+    tx.end([task for task, over in lapsed if over])
+    settle.released(tx, [task for task, _ in lapsed], now)

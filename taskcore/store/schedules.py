@@ -37,7 +37,8 @@ class Row(NamedTuple):
     every: float | None
     cron: str | None
     tz: str | None
-    enabled: bool
+    enabled: int
+    """1 or 0."""
     next_at: float | None
     last_at: float | None
     last_task: int | None
@@ -53,11 +54,6 @@ class Row(NamedTuple):
 
 _ROW: Final = """
     SELECT name, task, options, every, cron, tz, enabled, next_at, last_at, last_task, given FROM taskcore_schedule"""
-
-
-def _row(values: tuple[Any, ...]) -> Row:
-    row = Row(*values)
-    return row._replace(enabled=bool(row.enabled))
 
 
 @functools.lru_cache(256)
@@ -155,7 +151,7 @@ def delete(tx: Transaction, name: str) -> bool:
 
 def one(connection: Any, name: str) -> Row | None:
     found = connection.execute(f"{_ROW} WHERE name = ?", (name,)).fetchone()
-    return None if found is None else _row(found)
+    return None if found is None else Row(*found)
 
 
 def names(connection: sqlite3.Connection) -> list[str]:
@@ -184,7 +180,7 @@ def _look(tx: Transaction, plans: Collection[str]) -> list[Row]:
     rows = tx.execute(
         f"{_ROW} WHERE enabled = 1 AND name IN (SELECT value FROM json_each(?))", (json.dumps(list(plans)),)
     ).fetchall()
-    return [_row(values) for values in rows]
+    return [Row(*values) for values in rows]
 
 
 def _set_back(tx: Transaction, row: Row, now: float) -> Row:
@@ -206,6 +202,7 @@ def _set_back(tx: Transaction, row: Row, now: float) -> Row:
 
 
 _FIRED: Final = "SELECT 1 FROM taskcore_fire WHERE schedule = ? AND due_at >= ? AND due_at < ? LIMIT 1"
+_UNFINISHED: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND finished_at IS NULL"
 
 
 def _fired(tx: Transaction, row: Row, due: float) -> bool:
@@ -229,7 +226,7 @@ def _fire(tx: Transaction, births: Births, row: Row, plan: Plan, now: float) -> 
         latest = _latest(row, first, now)
         if plan.catch_up == "once" or now - latest <= GRACE:
             dues.append(latest)
-        if dues and not plan.overlap and _unfinished(tx, row.last_task):
+        if dues and not plan.overlap and tx.execute(_UNFINISHED, (row.last_task,)).fetchone():
             dues.clear()
     order, task_id = plan.order, row.last_task
     kind = tx.known.kind_ids.get((order.name, order.kind_options))
@@ -243,10 +240,3 @@ def _fire(tx: Transaction, births: Births, row: Row, plan: Plan, now: float) -> 
         "UPDATE taskcore_schedule SET next_at = ?, last_at = ?, last_task = ? WHERE name = ?",
         (_after(row, latest), dues[-1] if dues else row.last_at, task_id, row.name),
     )
-
-
-def _unfinished(tx: Transaction, task: int | None) -> bool:
-    if task is None:
-        return False
-    found = tx.execute("SELECT 1 FROM taskcore_task WHERE id = ? AND finished_at IS NULL", (task,)).fetchone()
-    return found is not None

@@ -70,24 +70,17 @@ def shown(connection: sqlite3.Connection, task: int) -> list[tuple[str, str, flo
     ).fetchall()
 
 
-_PUT: Final = """
-    INSERT OR REPLACE INTO taskcore_step
-        (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-
-
-KEEP: Final = """
-    INSERT OR REPLACE INTO taskcore_step
-        (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
+_INTO: Final = """
+    INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)"""
+_ROW: Final = f"{_INTO} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT: Final = f"INSERT OR REPLACE {_ROW}"
+KEEP: Final = f"""INSERT OR REPLACE {_INTO}
     SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"""
 """A step's columns, the task and its token → one row, or none if the claim is no longer held."""
 
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.
-_PUT_UNLESS_KEPT: Final = """
-    INSERT INTO taskcore_step
-        (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_UNLESS_KEPT: Final = f"""INSERT {_ROW}
     ON CONFLICT (task, place) DO UPDATE
     SET state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result
     WHERE taskcore_step.state <> 'kept' AND taskcore_step.state <> 'loose'
@@ -166,10 +159,8 @@ def loosen(tx: Transaction, task: int, token: int, places: Collection[int]) -> N
 
 def move(tx: Transaction, task: int, token: int, before: int, steps: Sequence[Step]) -> None:
     """A loose step was come to after all: the last of these, it takes its new place."""
-    must_hold(tx, task, token)
+    keep(tx, task, token, steps)
     tx.execute("DELETE FROM taskcore_step WHERE task = ? AND place = ?", (task, before))
-    for step in steps:
-        put(tx, task, step)
 
 
 _SENT: Final = """
@@ -238,11 +229,8 @@ class Notes(NamedTuple):
 
 
 _SHOW: Final = {
-    "progress": "UPDATE taskcore_task SET progress = ? WHERE id = ?",
-    "message": "UPDATE taskcore_task SET message = ? WHERE id = ?",
-    "label": "UPDATE taskcore_task SET label = ? WHERE id = ?",
-    "step": "UPDATE taskcore_task SET step = ? WHERE id = ?",
-    "result": "UPDATE taskcore_task SET result = ? WHERE id = ?",
+    column: f"UPDATE taskcore_task SET {column} = ? WHERE id = ?"
+    for column in ("progress", "message", "label", "step", "result")
 }
 
 

@@ -128,34 +128,24 @@ class Births:
         return ids
 
     def add(self, order: Order, kind: int | None = None) -> tuple[int, bool]:
-        """→ the task's id, and whether it is new. Refused, nothing of it is stored, whatever else the transaction
-        brings. With its `kind` given, it is not asked whether there is as much as it uses."""
+        """→ the task's id, and whether it is new. With its `kind` given, it is not asked whether there is as much as it
+        uses. Refused, nothing of it is stored, unless others are to come `before` it: then a part of it may be."""
         tx = self._tx
         named = order.name, order.kind_options
         kind = kind or tx.known.plain_ids.get(named) or kind_of(tx, *named)
-        if not order.before:
-            return self._add(order, kind)
-        self.flush()
         last = tx.known.last_id
-        tx.execute("SAVEPOINT birth")
-        try:
-            task_id, new = self._add(order, kind)
+        task_id, new = self._add(order, kind)
+        if new and order.before:
             self.flush()
-            if new:
+            try:
                 dependencies.depend(tx, order.before, task_id, lifecycle.SUCCEEDED, "skip", self._now)
                 if tx.known.has_jobs and hierarchy.waits(tx, [task_id], order.before):
                     raise DependencyCycle([order.before[0], task_id, order.before[0]])
-                serial.needed(tx, task_id, self._now)
-                settle.settle(tx, self._now)
-        except BaseException:
-            tx.fresh.clear()
-            tx.opened.clear()
-            tx.known.unbear(last)
-            self.forget()
-            tx.execute("ROLLBACK TO birth")
-            raise
-        finally:
-            tx.execute("RELEASE birth")
+            except Exception:
+                tx.known.last_id = last  # nobody has heard of the id
+                raise
+            serial.needed(tx, task_id, self._now)
+            settle.settle(tx, self._now)
         return task_id, new
 
     def _add(self, order: Order, kind: int) -> tuple[int, bool]:
@@ -225,10 +215,7 @@ class Births:
 
     def _flush_rows(self) -> None:
         tx = self._tx
-        if len(self._rows) == 1:
-            tx.execute(_INSERT, self._rows[0])
-        else:
-            tx.executemany(_INSERT, self._rows)
+        tx.executemany(_INSERT, self._rows)
         tx.freed = True
         if self._texts:
             tx.executemany("INSERT INTO taskcore_text (task, args) VALUES (?, ?)", self._texts)

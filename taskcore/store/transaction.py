@@ -62,28 +62,6 @@ class Transaction:
         self.fresh.extend(tasks)
 
 
-def begin_part(tx: Transaction) -> None:
-    """From here on, `end_part` may take back what the transaction brings."""
-    if tx.births is not None:
-        tx.births.flush()
-    tx.execute("SAVEPOINT part")
-
-
-def end_part(tx: Transaction, keep: bool, is_open: bool) -> None:
-    """End the newest part: what it brought stays in the transaction, or was never there. `is_open`: SQLite may have
-    rolled the whole transaction back by itself."""
-    if keep:
-        tx.execute("RELEASE part")
-        return
-    if is_open:
-        tx.execute("ROLLBACK TO part")
-        tx.execute("RELEASE part")
-    if tx.births is not None:
-        tx.births.forget()
-    tx.fresh.clear()
-    tx.opened.clear()
-
-
 def disown(tx: Transaction, error: Exception) -> None:
     """In a process that forked off: whoever goes on with it is told."""
 

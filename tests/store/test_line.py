@@ -11,6 +11,7 @@ import pytest
 
 from taskcore.core import clock
 from taskcore.store.connection import File
+from taskcore.store.submit import Births
 from taskcore.store.transaction import Transaction
 
 
@@ -55,6 +56,7 @@ def test_nobody_is_left_in_the_line_by_whoever_has_written(file: File) -> None:
     file.write(lambda tx: file.write(lambda tx: None) if file.current else None)
     file.once("DELETE FROM taskcore_log WHERE task = ?", (1,))
     tx = file.enter()
+    tx.births = Births(tx, 0.0)
     file.write(lambda inner: None)
     file.leave(True)
     assert tx.committed and not file.line._tickets
