@@ -187,7 +187,7 @@ MUTANTS = [
     m("runtime/lookout", "        if real - self._company > COMPANY:  # it was", "        if False:  # it was", "runtime/test_lookout.py"),
     m("runtime/lookout", "            self._gap = NAP\n            return\n", "            return\n        self._gap = NAP\n", "runtime/test_lookout.py"),
     m("runtime/scheduler", "idle or not turn.served", "idle", "runtime/test_lookout.py"),
-    m("runtime/scheduler", "keen = self._busy or self._anybody_listens()", "keen = self._busy", "runtime/test_lookout.py"),
+    m("runtime/scheduler", "bool(self.held) or self.traffic.awaited", "self._busy", "runtime/test_lookout.py"),
     m("runtime/lookout", "min(2 * self._gap, SELDOM)", "min(2 * self._gap, POLL_BUSY)", "runtime/test_lookout.py"),
     m("store/opening", "{LOG // (page + _FRAME)}", "{LOG // (4096 + _FRAME)}", "store/test_opening.py"),
     m("store/suspension", "    there = sleep.until is not None and sleep.until <= now\n", "    there = False\n", "body/test_suspension.py", equivalent=True),

@@ -65,9 +65,14 @@ class Traffic:
     def submitted(self) -> None:
         self._submitted_at = monotonic()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a result, or wants to hear of an end."""
+        return self.waiting > 0 or self._anybody_listens()
+
     def streaming(self) -> bool:
         """Whether tasks are being submitted one after the other and nobody waits yet for one of them."""
-        return monotonic() - self._submitted_at < STREAM and not (self.waiting > 0 or self._anybody_listens())
+        return monotonic() - self._submitted_at < STREAM and not self.awaited
 
     def lone(self) -> bool:
         """Whether the submit that asks is the first in a while, or the first after somebody waited for a result."""

@@ -73,7 +73,6 @@ class Scheduler:
         """Whether another process committed a moment ago."""
         self._on_ended = on_ended
         self._on_foreign_commit = on_foreign_commit
-        self._anybody_listens = anybody_listens
         self.traffic = Traffic(anybody_listens)
         self.display = Display(file, clock, self.wake)
         self.lookout = lookout
@@ -233,7 +232,7 @@ class Scheduler:
 
     def _look(self, real: float) -> None:
         """Whether other processes committed or died, and whether the file is still the one at its path."""
-        keen = self._busy or self._anybody_listens()  # before: whose end is seen now may wait for the next one's soon
+        keen = bool(self.held) or self.traffic.awaited  # before: whose end is seen now may wait for the next one's soon
         self.shared = self.custody.pace.shared = self.file.changed()
         if self.shared:
             self._ready, self._next_due = True, 0.0
