@@ -149,6 +149,7 @@ SQL_WORDS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "CREATE ", "PRAGMA ", "
 WRITTEN_INTO_SQL = {
     "store.counts": {"chosen.sql"},  # of `queries.where`
     "store.dependencies": {"end", "found"},  # of two constants
+    "store.opening": {"pages"},  # a number that is reckoned there
     "store.pages": {"text"},  # as in store.queries
     "store.pictures": {"chosen.sql"},  # made by `queries.where`
     "store.queries": {"chosen.sql", "order"},  # made of _FILTERS and _PHASE; ASC or DESC

@@ -10,7 +10,7 @@ import sqlite3
 from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import BadFile
-from taskcore.store import opening, schema
+from taskcore.store import schema
 
 
 class Kind(NamedTuple):
@@ -130,8 +130,6 @@ class Known:
     def learn(self, connection: sqlite3.Connection, version: int | None) -> None:
         """Read anew what others may have changed. `BadFile` where that by which everything else is read cannot be, or
         another process brought the file to another format: all of it has to be learnt again then, and is refused."""
-        if self.version not in (None, version):  # others commit, too
-            opening.limit_log(connection, opening.SHARED_LOG)
         try:
             self._learn(connection, version)
         except (ValueError, TypeError, AttributeError, KeyError) as error:

@@ -16,9 +16,6 @@ from taskcore.store.busy import UNDECODABLE, code, one_moment, patiently
 
 LOG: Final = 16_777_216
 """Bytes of log from which on a commit brings it into the file: no burst of commits has to wait for the disk before."""
-SHARED_LOG: Final = LOG // 4
-"""The same where other processes commit too: the longer that takes, the more of them is in the log when it is done, and
-until all is in the file it grows, to hundreds of MB."""
 _FRAME: Final = 24  # bytes in the log around each page
 
 
@@ -131,17 +128,13 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
             f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}",
         ):
             patiently(connection.execute, pragma)
-        patiently(limit_log, connection, LOG)
+        (page,) = patiently(lambda: connection.execute("PRAGMA page_size").fetchone())  # an application's may be 64 KB
+        pages = LOG // (page + _FRAME)
+        patiently(connection.execute, f"PRAGMA wal_autocheckpoint = {pages}")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def limit_log(connection: sqlite3.Connection, length: int) -> None:
-    """Let this connection's commits bring the log into the file from so many bytes on."""
-    (page,) = connection.execute("PRAGMA page_size").fetchone()  # that of an application's file may be 64 KB
-    connection.execute(f"PRAGMA wal_autocheckpoint = {length // (page + _FRAME)}")  # in pages
 
 
 def copy(own: str, path: str, progress: Callable[[int, int], object] | None = None) -> None:

@@ -64,20 +64,6 @@ def test_the_log_of_a_file_with_large_pages_grows_no_longer_than_that_of_another
     assert 16_000_000 < longest < 18_000_000
 
 
-def test_the_log_is_brought_into_the_file_sooner_where_another_process_commits_too(path):
-    """Else it grows faster than two that write all the time can bring it there."""
-    with opened(path) as engine, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as theirs:
-        theirs.execute("PRAGMA wal_autocheckpoint = 0")
-        theirs.execute("CREATE TABLE mine (text)")
-        longest = 0
-        for n in range(20):
-            with engine.transaction() as db:
-                db.execute("INSERT INTO mine VALUES (?)", ("x" * 500_000,))
-            longest = max(longest, os.path.getsize(f"{path}-wal"))
-            theirs.execute("INSERT INTO mine VALUES (?)", (n,))
-    assert 4_000_000 < longest < 6_000_000
-
-
 def test_a_unique_index_that_somebody_added_is_refused_and_another_is_not(path):
     with opened(path):
         pass
