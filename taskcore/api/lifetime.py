@@ -138,21 +138,23 @@ class Lifetime:
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""
-        context, asked = self._context, threading.Event()
+        context = self._context
+        asked: list[bool] = []  # no `Event`: a signal that comes while another sets it would wait for its lock for ever
         self._may_wait("serve_forever")
         if not context.workers:
             raise RuntimeError("serve_forever() of an engine with workers=0 would never run anything")
 
         def end(*_: object) -> None:
-            self.leave()
-            asked.set()
+            if not asked:
+                asked.append(True)
+                self.leave()
 
         here = threading.current_thread() is threading.main_thread()  # the one that Python gives signals
         before = signal.signal(signal.SIGTERM, end) if here else None
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 self.start()  # in here: a Ctrl-C just as it begins ends it as any other does
-                context.loop.wait(lambda: asked.is_set() or context.closed or context.loop.stopped, None, hurry=False)
+                context.loop.wait(lambda: bool(asked) or context.closed or context.loop.stopped, None, hurry=False)
             if context.loop.error is not None:
                 raise context.loop.error
             self.interrupted()

@@ -269,6 +269,32 @@ def test_worker_processes_end_with_their_parent_and_nobody_pays_for_it(made, tmp
     assert wrongs(made) == []
 
 
+TOLD_TWICE = """
+import os, signal, sys, taskcore
+from tests.support.processes import signals_come_again
+
+signals_come_again()
+engine = taskcore.Engine(sys.argv[1], processes=1, workers=1)
+
+@engine.task
+def process():
+    return os.getpid()
+
+if __name__ == "__main__":
+    first = process.submit().result(20)
+    os.kill(first, signal.SIGTERM)
+    while process.submit().result(20) == first:
+        pass
+    print("another")
+"""
+
+
+def test_a_worker_that_is_told_to_end_while_it_hears_that_makes_room_for_another(made, tmp_path):
+    with started(TOLD_TWICE, tmp_path, made) as process:
+        out, errors = process.communicate(timeout=PATIENCE)
+    assert (out, errors, process.returncode) == ("another\n", "", 0)
+
+
 def test_a_script_without_the_guard_is_told_of_it_in_one_sentence(made, tmp_path):
     text = SCRIPT.replace('if __name__ == "__main__":', "if True:")
     with started(text, tmp_path, made) as process:
