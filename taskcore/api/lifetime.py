@@ -66,12 +66,12 @@ class Lifetime:
         if context.workers and not context.scheduler.claiming and context.loop.error is None:
             try:
                 context.loop.start()
-                context.scheduler.start()
                 if context.processes is not None:
                     context.processes.start()
-            except RuntimeError as error:
+                context.scheduler.start()  # last: a start that failed is tried again
+            except (RuntimeError, OSError) as error:
                 self._unstarted = f"no thread can be started: {error}"
-                raise
+                raise RuntimeError(self._unstarted) from error
             self._unstarted = None
 
     def must_run(self) -> None:

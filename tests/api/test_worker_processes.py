@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -180,6 +181,45 @@ def test_processes_that_do_nothing_but_die_are_given_up_and_health_and_results_s
             dies.result(PATIENCE)
         assert engine.health.startswith("stopped: no worker process is left")
     assert wrongs(made) == []
+
+
+def short(*_, **__):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("what", ["SpawnContext.Pipe", "SpawnProcess.start"])
+def test_where_no_process_can_be_started_for_a_while_it_is_tried_again_and_health_says_so(made, monkeypatch, what):
+    monkeypatch.setattr(processes, "TICK", 0.05)
+    said = "not there: no worker process can be started: OSError: [Errno 24] Too many open files; it is tried again"
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(f"multiprocessing.context.{what}", short)
+            future = engine.submit(elsewhere.process)
+            until(lambda: engine.health == f"degraded: 2 of 2 worker processes are {said}", "it is said")
+        assert future.result(PATIENCE) != os.getpid()
+        until(lambda: len(alive(engine)) == 2 and engine.health == "ok", "both are there")
+
+
+def test_where_the_thread_that_looks_after_them_has_no_pipe_a_submit_is_stored_and_the_next_one_starts_it(
+    made, monkeypatch
+):
+    with contextlib.closing(Engine(made, processes=1, workers=1)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr("multiprocessing.Pipe", short)
+            first = engine.submit(elsewhere.process)
+            assert engine.health == "degraded: no thread can be started: [Errno 24] Too many open files"
+        second = engine.submit(elsewhere.process)
+        assert first.result(PATIENCE) == second.result(PATIENCE) != os.getpid()
+
+
+def test_processes_that_can_never_be_started_are_given_up(made, monkeypatch):
+    def missing(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "python")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", missing)
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        with pytest.raises(EngineClosed, match="no worker process is left: no worker process can be started: FileNot"):
+            engine.submit(elsewhere.process).result(PATIENCE)
 
 
 def test_an_engine_is_closed_in_time_though_a_body_in_a_worker_process_hears_of_nothing(made):
