@@ -324,6 +324,8 @@ class Lifetime:
                 raise
             except Exception as error:  # the file is not there or locked: there is nothing left to close in good order
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
+                if processes is not None:  # an interpreter that ends beside them would wait for them, and stumble
+                    processes.join(None if deadline is None else max(0.0, deadline - monotonic()))
             finally:
                 self._futures.close()
                 self._futures.changes.end(self._left(deadline))

@@ -236,6 +236,17 @@ def test_an_engine_is_closed_in_time_though_a_body_in_a_worker_process_hears_of_
         assert engine.tasks.first().lapses == 0
 
 
+def test_an_engine_whose_file_was_deleted_leaves_no_process_behind_its_close(made):
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        engine.submit(elsewhere.process).result(PATIENCE)
+        until(lambda: len(alive(engine)) == 2, "both are started")
+        pids = alive(engine)
+        made.unlink()
+        until(lambda: engine.health.state == "stopped", "it is seen")
+        engine.close()
+        assert not {str(pid) for pid in pids} & children()
+
+
 # -- scripts --------------------------------------------------------------------------------------------------------
 
 SCRIPT = """
