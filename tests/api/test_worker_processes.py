@@ -342,7 +342,11 @@ if __name__ == "__main__":
 
 def test_a_worker_that_is_told_to_end_while_it_hears_that_makes_room_for_another(made, tmp_path):
     with started(TOLD_TWICE, tmp_path, made) as process:
-        out, errors = process.communicate(timeout=PATIENCE)
+        try:
+            out, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a worker that hears nothing more would outlive the test
     assert (out, errors, process.returncode) == ("another\n", "", 0)
 
 
