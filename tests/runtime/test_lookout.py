@@ -69,7 +69,24 @@ def test_a_commit_that_is_written_in_two_parts_is_seen_though_the_first_part_wok
 def test_where_nothing_tells_of_commits_they_are_looked_for(monkeypatch, request):
     monkeypatch.setattr(lookout.Bell, "arm", lambda bell: False)
     worker, other = request.getfixturevalue("two")
-    until(lambda: worker._scheduler.lookout._bell is None, "there is nothing to listen with")
+    until(lambda: worker._scheduler.lookout._deaf_until, "there is nothing to listen with")
+    assert other.submit("work", 1).result(PATIENCE) == 1
+
+
+@tells
+def test_an_engine_that_found_nothing_to_listen_with_tries_again_later(monkeypatch, request):
+    monkeypatch.setattr(lookout, "DEAF", 0.01)
+    tries, opens = [], lookout.Bell._open
+
+    def late(bell):
+        tries.append(bell)
+        if tries.count(bell) < 3:
+            raise OSError("the user's inotify instances or descriptors are all in use")
+        opens(bell)
+
+    monkeypatch.setattr(lookout.Bell, "_open", late)
+    worker, other = request.getfixturevalue("two")
+    until(lambda: listens(worker), "there is something to listen with again")
     assert other.submit("work", 1).result(PATIENCE) == 1
 
 
