@@ -25,6 +25,11 @@ def ears():
     return found
 
 
+def nobody_listens():
+    """Whether the listeners of engines that were closed have ended: each closes its ear last."""
+    return all(thread.name != "taskcore-lookout" for thread in threading.enumerate())
+
+
 def listens(engine):
     bell = engine._scheduler.lookout._bell
     return bell is not None and bell.armed
@@ -92,6 +97,7 @@ def test_an_engine_that_found_nothing_to_listen_with_tries_again_later(monkeypat
 
 @tells
 def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_none_either(made):
+    until(nobody_listens, "those of earlier tests have ended")
     before = ears()
     engine = Engine(made, workers=1)
     engine.start()
@@ -103,7 +109,7 @@ def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == before
     engine.close()
     until(lambda: ears() == before, "the ear is closed")
-    until(lambda: all(t.name != "taskcore-lookout" for t in threading.enumerate()), "the listener is gone")
+    until(nobody_listens, "the listener is gone")
 
 
 def looks(found, took=0.0, busy=False):
