@@ -66,12 +66,12 @@ class Lifetime:
         if context.workers and not context.scheduler.claiming and context.loop.error is None:
             try:
                 context.loop.start()
-                context.scheduler.start()
                 if context.processes is not None:
                     context.processes.start()
-            except RuntimeError as error:
+                context.scheduler.start()  # last: a start that failed is tried again
+            except (RuntimeError, OSError) as error:
                 self._unstarted = f"no thread can be started: {error}"
-                raise
+                raise RuntimeError(self._unstarted) from error
             self._unstarted = None
 
     def must_run(self) -> None:
@@ -138,21 +138,23 @@ class Lifetime:
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""
-        context, asked = self._context, threading.Event()
+        context = self._context
+        asked: list[bool] = []  # no `Event`: a signal that comes while another sets it would wait for its lock for ever
         self._may_wait("serve_forever")
         if not context.workers:
             raise RuntimeError("serve_forever() of an engine with workers=0 would never run anything")
 
         def end(*_: object) -> None:
-            self.leave()
-            asked.set()
+            if not asked:
+                asked.append(True)
+                self.leave()
 
         here = threading.current_thread() is threading.main_thread()  # the one that Python gives signals
         before = signal.signal(signal.SIGTERM, end) if here else None
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 self.start()  # in here: a Ctrl-C just as it begins ends it as any other does
-                context.loop.wait(lambda: asked.is_set() or context.closed or context.loop.stopped, None, hurry=False)
+                context.loop.wait(lambda: bool(asked) or context.closed or context.loop.stopped, None, hurry=False)
             if context.loop.error is not None:
                 raise context.loop.error
             self.interrupted()
@@ -320,6 +322,8 @@ class Lifetime:
                 raise
             except Exception as error:  # the file is not there or locked: there is nothing left to close in good order
                 tell(logging.WARNING, "%s: closed before all was given back (%s)", context.path, said(error))
+                if processes is not None:  # an interpreter that ends beside them would wait for them, and stumble
+                    processes.join(None if deadline is None else max(0.0, deadline - monotonic()))
             finally:
                 self._futures.close()
                 self._futures.changes.end(self._left(deadline))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -43,6 +44,8 @@ WELL: Final = 10.0
 PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 """Seconds from the second death in a row to the next start, twice as long for each further one; the first is none."""
+SHORT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS)
+"""What a start may fail of and not a little later: descriptors, processes, memory."""
 GRACE: float = 2.0
 """Seconds that a body whose time is over, and that was asked to stop, has until its process is given up."""
 TICK: Final = 1.0
@@ -60,6 +63,8 @@ class Place:
     """In a row."""
     lost: str | None = None
     """Why it is not started again."""
+    waits: str | None = None
+    """Why it could not be started yet."""
     ready = False
     """Whether it has imported what it was told of, and runs it."""
     pinged: float | None = None
@@ -97,7 +102,7 @@ class Processes:
     # -- from any thread --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Have them started. `RuntimeError` where no thread is to be had."""
+        """Have them started. `RuntimeError` where no thread is to be had, `OSError` where no pipe is."""
         with self._starting:
             if self._thread is None and not self._stopping:
                 from multiprocessing import Pipe  # slow to import, for those who have processes
@@ -172,8 +177,12 @@ class Processes:
     @property
     def trouble(self) -> str | None:
         """Why there are fewer of them than there should be."""
-        lost = [place for place in self._places if place.lost is not None]
-        return None if not lost else f"{len(lost)} of {len(self._places)} worker processes are gone: {lost[0].lost}"
+        lost = [place.lost for place in self._places if place.lost is not None]
+        waits = [place.waits for place in self._places if place.waits is not None]
+        if not lost + waits:
+            return None
+        how = f"gone: {lost[0]}" if lost else f"not there: {waits[0]}"
+        return f"{len(lost) or len(waits)} of {len(self._places)} worker processes are {how}"
 
     def _ring(self) -> None:
         if self._bell is not None:
@@ -239,19 +248,33 @@ class Processes:
         if script is not None and not os.path.exists(script):
             self._lose(place, f"worker processes import the script, and {script} is no file")
             return
-        context = multiprocessing.get_context("spawn")
-        place.pipe, theirs = context.Pipe()
+        context, theirs = multiprocessing.get_context("spawn"), None
         place.name, place.born = f"{self._context.name}.{place.number}-{os.urandom(2).hex()}", 0.0
         given = self._given._replace(name=place.name, modules=self._modules(), parent=os.getpid(), grace=GRACE)
-        place.process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
         try:
-            place.process.start()
+            place.pipe, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs, given), name=worker_name(place.number))
+            process.start()
+            place.process, place.waits = process, None
         except Exception as error:
-            place.process = None
-            place.pipe.close()
-            self._lose(place, f"no worker process can be started: {type(error).__name__}: {error}")
+            self._not_started(place, error)
         finally:
-            theirs.close()
+            if theirs is not None:
+                theirs.close()
+
+    def _not_started(self, place: Place, error: Exception) -> None:
+        """It is tried again, if that may help."""
+        why = f"no worker process can be started: {type(error).__name__}: {error}"
+        if place.pipe is not None:
+            place.pipe.close()
+            place.pipe = None
+        if getattr(error, "errno", None) not in SHORT_OF:
+            self._lose(place, why)
+            return
+        place.start_at = monotonic() + TICK
+        if place.waits is None:
+            place.waits = f"{why}; it is tried again"
+            tell(logging.WARNING, "%s: %s", self._context.path, self.trouble)
 
     def _modules(self) -> tuple[str, ...]:
         """Where the definitions are, in the order in which they came."""

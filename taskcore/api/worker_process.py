@@ -126,7 +126,7 @@ class _Worker:
         self._ends: deque[Mapping[int, Any]] = deque()  # that were committed and not told
         self._ear, self._bell = Pipe(duplex=False)
         self._rung = False
-        self._asked = threading.Event()
+        self._asked = False  # no `Event`: a signal that comes while another sets it would wait for its lock for ever
         self._engine = engine  # an engine that nobody holds is closed
         self._context, self.lifetime = engine.context, engine.lifetime
         if given.log is not None:
@@ -136,8 +136,9 @@ class _Worker:
 
     def _leave(self, *_: object) -> None:
         """Somebody ends this process alone, in good order."""
-        self.lifetime.leave()
-        self._asked.set()
+        if not self._asked:
+            self._asked = True
+            self.lifetime.leave()
 
     def _say(self, *message: Any) -> None:
         with self._saying, contextlib.suppress(OSError):  # the parent is gone, and that is seen where it is heard
@@ -172,7 +173,7 @@ class _Worker:
         """Do as the parent says. → the code to exit with, in a moment; `None` if the end may be waited for."""
         self._say("here")
         crew = self._context.scheduler.custody.crew
-        while not self._asked.is_set():
+        while not self._asked:
             try:
                 told = self._listen()
             except (EOFError, OSError):

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -28,12 +29,33 @@ def add(commands: Commands) -> None:
 
 
 def work(_: Engine | None, given: argparse.Namespace) -> int:
-    """Run it. → the exit code. The module makes the engine, so none is opened before. `ValueError` for what was
-    mistyped."""
+    """Run it. → the exit code: 0 also where it is told to end before it has begun, and where it is told so again after
+    all was given back. The module makes the engine, so none is opened before. `ValueError` for what was mistyped."""
+    answer: Any = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        try:
+            engine = _ready(given)
+        except KeyboardInterrupt:  # nothing has begun
+            return 0
+        if engine is None:
+            return FAILED
+        engine.serve_forever()  # which answers signals itself
+        answer = _end_at_once
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, answer)
+
+
+def _end_at_once(*_: object) -> None:
+    os._exit(0)
+
+
+def _ready(given: argparse.Namespace) -> Engine | None:
+    """The engine, as it is to run; `None` where the module's import went wrong."""
     name, _, attribute = given.module.partition(":")
     module = _imported(name)
     if module is None:
-        return FAILED
+        return None
     engine = _engine(module, attribute, given.file)
     context = context_of(engine)
     level = logging.ERROR if given.quiet else logging.INFO if sys.stderr.isatty() else None
@@ -45,8 +67,7 @@ def work(_: Engine | None, given: argparse.Namespace) -> int:
     if count is not None:
         employ(context, count, module=name, log=level)
     tell(logging.INFO, "working on %s: %s", printable(engine.path), printable(", ".join(context.definitions), 200))
-    engine.serve_forever()
-    return 0
+    return engine
 
 
 def _imported(name: str) -> Any:

@@ -17,6 +17,8 @@ from typing import Any, Final
 POLL_BUSY: Final = 0.05
 POLL_IDLE: Final = 0.5
 """Seconds between looks for other processes' commits, where nothing tells of them, and for processes that died."""
+DEAF: Final = 10.0
+"""Seconds from a try to be told of them that failed to the next: what it was short of may be there again."""
 NAP: Final = 0.002
 """Seconds of sleep from which on it is worth to be woken; and, at first, between two wakings."""
 SELDOM: Final = 0.016
@@ -48,6 +50,7 @@ class Lookout:
         self._echo = 0.0  # seconds to the next look for a commit that was heard and not seen; 0: none was
         self._gap = NAP
         self._from = self._armed_at = 0.0  # when to listen again, and when it began to last
+        self._deaf_until = 0.0  # after a try to listen that failed
         self._company = float("-inf")  # when another process's commit was seen last
 
     def at_once(self) -> None:
@@ -86,7 +89,7 @@ class Lookout:
         if busy:  # the time of the next look may have been set when there was nothing
             self._at = min(self._at, real + POLL_BUSY)
         length = 0.0 if self._rung else max(0.0, min(length, self._at - real))
-        if self._bell is None or self._bell.armed or length <= NAP:
+        if self._bell is None or self._bell.armed or length <= NAP or real < self._deaf_until:
             return length
         if not idle and real - self._company > COMPANY:
             self._from = max(self._from, real + LONE)
@@ -95,8 +98,7 @@ class Lookout:
         if real < self._from:
             return min(length, self._from - real)
         if not self._bell.arm():
-            self._bell.close()
-            self._bell = None
+            self._deaf_until = real + DEAF
             return length
         self._armed_at, self._rung = real, True  # of what was committed before that, nobody tells
         return 0.0
@@ -135,7 +137,7 @@ class Bell:
         self.armed = False
 
     def arm(self) -> bool:
-        """Ring at the next write. → False where that is not to be had; then never again."""
+        """Ring at the next write. → False where that is not to be had now."""
         with self._lock:
             if self._closed:
                 return False
@@ -143,19 +145,28 @@ class Bell:
                 if self._ear < 0:
                     self._open()
                 self.armed = True  # before: it may ring at once
-                return bool(self._libc.inotify_add_watch(self._ear, self._path, _MODIFIED | _ONCE) >= 0)
-            except Exception:  # no ctypes in this Python, no such call in this system, or no thread to be had
-                return False
+                if self._libc.inotify_add_watch(self._ear, self._path, _MODIFIED | _ONCE) >= 0:
+                    return True
+            except Exception:  # no ctypes in this Python, no such call in this system, no descriptor, or no thread
+                pass
+            self.armed = False
+            return False
 
     def _open(self) -> None:
         with _importing:
             import ctypes  # slow to import, for those who never wait
 
         self._libc = ctypes.CDLL(None)
-        self._ear = self._libc.inotify_init1(os.O_CLOEXEC)
-        if self._ear < 0:
-            raise OSError("the user's inotify instances are all in use")
-        threading.Thread(target=self._listen, args=(self._ear,), name="taskcore-lookout", daemon=True).start()
+        ear = self._libc.inotify_init1(os.O_CLOEXEC)
+        if ear < 0:
+            raise OSError("the user's inotify instances or descriptors are all in use")
+        self._ear = ear
+        try:
+            threading.Thread(target=self._listen, args=(ear,), name="taskcore-lookout", daemon=True).start()
+        except RuntimeError:  # else the next try would listen with nobody to hear
+            os.close(ear)
+            self._ear = -1
+            raise
 
     def _listen(self, ear: int) -> None:
         while not self._closed:

@@ -113,9 +113,10 @@ class Identity:
             return  # there nobody can delete a file that is open
         try:
             self._log = os.open(self._log_path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            self.gone = _LOG_GONE
-            self.check()
+        except OSError:  # without a descriptor to spare, the next commit tries again
+            if find(self._log_path) is None:
+                self.gone = _LOG_GONE
+                self.check()
 
 
 class NoIdentity(Identity):

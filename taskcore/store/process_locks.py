@@ -113,15 +113,15 @@ class Lanes:
                 if marks.there and os.fstat(self._descriptor).st_size < (lane + 1) * _PAGE:
                     self._cut_short(lane, marks)
                 elif not marks.there:
-                    self.trouble = NO_ROOM
+                    self.trouble = marks.trouble
 
     def _cut_short(self, lane: int, marks: Marks) -> None:
         """Somebody made the file shorter: give it back its length before a thread writes where there is none."""
         self.trouble = "the file that notes which tasks have begun was cut short"
         try:
             self._blank(lane)
-        except OSError:
-            marks.page = bytearray(_PAGE)
+        except OSError as error:
+            marks.page, marks.trouble = bytearray(_PAGE), _unnoted(error)
 
     def page(self, lane: int, worker: int) -> Marks:
         """The page of a lane that this process holds, made blank for this worker.
@@ -135,7 +135,7 @@ class Lanes:
             try:
                 self._map(lane, worker, marks)
             except OSError as error:
-                self.trouble = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"no marks: {error}"
+                self.trouble = marks.trouble = _unnoted(error)
             self._marks[lane] = marks
             return marks
 
@@ -255,7 +255,9 @@ class Lanes:
             os.close(descriptor)
 
 
-NO_ROOM: Final = "the disk is full: after a crash every task that is claimed here will count as begun"
+def _unnoted(error: OSError) -> str:
+    why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+    return f"{why}: after a crash every task that is claimed here will count as begun"
 
 
 class Marks:
@@ -265,11 +267,13 @@ class Marks:
     end is not in the file yet is in it, whether its body was running or had returned.
     """
 
-    __slots__ = ("_next", "page")
+    __slots__ = ("_next", "page", "trouble")
 
     def __init__(self) -> None:
         self.page: mmap.mmap | bytearray = bytearray(_PAGE)
-        """Where it is noted: memory of this process alone where the file system has no room for more."""
+        """Where it is noted: memory of this process alone where the file cannot be written or mapped."""
+        self.trouble = ""
+        """Why that does not outlive the process, and what follows."""
         self._next = itertools.count().__next__  # one step for the interpreter: threads share it without a lock
 
     @property

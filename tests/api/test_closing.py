@@ -211,6 +211,8 @@ def test_an_engine_that_was_closed_holds_no_descriptor_though_nothing_collects_i
             with contextlib.closing(Engine(path, workers=1)) as engine:
                 engine.on_change(lambda change: None)
                 engine.submit(len, "abc").result(PATIENCE)
+        # The thread that listened closes its ear a moment later.
+        until(lambda: all(t.name != "taskcore-lookout" for t in threading.enumerate()), "the listener is gone")
         found = [os.readlink(name) for name in glob.glob("/proc/self/fd/*") if os.path.islink(name)]
         assert [name for name in found if name.startswith(str(path.parent)) or "inotify" in name] == []
     finally:

@@ -12,7 +12,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine
-from tests.support.processes import PATIENCE, ROOT, say, until
+from tests.support.processes import PATIENCE, ROOT, say, signals_come_again, until
 
 
 def serves(path, deaf=""):
@@ -52,6 +52,21 @@ def test_a_worker_serves_until_a_signal_ends_it_and_gives_back_what_runs(path, c
     worker.end()
     task = long.snapshot()
     assert (task.phase, task.lapses, task.attempts) == ("ready", 0, 0)
+
+
+def serves_while_signals_come_twice(path):
+    """In a child."""
+    signals_come_again()
+    serves(path)
+
+
+def test_a_signal_that_comes_while_another_is_answered_holds_up_nothing(path, child, producer):
+    worker = child(serves_while_signals_come_twice, path, uses=(signals_come_again, serves))
+    worker.hears("there")
+    assert producer.submit("work", 1).result(PATIENCE) == 1
+    worker.process.send_signal(signal.SIGTERM)
+    worker.hears("ended stopped: closed")
+    worker.end()
 
 
 def test_a_second_signal_does_not_wait_for_a_body_that_does_not_hear(path, child, producer):

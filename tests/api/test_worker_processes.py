@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -191,6 +192,45 @@ def test_processes_that_do_nothing_but_die_are_given_up_and_health_and_results_s
     assert wrongs(made) == []
 
 
+def short(*_, **__):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("what", ["SpawnContext.Pipe", "SpawnProcess.start"])
+def test_where_no_process_can_be_started_for_a_while_it_is_tried_again_and_health_says_so(made, monkeypatch, what):
+    monkeypatch.setattr(processes, "TICK", 0.05)
+    said = "not there: no worker process can be started: OSError: [Errno 24] Too many open files; it is tried again"
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(f"multiprocessing.context.{what}", short)
+            future = engine.submit(elsewhere.process)
+            until(lambda: engine.health == f"degraded: 2 of 2 worker processes are {said}", "it is said")
+        assert future.result(PATIENCE) != os.getpid()
+        until(lambda: len(alive(engine)) == 2 and engine.health == "ok", "both are there")
+
+
+def test_where_the_thread_that_looks_after_them_has_no_pipe_a_submit_is_stored_and_the_next_one_starts_it(
+    made, monkeypatch
+):
+    with contextlib.closing(Engine(made, processes=1, workers=1)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr("multiprocessing.Pipe", short)
+            first = engine.submit(elsewhere.process)
+            assert engine.health == "degraded: no thread can be started: [Errno 24] Too many open files"
+        second = engine.submit(elsewhere.process)
+        assert first.result(PATIENCE) == second.result(PATIENCE) != os.getpid()
+
+
+def test_processes_that_can_never_be_started_are_given_up(made, monkeypatch):
+    def missing(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "python")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", missing)
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        with pytest.raises(EngineClosed, match="no worker process is left: no worker process can be started: FileNot"):
+            engine.submit(elsewhere.process).result(PATIENCE)
+
+
 def test_an_engine_is_closed_in_time_though_a_body_in_a_worker_process_hears_of_nothing(made):
     with contextlib.closing(Engine(made, processes=1, workers=1)) as engine:
         deaf = engine.task(elsewhere.deaf).submit()
@@ -203,6 +243,17 @@ def test_an_engine_is_closed_in_time_though_a_body_in_a_worker_process_hears_of_
     with contextlib.closing(Engine(made, workers=0)) as engine:
         until(lambda: engine.tasks.first().phase in ("running", "ready"), "it is not lost")
         assert engine.tasks.first().lapses == 0
+
+
+def test_an_engine_whose_file_was_deleted_leaves_no_process_behind_its_close(made):
+    with contextlib.closing(Engine(made, processes=2, workers=1)) as engine:
+        engine.submit(elsewhere.process).result(PATIENCE)
+        until(lambda: len(alive(engine)) == 2, "both are started")
+        pids = alive(engine)
+        made.unlink()
+        until(lambda: engine.health.state == "stopped", "it is seen")
+        engine.close()
+        assert not {str(pid) for pid in pids} & children()
 
 
 # -- scripts --------------------------------------------------------------------------------------------------------
@@ -276,6 +327,36 @@ def test_worker_processes_end_with_their_parent_and_nobody_pays_for_it(made, tmp
         until(lambda: {task.phase for task in engine.tasks} == {"ready"}, "both are given back")
         assert [task.lapses for task in engine.tasks] == [0, 0]
     assert wrongs(made) == []
+
+
+TOLD_TWICE = """
+import os, signal, sys, taskcore
+from tests.support.processes import signals_come_again
+
+signals_come_again()
+engine = taskcore.Engine(sys.argv[1], processes=1, workers=1)
+
+@engine.task
+def process():
+    return os.getpid()
+
+if __name__ == "__main__":
+    first = process.submit().result(20)
+    os.kill(first, signal.SIGTERM)
+    while process.submit().result(20) == first:
+        pass
+    print("another")
+"""
+
+
+def test_a_worker_that_is_told_to_end_while_it_hears_that_makes_room_for_another(made, tmp_path):
+    with started(TOLD_TWICE, tmp_path, made) as process:
+        try:
+            out, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a worker that hears nothing more would outlive the test
+    assert (out, errors, process.returncode) == ("another\n", "", 0)
 
 
 def test_a_script_without_the_guard_is_told_of_it_in_one_sentence(made, tmp_path):

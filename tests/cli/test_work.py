@@ -102,6 +102,25 @@ def test_two_workers_on_one_file_are_fine_and_a_quiet_one_says_nothing(made, mod
     assert wrongs(made) == []
 
 
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_worker_that_is_told_to_end_while_its_module_is_imported_has_nothing_to_give_back(made, module, number):
+    with (made.parent / f"{module}.py").open("a") as source:
+        source.write(f"import signal\nsignal.raise_signal(signal.{number})\nsignal.pause()\n")
+    with working(made.parent, module) as (process, terminal):
+        assert process.wait(PATIENCE) == 0
+        assert said(terminal) == []
+
+
+def test_a_worker_that_is_told_to_end_once_more_while_the_interpreter_ends_has_given_all_back(made, module):
+    with (made.parent / f"{module}.py").open("a") as source:
+        source.write("import atexit, signal\natexit.register(lambda: signal.raise_signal(signal.SIGTERM))\n")
+    with contextlib.closing(Engine(made, workers=0)) as engine, working(made.parent, module, "-q") as (process, _):
+        assert engine.submit("weigh", 4).result(PATIENCE) == 8
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    assert wrongs(made) == []
+
+
 def alive(group):
     try:
         os.killpg(group, 0)

@@ -25,6 +25,11 @@ def ears():
     return found
 
 
+def nobody_listens():
+    """Whether the listeners of engines that were closed have ended: each closes its ear last."""
+    return all(thread.name != "taskcore-lookout" for thread in threading.enumerate())
+
+
 def listens(engine):
     bell = engine._scheduler.lookout._bell
     return bell is not None and bell.armed
@@ -69,12 +74,30 @@ def test_a_commit_that_is_written_in_two_parts_is_seen_though_the_first_part_wok
 def test_where_nothing_tells_of_commits_they_are_looked_for(monkeypatch, request):
     monkeypatch.setattr(lookout.Bell, "arm", lambda bell: False)
     worker, other = request.getfixturevalue("two")
-    until(lambda: worker._scheduler.lookout._bell is None, "there is nothing to listen with")
+    until(lambda: worker._scheduler.lookout._deaf_until, "there is nothing to listen with")
+    assert other.submit("work", 1).result(PATIENCE) == 1
+
+
+@tells
+def test_an_engine_that_found_nothing_to_listen_with_tries_again_later(monkeypatch, request):
+    monkeypatch.setattr(lookout, "DEAF", 0.01)
+    tries, opens = [], lookout.Bell._open
+
+    def late(bell):
+        tries.append(bell)
+        if tries.count(bell) < 3:
+            raise OSError("the user's inotify instances or descriptors are all in use")
+        opens(bell)
+
+    monkeypatch.setattr(lookout.Bell, "_open", late)
+    worker, other = request.getfixturevalue("two")
+    until(lambda: listens(worker), "there is something to listen with again")
     assert other.submit("work", 1).result(PATIENCE) == 1
 
 
 @tells
 def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_none_either(made):
+    until(nobody_listens, "those of earlier tests have ended")
     before = ears()
     engine = Engine(made, workers=1)
     engine.start()
@@ -86,7 +109,7 @@ def test_a_closed_engine_has_no_ear_and_no_listener_left_and_a_forked_child_has_
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == before
     engine.close()
     until(lambda: ears() == before, "the ear is closed")
-    until(lambda: all(t.name != "taskcore-lookout" for t in threading.enumerate()), "the listener is gone")
+    until(nobody_listens, "the listener is gone")
 
 
 def looks(found, took=0.0, busy=False, keen=False):

@@ -1,5 +1,6 @@
 """What was acknowledged is in the file: an engine whose file or log is taken away under it confirms nothing more."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -50,6 +51,39 @@ def test_nothing_is_confirmed_once_the_log_was_deleted(path, write):
     assert engine.health.startswith("stopped: its log")
     with pytest.raises(BadFile):
         engine.tasks.counts()
+    engine.close()
+
+
+def test_a_process_without_a_descriptor_to_spare_commits_and_looks_after_the_log_later(path, monkeypatch):
+    opens, spare = os.open, []
+
+    def sparing(name, *args, **options):
+        if str(name).endswith("-wal") and not spare:
+            raise OSError(errno.EMFILE, "Too many open files", name)
+        return opens(name, *args, **options)
+
+    monkeypatch.setattr(os, "open", sparing)
+    engine = Engine(path, workers=0)
+    assert [engine.submit("a").id, engine.submit("a").id] == [1, 2]
+    spare.append(True)
+    assert engine.submit("a").id == 3
+    os.unlink(f"{path}-wal")
+    with pytest.raises(BadFile, match="-wal, was deleted or replaced"):
+        engine.submit("a")
+    engine.close()
+
+
+def test_nothing_is_confirmed_by_a_process_without_a_descriptor_whose_log_was_deleted(path, monkeypatch):
+    def short(name, *_, **__):
+        raise OSError(errno.EMFILE, "Too many open files", name)
+
+    engine = Engine(path, workers=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", short)
+        engine.submit("a")
+        os.unlink(f"{path}-wal")
+        with pytest.raises(BadFile, match="-wal, was deleted or replaced"):
+            engine.submit("a")
     engine.close()
 
 

@@ -174,6 +174,20 @@ def test_where_the_disk_is_full_nothing_is_mapped_and_what_is_claimed_counts_as_
     assert "disk is full" in lanes.trouble
 
 
+def test_why_nothing_can_be_noted_is_said_as_it_is(lanes, monkeypatch):
+    class Short:
+        def __new__(cls, *_, **__):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    lanes.take(0)
+    monkeypatch.setattr(process_locks.mmap, "mmap", Short)
+    assert not lanes.page(0, 9).there
+    said = "[Errno 24] Too many open files: after a crash every task that is claimed here will count as begun"
+    assert lanes.trouble == said
+    lanes.hold()
+    assert lanes.trouble == said
+
+
 def test_a_side_file_that_is_cut_short_gets_its_length_back_before_anything_is_noted(lanes, side):
     lanes.take(0)
     marks = lanes.page(0, 9)

@@ -109,6 +109,34 @@ class Child:
         self._errors.close()
 
 
+def signals_come_again():
+    """In a child: from now on a signal that is answered comes a second time, at every call that its answer makes."""
+    install = signal.signal
+
+    def twice(number, handler):
+        answering = []
+
+        def answer(*args):
+            def again(*_):
+                sys.setprofile(None)
+                signal.raise_signal(number)
+                sys.setprofile(again)
+
+            if answering:
+                return handler(*args)
+            answering.append(True)
+            sys.setprofile(again)
+            try:
+                return handler(*args)
+            finally:
+                sys.setprofile(None)
+                answering.clear()
+
+        return install(number, answer if callable(handler) else handler)
+
+    signal.signal = twice
+
+
 def until(condition, why, patience=PATIENCE):
     """Wait for what no pipe tells."""
     deadline, nap = time.monotonic() + patience, threading.Event()
