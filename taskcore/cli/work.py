@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("module", metavar="MODULE[:ENGINE]", help="a module that makes an engine on FILE; and which")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="bodies at a time, in each process")
     parser.add_argument("--processes", type=whole(1), metavar="N", help="worker processes; else bodies run in this one")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no line for each task that ends, as a terminal gets")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no line for each end, as a terminal gets")
 
 
 def work(_: Engine | None, given: argparse.Namespace) -> int:
