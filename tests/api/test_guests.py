@@ -400,7 +400,7 @@ def test_a_script_without_the_guard_ends_and_its_processes_say_why_and_submit_no
         [sys.executable, str(script), str(path), executor], capture_output=True, text=True, timeout=PATIENCE,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
-    assert run.returncode == 1 and run.stderr.splitlines()[-1].startswith("taskcore.core.errors.EngineClosed: ")
+    assert (run.returncode, run.stdout) == (1, "") and "\ntaskcore.core.errors.EngineClosed: " in run.stderr
     assert "RuntimeError: the script submits or runs tasks while a worker process imports it" in run.stderr
     assert "terminated abruptly while the future was running or pending; its tasks are in" in run.stderr
     with contextlib.closing(Engine(path, workers=0)) as engine:
