@@ -73,7 +73,17 @@ def assemble(
         importing.made.append((submissions, count is not None))
     elif count is not None:
         employ(context, count)
+    elif executor is not None and not _stays_here(executor):
+        context.asleep = importing.by_another()
     return submissions
+
+
+def _stays_here(executor: Executor | Callable[[], Executor]) -> bool:
+    """Whether this executor is known to run bodies in this process, so that no other one imports its script."""
+    from concurrent.futures import ThreadPoolExecutor  # for those who bring one
+
+    threads = executor is ThreadPoolExecutor or isinstance(executor, ThreadPoolExecutor)
+    return threads or hasattr(executor, "background")
 
 
 def employ(context: Context, count: int, module: str | None = None, log: int | None = None) -> None:

@@ -105,7 +105,8 @@ class Context:
         self.pages: list[Any] = []
         """What is served of this engine, and ends with it: `close()` of each is called once, and waits for nobody."""
         self.asleep = False
-        """Whether it was made while a worker process imported the module that makes it: it runs nothing."""
+        """Whether it was made while a worker process imported the module that makes it: it runs nothing, or, where its
+        bodies run on an executor, nothing until that is imported."""
         self._where: object = self if file.in_memory else os.path.realpath(path)
         _contexts.append(weakref.ref(self, _contexts.remove))
 

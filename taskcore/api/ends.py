@@ -14,7 +14,7 @@ from taskcore.core import lifecycle
 from taskcore.core.ends import Outcome
 from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.logger import ENDS, tell
-from taskcore.core.text import duration, printable
+from taskcore.core.text import duration, error_line, printable
 from taskcore.store.busy import Trouble
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class Failures:
         """What was said of those since somebody emptied it → how often."""
 
     def listen(self, callback: Callable[[Task], object]) -> Callable[[], None]:
-        """`callback(task)` for each from now on. → a function that ends this."""
+        """`callback(task)` for each from now on. → a function that ends this. `EngineClosed`."""
         if not callable(callback):
             raise TypeError(f"on_failure takes a function of a task, not {callback!r}")
+        if self._context.closed:
+            raise EngineClosed(self._context.path)
         self._listeners.append(callback)
 
         def end() -> None:
@@ -66,7 +68,7 @@ class Failures:
                     from dataclasses import replace
 
                     end = failed[task.id]
-                    text = end.error if end.error_type is None else f"{end.error_type}: {end.error}"
+                    text = error_line(end.error_type, end.error)
                     task = replace(task, phase=lifecycle.FAILED, status=end.label or lifecycle.FAILED, last_error=text)
                 self._tell(task, "as its body returned")
             for task in everything.where(ids=others, phase=lifecycle.FAILED) if others else ():

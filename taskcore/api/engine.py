@@ -272,7 +272,7 @@ class Engine(Executor):
     def on_failure(self, callback: Callable[[Task], object]) -> Callable[[], None]:
         """Have `callback(task)` called, with the row, for each task whose failure for good this engine, or one of
         its worker processes, commits: one after the other, in the thread of callbacks. → a function that ends it. Each
-        is a WARNING in the log anyway."""
+        is a WARNING in the log anyway. `EngineClosed`."""
         return self._futures.failures.listen(callback)
 
     def on_change(

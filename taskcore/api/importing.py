@@ -46,7 +46,7 @@ def asleep(path: str, processes: bool) -> bool:
     """Whether an engine that is made now on this file, with or without processes of its own, is to start nothing."""
     if _importer == threading.get_ident():
         return True
-    return processes and (_path == os.path.realpath(path) or _imported_by_another() or _frozen_child())
+    return processes and (_path == os.path.realpath(path) or by_another() or _frozen_child())
 
 
 def guard() -> None:
@@ -54,11 +54,11 @@ def guard() -> None:
     the program itself should."""
     if _importer == threading.get_ident():
         os._exit(UNGUARDED)  # no exception: the script might go on behind it
-    if _imported_by_another() or _frozen_child():
+    if by_another() or _frozen_child():
         raise RuntimeError(NO_GUARD)
 
 
-def _imported_by_another() -> bool:
+def by_another() -> bool:
     """Whether a child of somebody else's `multiprocessing` imports the main module, at its start."""
     return getattr(_process(), "_inheriting", False) and not _is_worker()
 

@@ -211,7 +211,7 @@ class Run:
         Until then the thread is given back and the task is `suspended`. Children that are added meanwhile are waited
         for as well. What one of them raised is raised, or with `return_exceptions` stands in its place.
         """
-        if len(futures) == 1 and not hasattr(futures[0], "result"):
+        if len(futures) == 1 and isinstance(futures[0], Iterable):
             futures = tuple(futures[0])
         self._may_wait("wait()")
         self._work.go_on()
@@ -316,7 +316,7 @@ class Run:
         statuses = self._stage.statuses
         if label != lifecycle.RUNNING and statuses.get(label) != lifecycle.RUNNING:
             fitting = [own for own, phase in statuses.items() if phase == lifecycle.RUNNING]
-            raise UnknownStatus(label, (lifecycle.RUNNING, *fitting), "of running")
+            raise UnknownStatus(label, (lifecycle.RUNNING, *fitting), "of phase running")
         self._note("label", None if label == lifecycle.RUNNING else label)
 
     def save(self, **partial: Any) -> None:

@@ -24,7 +24,7 @@ def returned(work: Work, value: Any, statuses: Mapping[str, str], encode: Any) -
     phase = lifecycle.SUCCEEDED if status is None else statuses.get(status, status)
     if phase not in (lifecycle.SUCCEEDED, lifecycle.FAILED):
         fitting = [label for label, phase in statuses.items() if phase in (lifecycle.SUCCEEDED, lifecycle.FAILED)]
-        raise UnknownStatus(status, (lifecycle.SUCCEEDED, lifecycle.FAILED, *fitting), "an end of a body")
+        raise UnknownStatus(status, (lifecycle.SUCCEEDED, lifecycle.FAILED, *fitting), "that a body can end with")
     label = None if status in (None, phase) else status
     if phase == lifecycle.SUCCEEDED:
         return Outcome(*work.claim, text, label)
@@ -58,7 +58,10 @@ def raised(work: Work, error: BaseException) -> Outcome:
         case Abort():
             return failed(work, failure(work, error))
         case Retry():
-            return again(work, failure(work, error), error.delay)
+            end = again(work, failure(work, error), error.delay)
+            if end.verb == "retry":
+                return end
+            return end._replace(error=f"{end.error}, and max_attempts={work.kind.max_attempts} leaves it no attempt")
     end = failure(work, error)
     return again(work, end) if isinstance(error, retried(work)) else failed(work, end)
 

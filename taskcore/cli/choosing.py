@@ -44,12 +44,16 @@ class Commands:
         self.filters = _filters()
         """For a command that takes a selection; `selected` makes it of what is said."""
 
-    def add(self, name: str, run: Run, help: str, *more: argparse.ArgumentParser, alone: bool = False) -> Parser:
-        """Add a command, with the options of `more` beside its own. → its parser.
+    def add(
+        self, name: str, run: Run, help: str, *more: argparse.ArgumentParser, alone: bool = False, json: bool = True
+    ) -> Parser:
+        """Add a command, with the options of `more` beside its own, and with `--json` unless it answers nothing that
+        could be so. → its parser.
 
         `run` gets an engine on the file with `workers=0`, or, `alone`, none, and whether there is a file is not asked.
         """
-        added: Parser = self._added.add_parser(name, help=help, description=help, parents=[self._form, *more])
+        parents = [self._form, *more] if json else more
+        added: Parser = self._added.add_parser(name, help=help, description=help, parents=parents)
         added.set_defaults(run=run, alone=alone)
         return added
 
@@ -75,7 +79,8 @@ _OF_TASKS: Final = frozenset({"id", "parent", "upstream_of", "downstream_of"})
 
 def _filters() -> Parser:
     parser = Parser(add_help=False)
-    group = parser.add_argument_group("which tasks", "one given several times: any of its values")
+    how = "several of these narrow it down; one of them given several times takes any of its values"
+    group = parser.add_argument_group("which tasks", how)
     for name, words in _FILTERS.items():
         kind = task_id if name in _OF_TASKS else str
         value = "ID" if name in _OF_TASKS else "TEXT"
@@ -122,3 +127,9 @@ def nothing(*tasks: int) -> int:
     sys.stdout.flush()
     sys.stderr.write(f"no task matches {', '.join(f'#{task}' for task in tasks)}".rstrip() + "\n")
     return NOTHING
+
+
+def empty(what: str) -> int:
+    """Say that there is nothing to list, apart from what a program reads. → the exit code of what went well."""
+    sys.stderr.write(f"{what}\n")
+    return 0

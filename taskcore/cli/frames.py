@@ -39,7 +39,8 @@ tab         to the next part: names, running, failed
 enter       of a name: its tasks; of a task: all of it
 escape      back, and no filter any more
 /           filter: parts of names, phases, statuses, #12
-s           sort names by what is left, failed, rate, name
+s           sort names by another column: what is left,
+            failed, rate or name; a * marks it
 p           hold a name: nothing of it is claimed, in any
             process, until it is resumed; pause a task
 r           resume it

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.future import TaskFuture
-from taskcore.cli.choosing import Commands, is_filtered, nothing, selected, task_id, whole
+from taskcore.cli.choosing import Commands, empty, is_filtered, nothing, selected, task_id, whole
 from taskcore.cli.showing import WIDE, as_json, columns, fields_of, line, lined, shown, told, wrapped
 from taskcore.core.text import printable
 
@@ -32,8 +32,8 @@ def counts(engine: Engine, given: argparse.Namespace) -> int:
     found = selected(engine, given).counts()
     if given.json:
         return as_json(found)
-    if not found and is_filtered(given):
-        return nothing()
+    if not found:
+        return nothing() if is_filtered(given) else empty("no tasks")
     for status, n in found.items():
         print(f"{n:>10}  {printable(status, WIDE)}")
     return 0
@@ -44,8 +44,8 @@ def list_(engine: Engine, given: argparse.Namespace) -> int:
     count = len(chosen)
     most = min(given.limit or count, count)
     tasks = chosen.some(most, newest=given.newest)
-    if not (count or given.json) and is_filtered(given):
-        return nothing()
+    if not (count or given.json):
+        return nothing() if is_filtered(given) else empty("no tasks")
     if given.json:
         as_json(*map(fields_of, tasks))
     else:

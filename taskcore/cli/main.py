@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             code = completion(said[1:], parser())
         else:
-            code = _run(parser().parse_args(said))
+            whole = parser()
+            _refuse_the_command_first(said, whole)
+            code = _run(whole.parse_args(said))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read has enough; nothing is to be said at exit either
@@ -65,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _refuse_the_command_first(said: Sequence[str], whole: Parser) -> None:
+    """`ValueError` where the file stands behind the command."""
+    known = next(each.choices for each in whole._actions if isinstance(each, argparse._SubParsersAction))
+    if len(said) > 1 and said[0] in known and said[1] not in known and os.path.exists(said[1]):
+        raise ValueError(f"the file comes before the command: taskcore {said[1]} {said[0]}")
 
 
 def _run(given: Any) -> int:

@@ -21,8 +21,8 @@ def add(commands: Commands) -> None:
     stop.add_argument("--reason", metavar="TEXT", help="kept with the tasks as their error")
     again = commands.add("rerun", rerun, "run ended tasks again", filters)
     again.add_argument("--downstream", action="store_true", help="and every ended task that depends on them")
-    hold = commands.add("pause", hold_or_move, "hold them until they are resumed", filters)
-    go_on = commands.add("resume", hold_or_move, "let them go on", filters)
+    hold = commands.add("pause", hold_or_move, "hold tasks, names or the whole file until they are resumed", filters)
+    go_on = commands.add("resume", hold_or_move, "let paused tasks, names or the whole file go on", filters)
     for added in (stop, again, hold, go_on):
         added.add_argument("ids", metavar="ID", type=task_id, nargs="*", help="the tasks, by their numbers")
         added.add_argument("--all", action="store_true", help="every task of the file")
@@ -82,7 +82,10 @@ def _hold(engine: Engine, given: argparse.Namespace) -> int:
         as_json({"held": held})
     for name in () if given.json else sorted({*given.hold, *[""] * given.hold_all}):
         what = quoted(name, WIDE) if name else "the whole file"
-        print(f"{what} is {'' if name in held else 'not '}on hold{'' if name in changed else ' already'}")
+        if name in held:
+            print(f"{what} is on hold{'' if name in changed else ' already'}")
+        else:
+            print(f"{what} is no longer on hold" if name in changed else f"{what} was not on hold")
     return 0 if changed else NOTHING
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from taskcore.api.engine import Engine
 from taskcore.api.schedules import Schedule
-from taskcore.cli.choosing import Commands, Parser, whole
+from taskcore.cli.choosing import Commands, Parser, empty, whole
 from taskcore.cli.showing import WIDE, answer, as_json, lined
 from taskcore.core.ends import spoken
 from taskcore.core.text import duration, moment, quoted
@@ -66,6 +66,8 @@ def _schedule(engine: Engine, given: argparse.Namespace) -> Schedule:
 def _tell(found: list[Schedule], given: argparse.Namespace) -> int:
     if given.json:
         return as_json(*({name: getattr(one, name) for name in _FIELDS} for one in found))
+    if not found:
+        return empty("no schedules")
     rows = []
     for one in found:
         when = one.cron or f"every {duration(one.every or 0)}"
@@ -86,6 +88,8 @@ def limits(engine: Engine, given: argparse.Namespace) -> int:
     ]
     if given.json:
         return as_json(*rows)
+    if not rows:
+        return empty("no limits, and nothing on hold")
     return lined(
         [row["name"] or "the whole file", "" if row["limit"] is None else str(row["limit"]), "on hold" * row["held"]]
         for row in rows

@@ -21,11 +21,11 @@ from taskcore.core.text import printable
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("work", work, "run what is in the file, until SIGTERM or Ctrl-C", alone=True)
+    parser = commands.add("work", work, "run what is in the file, until SIGTERM or Ctrl-C", alone=True, json=False)
     parser.add_argument("module", metavar="MODULE[:ENGINE]", help="a module that makes an engine on FILE; and which")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="bodies at a time, in each process")
     parser.add_argument("--processes", type=whole(1), metavar="N", help="worker processes; else bodies run in this one")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no line for each task that ends")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no line for each end, as a terminal gets")
 
 
 def work(_: Engine | None, given: argparse.Namespace) -> int:

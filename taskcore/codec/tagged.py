@@ -139,6 +139,10 @@ def _hint(kind: type) -> str:
     for method in ("to_dicts", "to_dict"):  # tables of Polars, pandas and the like
         if hasattr(kind, method):
             return f"store value.{method}(), or {_ELSEWHERE.removeprefix('store it ')}"
+    if issubclass(kind, bytearray):
+        return "store bytes(value)"
+    if hasattr(kind, "readable"):  # an open file
+        return "store its path, or what is in it"
     for base in (*CONTAINERS, *BARE, *_BY_KIND):
         if issubclass(kind, base):
             return f"it would come back as a plain {_name(base)}; store that"

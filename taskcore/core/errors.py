@@ -68,7 +68,7 @@ class UnknownStatus(TaskcoreError, ValueError):
     def __init__(self, label: object, known: Sequence[str], wanted: str = "") -> None:
         self.label = label
         self.known = list(known)
-        fits = f" that is {wanted}" if wanted else ""
+        fits = f" {wanted}" if wanted else ""
         super().__init__(f"{label!r} is no status{fits}; there are: {', '.join(map(repr, self.known))}")
 
 

@@ -109,6 +109,11 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n:,} {printable(what, 40)}" for what, n in counts.items()) or "none"
 
 
+def error_line(kind: str | None, message: str | None) -> str | None:
+    """"ValueError: no such sample"; the type alone where nothing was said; `None` where there is no message at all."""
+    return message if kind is None or message is None else f"{kind}: {message}" if message else kind
+
+
 def percent(part: float) -> str:
     """Of 0…1, and 100 only of the whole."""
     return f"{int(100 * part)} %"

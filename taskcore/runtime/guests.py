@@ -155,7 +155,7 @@ class Guests(Crew):
                 break
             except BaseException as error:
                 self._dispose(executor)
-                why = outcome.message_of(error) or type(error).__name__
+                why = _first_line(error) or type(error).__name__
                 if executor is not None and isinstance(error, BrokenExecutor):
                     self._breaks, self._why = self._breaks + 1, why
                 delay = min(LONGEST_DELAY, 0.05 * 2**tries)
@@ -175,7 +175,6 @@ class Guests(Crew):
 
     def _broke(self, executor: Executor | None, why: str) -> None:
         """Called for each body that was lost with it; the first call counts."""
-        why = why.partition("\n")[0].rstrip(".")
         with self._changing:
             if executor is None or executor is not self._executor or self._ended_for_good.is_set():
                 return
@@ -250,7 +249,7 @@ class Guests(Crew):
         if self._inside and not isinstance(error, BrokenExecutor):
             self.size = len(self._inside)
         else:
-            self._broke(executor, f"the executor takes no more: {outcome.message_of(error)}")
+            self._broke(executor, f"the executor takes no more: {_first_line(error) or type(error).__name__}")
         for work in group:
             self._report(work, Outcome(*work.claim, verb="give back"))
 
@@ -264,7 +263,7 @@ class Guests(Crew):
             self._breaks = 0
         except BaseException as error:
             if isinstance(error, BrokenExecutor):
-                self._broke(executor, f"the executor broke: {outcome.message_of(error)}")
+                self._broke(executor, f"the executor broke: {_first_line(error) or type(error).__name__}")
             answers = [error] * len(group)
             for work in self.take_back():  # the executor may hold a lock that `submit` needs: the loop hands them anew
                 self._report(work, Outcome(*work.claim, verb="give back"))
@@ -327,6 +326,11 @@ def _is_script() -> bool:
     """Whether the main program is a file that other processes can import: not in a notebook or at a prompt."""
     main = sys.modules.get("__main__")
     return bool(getattr(main, "__file__", None) or getattr(main, "__spec__", None))
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of what it says, fit to be continued: `multiprocessing` explains itself in twenty."""
+    return outcome.message_of(error).strip().partition("\n")[0].rstrip(".")
 
 
 def _named(kind: type[BaseException]) -> tuple[str, str]:

@@ -91,7 +91,8 @@ class Facts:
 # -- all that there is ---------------------------------------------------------------------------------------------
 
 _TROUBLE: Final = """
-    SELECT substr(ifnull(error_type || ': ', '') || ifnull(error, ''), 1, 1000) FROM taskcore_attempt
+    SELECT substr(ifnull(error_type || CASE error WHEN '' THEN '' ELSE ': ' END, '') || ifnull(error, ''), 1, 1000)
+    FROM taskcore_attempt
     WHERE task = ? AND outcome IN ('failed', 'lapsed') AND (error_type IS NOT NULL OR error IS NOT NULL)
     ORDER BY number DESC LIMIT 1"""
 

@@ -36,7 +36,7 @@ def kind_of(tx: Transaction, name: str, options: str) -> int:
     label = values.get("failed_status")
     if label is not None and label != lifecycle.FAILED and tx.known.statuses.get(label) != lifecycle.FAILED:
         fitting = [own for own, phase in tx.known.statuses.items() if phase == lifecycle.FAILED]
-        raise UnknownStatus(label, fitting, "of failed")
+        raise UnknownStatus(label, (lifecycle.FAILED, *fitting), "of phase failed")
     kind = Kind(0, name, values.get("max_attempts"), values["max_lapses"], values, options)
     capacity.refuse_the_impossible(tx, kind)
     (kind_id,) = tx.execute(_NEW, (name, kind.max_attempts, kind.max_lapses, options)).fetchall()[0]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from taskcore.core.ends import COLUMNS, Outcome
+from taskcore.core.text import error_line
 from taskcore.store import claims, settle, steps, suspension
 from taskcore.store.claims import HELD
 from taskcore.store.transaction import Transaction
@@ -110,7 +111,7 @@ def report(tx: Transaction, end: Outcome, now: float) -> bool:
         return bool(claims.give_back(tx, [(end.id, end.token)], now))
     returned = end.result is not None and end.error is None  # else it is a part of what should have been
     verb = "obey" if cancel_requested and not returned else end.verb
-    text = end.error if end.error_type is None or end.error is None else f"{end.error_type}: {end.error}"
+    text = error_line(end.error_type, end.error)
     values = {
         "id": end.id, "now": now, "at": now + end.delay, "error": text, "label": end.label, "result": end.result,
         "ahead": end.ahead,

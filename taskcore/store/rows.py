@@ -10,6 +10,7 @@ from typing import Any
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Dependency, Handle, LogLine, Task, Unreadable
+from taskcore.core.text import error_line
 from taskcore.store.busy import said
 from taskcore.store.columns import READ, SHOWN
 from taskcore.store.queries import Row, arguments, decoded, share
@@ -57,7 +58,7 @@ def _readable(text: str, read: Callable[..., Any], *args: Any) -> Any:
 def history(connection: sqlite3.Connection, task_id: int, most: int = -1) -> list[Attempt]:
     """Its newest attempts, oldest first; -1: all. That which runs, or succeeded last, is told by the task's own row."""
     past = [
-        Attempt(number, worker, started, finished, outcome, error if kind is None else f"{kind}: {error}", traceback)
+        Attempt(number, worker, started, finished, outcome, error_line(kind, error), traceback)
         for number, worker, started, finished, outcome, kind, error, traceback in reversed(connection.execute(
             """SELECT a.number, w.name, a.started_at, a.finished_at, a.outcome, a.error_type, a.error, a.traceback
                FROM taskcore_attempt AS a LEFT JOIN taskcore_worker AS w ON w.id = a.worker

@@ -113,7 +113,8 @@ REFUSED = {
     "a priority below": (lambda w: w.engine.task("f").options(priority=-1001), ValueError, "1000"),
     "a moment without a zone": (lambda w: w.engine.task("f").options(at=NAIVE), ValueError, "zone"),
     "an unknown failed_status": (
-        lambda w: w.engine.task("f").options(failed_status="odd").submit(), UnknownStatus, "'odd'",
+        lambda w: w.engine.task("f").options(failed_status="odd").submit(), UnknownStatus,
+        "'odd' is no status of phase failed; there are: 'failed'",
     ),
     "a failed_status that is no failure": (
         lambda w: w.engine.task("f").options(failed_status="good").submit(), UnknownStatus, "'good'",

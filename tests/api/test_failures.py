@@ -270,3 +270,9 @@ def test_on_failure_that_raises_stops_nothing(inline, caplog):
 def test_on_failure_of_what_is_no_function_is_refused(engine):
     with pytest.raises(TypeError, match="on_failure takes a function"):
         engine.on_failure(5)
+
+
+def test_on_failure_of_a_closed_engine_is_refused(inline):
+    inline.close()
+    with pytest.raises(taskcore.EngineClosed):
+        inline.on_failure(print)

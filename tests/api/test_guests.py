@@ -5,10 +5,12 @@ import contextlib
 import multiprocessing
 import os
 import sqlite3
+import subprocess
 import sys
 import threading
 import types
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.support import away
 from tests.support.away import Away
 from tests.support.processes import until
 
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60  # seconds that a healthy pool never needs
 STATUSES = {"busy": "running"}
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -370,6 +373,48 @@ def test_after_many_executors_that_broke_in_a_row_no_other_is_made(path, monkeyp
     with Engine(path, workers=1) as engine:
         engine.task(lambda: "mended", name="breaks")
         assert engine.run(progress=False) == {"succeeded": 1}
+
+
+UNGUARDED = """
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+import taskcore
+from taskcore.runtime import guests
+
+guests.LONGEST_DELAY = 0.001
+
+def pool():
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+engine = taskcore.Engine(sys.argv[1], executor=pool if sys.argv[2] == "a function" else pool())
+engine.submit(abs, 1).result()
+"""
+
+
+@pytest.mark.parametrize("executor", ["a function", "a pool"])
+def test_a_script_without_the_guard_ends_and_its_processes_say_why_and_submit_nothing(path, tmp_path, executor):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    run = subprocess.run(
+        [sys.executable, str(script), str(path), executor], capture_output=True, text=True, timeout=PATIENCE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout) == (1, "") and "\ntaskcore.core.errors.EngineClosed: " in run.stderr
+    assert "RuntimeError: the script submits or runs tasks while a worker process imports it" in run.stderr
+    assert "terminated abruptly while the future was running or pending; its tasks are in" in run.stderr
+    with contextlib.closing(Engine(path, workers=0)) as engine:
+        assert len(engine.tasks) == 1
+
+
+def test_an_executor_that_cannot_be_made_is_told_of_in_one_line(path):
+    def make():
+        raise RuntimeError("\n    An attempt has been made.\n    This probably means that …")
+
+    with contextlib.closing(Engine(path, executor=make)) as engine:
+        engine.submit(away.square, 3)
+        until(lambda: engine.health.state == "degraded", "it has been tried")
+        assert "no executor can be made (RuntimeError: An attempt has been made); tried again" in engine.health.reason
 
 
 def test_executors_that_break_before_they_run_anything_cost_no_task_a_lapse(path, monkeypatch):

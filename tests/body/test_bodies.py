@@ -82,7 +82,8 @@ def test_a_label_is_what_dependencies_may_ask_for(inline):
 def test_an_unknown_label_fails_the_attempt_with_that_text(inline, status):
     future, task = once(inline, lambda: Done(1, status=status), max_attempts=2, backoff=constant(0))
     assert (task.phase, task.failures, task.result) == ("failed", 2, None)
-    assert "UnknownStatus" in task.last_error and repr(status) in task.last_error
+    said = f"UnknownStatus: {status!r} is no status that a body can end with; there are: 'succeeded', 'failed'"
+    assert task.last_error.startswith(said)
     with pytest.raises(taskcore.UnknownStatus):
         future.result()
 
@@ -124,6 +125,14 @@ def test_retry_is_no_way_round_the_last_attempt(inline):
     future, task = once(inline, raises(Retry(0)), max_attempts=3)
     assert (task.phase, task.failures) == ("failed", 3)
     assert isinstance(future.exception(), Retry)
+    assert task.last_error == "Retry: the body asked to be retried, and max_attempts=3 leaves it no attempt"
+
+
+def test_an_error_that_says_nothing_is_its_type(inline, caplog):
+    future, task = once(inline, raises(ValueError()))
+    assert [task.last_error, future.history()[0].error] == ["ValueError", "ValueError"]
+    assert future.explain().endswith("after 1 attempt: ValueError")
+    assert caplog.messages[-1].endswith(": ValueError")
 
 
 def test_snooze_spends_no_attempt_and_is_not_due(inline, clock):

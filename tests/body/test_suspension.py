@@ -62,6 +62,12 @@ def test_a_body_that_sleeps_is_suspended_until_its_time_and_then_goes_on(inline,
     assert seen[4:] == [1012.5] * 4
 
 
+@pytest.mark.parametrize("other", [5, None])
+def test_a_body_that_waits_for_what_is_no_handle_is_told_so(inline, other):
+    with pytest.raises(TypeError, match=f"a body waits for handles of tasks, not for {other!r}"):
+        task(inline, lambda: taskcore.current().wait(other)).submit().result()
+
+
 def test_a_sleep_is_as_long_as_it_was_when_the_body_is_woken_or_retried_meanwhile(inline, clock):
     """And so over a change of its length: it is a step."""
     stumble, delays, woken = failing(), iter([100, 5, 7, 9]), []

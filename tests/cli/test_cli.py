@@ -104,9 +104,27 @@ def test_a_key_that_was_made_from_the_arguments_is_not_listed(engine, say):
     assert told(say, "watch", "--once").count("[") == 1
 
 
-def test_an_empty_file_has_an_empty_list(engine, say):
-    assert told(say, "list") == told(say, "counts") == ""
-    assert each(say, "list") == [] and shown(say, "counts") == {}
+def test_an_empty_file_has_an_empty_list_and_that_is_said_beside_it(engine, say):
+    assert say("list") == say("counts") == (0, "", "no tasks\n")
+    assert say("schedules") == (0, "", "no schedules\n")
+    assert say("limits") == (0, "", "no limits, and nothing on hold\n")
+    assert each(say, "list") == each(say, "schedules") == each(say, "limits") == [] and shown(say, "counts") == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "{path}"], "taskcore: the file comes before the command: taskcore {path} list\n"),
+        (["{path}", "work", "survey", "--json"], "taskcore: unrecognized arguments: --json\n"),
+    ],
+    ids=["the command first", "a worker's answers as JSON"],
+)
+def test_what_cannot_be_meant_is_refused_in_a_line_that_says_how(engine, path, capsys, words, said):
+    try:
+        code = main([word.format(path=path) for word in words])
+    except SystemExit as stop:
+        code = stop.code
+    assert (code, capsys.readouterr()) == (2, ("", said.format(path=path)))
 
 
 @pytest.mark.parametrize(
@@ -353,7 +371,9 @@ def test_a_name_or_the_whole_file_is_held_until_it_is_resumed(engine, say):
     assert told(say, "limits").split() == ["the", "whole", "file", "on", "hold", "name:fetch", "on", "hold"] + [
         "name:later", "on", "hold",
     ]  # fmt: skip
-    assert told(say, "resume", "--hold-all", "--hold", "fetch").splitlines()[0] == "the whole file is not on hold"
+    gone = "the whole file is no longer on hold\n'fetch' is no longer on hold\n"
+    assert told(say, "resume", "--hold-all", "--hold", "fetch") == gone
+    assert say("resume", "--hold", "fetch") == (1, "'fetch' was not on hold\n", "")
     assert len(engine.claim()) == 1
     for words in (["pause", "--hold", "a", "1"], ["resume", "--hold-all", "--all"], ["pause", "--hold", ""]):
         code, out, err = say(*words)

@@ -313,7 +313,7 @@ def test_the_names_are_sorted_as_one_likes_and_help_is_there(engine, typed):
     pages = typed("s", "s", "s", None, "?", None, "q")
     assert re.search(r"LEFT\*\s.*all .*\n +b .*\n +a ", pages[0], re.DOTALL) and "sorted by name" in pages[3]
     assert re.search(r"NAME\*.*all .*\n +a .*\n +b ", pages[4], re.DOTALL)
-    assert "rerun a task" in pages[6] and "NAME" in pages[7]
+    assert "rerun a task" in pages[6] and "a * marks it" in pages[6] and "NAME" in pages[7]
 
 
 def test_a_file_that_cannot_be_read_now_is_shown_as_it_was(engine, typed, monkeypatch):

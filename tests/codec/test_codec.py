@@ -147,7 +147,8 @@ ZONES_ONLY = "take a datetime.timezone, or what zoneinfo.ZoneInfo(key) gives"
 
 REFUSED = [
     *((value, type(value).__name__, PARTS) for value in (1j, object(), len, int, ValueError("x"), ...)),
-    (bytearray(b"x"), "bytearray", "store list(value)"),
+    (bytearray(b"x"), "bytearray", "store bytes(value)"),
+    (io.StringIO("x"), "_io.StringIO", "store its path, or what is in it"),
     (memoryview(b"x"), "memoryview", "store value.tolist()"),
     (Table(), f"{__name__}.Table", "store value.to_dict(), or in a file of its own, and here the path"),
     (Colour.RED, f"{__name__}.Colour", "store its .value"),
