@@ -46,12 +46,13 @@ class Register:
         """Suspended body → the tasks that it waits for."""
         self._raised: dict[int, BaseException] = {}  # what those raised here, kept until the body has been told
 
-    def handle(self, task_id: int, origin: Scope | None = None, *, new: bool = False) -> TaskFuture:
-        """The one live handle of a task that has not ended, as far as is known here; `new`: there is none yet."""
-        if not new:
-            found = self._alive(task_id)
-            if found is not None and not found._resolved and not found._lost:
-                return found
+    def handle(self, task_id: int) -> TaskFuture:
+        """The one live handle of a task that has not ended, as far as is known here."""
+        found = self._alive(task_id)
+        return found if found is not None and not (found._resolved or found._lost) else self.born(task_id)
+
+    def born(self, task_id: int, origin: Scope | None = None) -> TaskFuture:
+        """A handle of a task that has none yet."""
         future = TaskFuture(self._context, task_id, origin)
         future._holds = self._context.submitter()
         self._handles[task_id] = weakref.ref(future)

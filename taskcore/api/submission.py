@@ -71,7 +71,7 @@ class Submissions:
         self.futures = futures
         self.expecting, self.expect, self.forget = futures.expecting, futures.expect, futures.forget
         """What bodies of this engine ask of it, as their `House`."""
-        self._handle_of = functools.partial(futures.handle, new=True)
+        self._handle_of = futures.born
         """Called before anything here can claim the task: it may end in the next moment, and is told how then."""
         self._functions: dict[Callable[..., Any], Submittable] = {}  # plain ones, registered by module and name
 
@@ -136,7 +136,7 @@ class Submissions:
         if tx is None:
             return self._store(function, self._now(), text)
         task_id = tx.births.add_plain(name, function._kind, options.priority, self._now(), text)
-        return self.futures.handle(task_id, tx.scope, new=True)
+        return self.futures.born(task_id, tx.scope)
 
     def spawn(self, name: str) -> Spawn | None:
         """The call as a step of the body that makes it, if it is made in a body of this file's."""
@@ -191,7 +191,7 @@ class Submissions:
         task_id, new = submit(tx, order, order.submitted_at) if tx.births is None else tx.births.add(order)
         if spawn is not None:
             spawn.keep(tx, task_id)
-        return self.futures.handle(task_id, tx.scope if new else None, new=new)
+        return self.futures.born(task_id, tx.scope) if new else self.futures.handle(task_id)
 
     def transaction(self) -> Block[Database]:
         """`Engine.transaction`."""

@@ -27,16 +27,18 @@ class Spans:
             if not self._folding:
                 self._folding = True
                 try:
+                    take, runs = self._new.popleft, self._runs
                     while self._new:
-                        self._insert(self._new.popleft())
+                        number = take()
+                        if runs and runs[-1][1] + 1 == number:  # as most do
+                            runs[-1][1] = number
+                        else:
+                            self._insert(number)
                 finally:
                     self._folding = False
 
     def _insert(self, number: int) -> None:
         runs = self._runs
-        if runs and runs[-1][1] + 1 == number:
-            runs[-1][1] = number
-            return
         place = bisect.bisect_right(runs, number, key=lambda run: run[0])
         if place and runs[place - 1][1] >= number:
             return
