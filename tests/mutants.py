@@ -92,7 +92,7 @@ MUTANTS = [
     m("store/steps", "    if not rows:\n        raise LeaseLost(task, token)\n    return bool(rows[0][0])", "    return bool(rows and rows[0][0])", "body/test_steps.py"),
     m("runtime/notes", " or self._writer is not None", "", "body/test_showing.py"),
     m("runtime/custody", "self._lately < SHORT and ", "", "runtime/test_custody.py"),
-    m("store/suspension", "AND name = ? AND state = 'waiting' AND EXISTS", "AND state = 'waiting' AND EXISTS", "body/test_suspension.py"),
+    m("store/suspension", "AND kind = 'signal' AND name = ? AND state = 'waiting'\"\"\"\n\n\ndef", "AND kind = 'signal' AND ? <> '' AND state = 'waiting'\"\"\"\n\n\ndef", "body/test_suspension.py"),
     # -- reports
     m("store/reports", "        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):\n            raise StaleReport\n", "        tx.execute(_succeed(rows), (now, *values))\n", f"{LIFE} {SIM}"),
     m("store/reports", 'verb = "obey" if cancel_requested and not returned else end.verb', "verb = end.verb", f"{LIFE} {CLAIM} body/test_bodies.py"),
@@ -183,7 +183,7 @@ MUTANTS = [
     m("body/runner", "        if work.timeout is not None and stage.late(work):\n            return outcome.timed_out(work, work.timeout)\n        if work.saved", "        if work.saved", "api/test_options.py body/test_bodies.py"),
     m("body/outcome", "    if work.kind.max_attempts is not None and failures >= work.kind.max_attempts:", "    if work.kind.max_attempts is not None and failures > work.kind.max_attempts:", "api/test_options.py"),
     m("body/outcome", "    return again(work, end) if isinstance(error, retried(work)) else failed(work, end)", "    return again(work, end)", "api/test_options.py body/test_bodies.py"),
-    m("store/suspension", "{_WOKEN} WHERE id = ? AND", "{_WOKEN} WHERE id > ? AND", "body/test_suspension.py"),
+    m("store/suspension", "AND waiting_for = ?\"\"\"", "AND waiting_for <> ?\"\"\"", "body/test_suspension.py"),
     m("runtime/lookout", "        if real - self._company > COMPANY:  # it was", "        if False:  # it was", "runtime/test_lookout.py"),
     m("runtime/lookout", "            self._gap = NAP\n            return\n", "            return\n        self._gap = NAP\n", "runtime/test_lookout.py"),
     m("runtime/scheduler", "idle or not turn.served", "idle", "runtime/test_lookout.py"),

@@ -59,11 +59,13 @@ class Traffic:
         """Threads that wait for a result: while somebody does, nothing is held back to fill a batch."""
         self._anybody_listens = anybody_listens
         self._submitted_at = 0.0
+        self._follows = False  # whether the last one came soon after another
         self._lone_from = 0.0
         self._counting = threading.Lock()  # over `waiting`
 
     def submitted(self) -> None:
-        self._submitted_at = monotonic()
+        now = monotonic()
+        self._follows, self._submitted_at = now - self._submitted_at < STREAM, now
 
     @property
     def awaited(self) -> bool:
@@ -72,7 +74,7 @@ class Traffic:
 
     def streaming(self) -> bool:
         """Whether tasks are being submitted one after the other and nobody waits yet for one of them."""
-        return monotonic() - self._submitted_at < STREAM and not self.awaited
+        return self._follows and monotonic() - self._submitted_at < STREAM and not self.awaited
 
     def lone(self) -> bool:
         """Whether the submit that asks is the first in a while, or the first after somebody waited for a result."""

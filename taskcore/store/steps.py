@@ -47,8 +47,8 @@ _LOAD: Final = """
 def load(connection: Any, tasks: Collection[int]) -> dict[int, list[Step]]:
     """Task → all that is kept of it, in order; without those of which nothing is."""
     found = dict[int, list[Step]]()
-    for task, *row in sorted(connection.execute(_LOAD, (json.dumps(list(tasks)),)).fetchall(), key=_PLACE):
-        found.setdefault(task, []).append(Step(*row))
+    for row in sorted(connection.execute(_LOAD, (json.dumps(list(tasks)),)).fetchall(), key=_PLACE):
+        found.setdefault(row[0], []).append(Step._make(row[1:]))
     return found
 
 

@@ -49,7 +49,6 @@ _ASLEEP: Final = """
     WHERE +t.phase = 'suspended' AND t.job IS NULL"""
 _WOKEN: Final = f"UPDATE taskcore_task SET phase = {dependencies.WOKEN}, greenfield = NULL, waiting_for = NULL"
 _WAKE: Final = f"""{_WOKEN} WHERE id IN (SELECT value FROM json_each(?)) AND {leaving("wake", phase="+phase")}"""
-_WAKE_ONE: Final = f"""{_WOKEN} WHERE id = ? AND {leaving("wake")}"""  # in half the time
 _FORGET: Final = "DELETE FROM taskcore_join WHERE task IN (SELECT value FROM json_each(?))"
 
 
@@ -58,15 +57,12 @@ def wake(tx: Transaction, tasks: Collection[int], now: float) -> list[int]:
     ids = tx.execute(_ASLEEP, (json.dumps(list(tasks)),)).fetchall()[0][0]
     woken: list[int] = json.loads(ids)
     if woken:
-        _wake(tx, woken, ids, now)
+        tx.execute(_WAKE, (ids,))
+        _woken(tx, woken, ids, now)
     return woken
 
 
-def _wake(tx: Transaction, sleepers: list[int], ids: str, now: float) -> None:
-    if len(sleepers) == 1:
-        tx.execute(_WAKE_ONE, sleepers)
-    else:
-        tx.execute(_WAKE, (ids,))
+def _woken(tx: Transaction, sleepers: list[int], ids: str, now: float) -> None:
     if tx.known.has_joins:
         tx.execute(_FORGET, (ids,))
     dependencies.released(tx, sleepers, ids, now)
@@ -110,27 +106,25 @@ def born(tx: Transaction, parent: int, children: Collection[int]) -> None:
 # -- signals -------------------------------------------------------------------------------------------------------
 
 
+_WAKE_FOR: Final = f"""{_WOKEN} WHERE id = ? AND {leaving("wake")} AND waiting_for = ?"""
 _RECEIVE: Final = """
     UPDATE taskcore_step SET state = 'kept', result = ?, finished_at = ?
-    WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting' AND EXISTS (
-        SELECT 1 FROM taskcore_task AS t WHERE t.id = taskcore_step.task AND t.phase = 'suspended' AND t.waiting_for = ?
-    )"""
+    WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting'"""
 
 
 def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:
     """Store a signal to a task that has not ended, and wake it if it sleeps for that: then it is the result of the call
     that waits, which the body need not take any more. → whether it was stored."""
-    if tx.execute(_RECEIVE, (payload, now, task, name, waiting_for(name))).rowcount:
-        _wake(tx, [task], f"[{task}]", now)
-        return True
-    row = tx.execute("SELECT finished_at, phase, waiting_for FROM taskcore_task WHERE id = ?", (task,)).fetchone()
-    if row is None or row[0] is not None:
+    woken = tx.execute(_WAKE_FOR, (task, waiting_for(name))).rowcount
+    if woken:
+        _woken(tx, [task], f"[{task}]", now)
+        if tx.execute(_RECEIVE, (payload, now, task, name)).rowcount:
+            return True  # else the row of the call is lost, in a file that was saved from damage
+    elif tx.execute("SELECT 1 FROM taskcore_task WHERE id = ? AND finished_at IS NULL", (task,)).fetchone() is None:
         return False
     tx.execute(
         "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
     )
-    if row[1:] == ("suspended", waiting_for(name)):
-        wake(tx, [task], now)
     return True
 
 

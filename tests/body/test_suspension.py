@@ -789,7 +789,8 @@ def test_a_cancelled_sleeper_that_is_run_again_waits_for_its_signal_again(inline
     assert again.result() == 7
 
 
-def test_a_body_that_left_one_wait_by_an_error_and_slept_in_another_is_given_its_signal_once(inline, raw):
+@pytest.mark.parametrize("second", ["go", "stop"])
+def test_a_body_that_left_one_wait_by_an_error_and_slept_in_another_is_given_its_signal_once(inline, raw, second):
     works, stumble = iter([True, False, True, True]), failing()
 
     def ask():
@@ -801,7 +802,7 @@ def test_a_body_that_left_one_wait_by_an_error_and_slept_in_another_is_given_its
         run = taskcore.current()
         with contextlib.suppress(OSError):
             return run.step("ask", ask)
-        taken = run.wait_for("go")
+        taken = run.wait_for(second)
         stumble()
         return taken
 
@@ -810,7 +811,7 @@ def test_a_body_that_left_one_wait_by_an_error_and_slept_in_another_is_given_its
     future.cancel()
     again = future.rerun()
     assert inline.run(progress=False) == {"suspended": 1}
-    again.signal("go", 1)
+    again.signal(second, 1)
     assert inline.run(progress=False) == {"suspended": 1}  # it asks once more: that signal was for the other wait
     again.signal("go", 2)
     inline.run(progress=False)
