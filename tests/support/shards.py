@@ -48,6 +48,14 @@ class Shard:
         """The file with this number is to be run next; −1: there is none."""
         self.socket.sendall(f"{number}\n".encode())
 
+    def ended(self):
+        """It ends, or has. Its socket need not say so: what a test forked off, and left behind, may hold the other end.
+        → False"""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if code:
+            raise pytest.UsageError(f"a process that ran tests ended with {code}")
+        return False
+
 
 def serve(session, files, channel):
     """In one of the processes: run each file that is asked for, and tell how each test went."""
@@ -112,16 +120,16 @@ def hear(session, shard, order):
     """Take what a shard says, line by line. → whether it goes on."""
     piece = shard.socket.recv(1 << 16)
     if not piece:
-        code = os.waitstatus_to_exitcode(os.waitpid(shard.pid, 0)[1])
-        if code:
-            raise pytest.UsageError(f"a process that ran tests ended with {code}")
-        return False
+        return shard.ended()
     *lines, shard.heard = (shard.heard + piece).split(b"\n")
     hook = session.config.hook
     for line in lines:
         said = json.loads(line)
         if said is None:
-            shard.give(order.pop(0) if order else -1)
+            if not order:
+                shard.give(-1)
+                return shard.ended()
+            shard.give(order.pop(0))
         else:
             report = hook.pytest_report_from_serializable(config=session.config, data=said)
             hook.pytest_runtest_logreport(report=report)
