@@ -147,8 +147,8 @@ class Bell:
                 self.armed = True  # before: it may ring at once
                 if self._libc.inotify_add_watch(self._ear, self._path, _MODIFIED | _ONCE) >= 0:
                     return True
-            except Exception:  # no ctypes in this Python, no such call in this system, no descriptor, or no thread
-                pass
+            except (ImportError, AttributeError, OSError, RuntimeError):
+                pass  # no ctypes in this Python, no such call in this system, no descriptor to be had, or no thread
             self.armed = False
             return False
 
