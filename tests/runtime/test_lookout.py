@@ -183,7 +183,7 @@ def test_who_listens_for_an_end_elsewhere_hears_each_commit_until_it_was_told(tw
     go.set()
     assert told.wait(PATIENCE)
     until(lambda: keen, "the end was seen")
-    assert all(keen)
+    assert keen[0] and keen == sorted(keen, reverse=True)  # another commit may be seen behind the one that told
     keen.clear()
     worker.submit("work", 1).result(PATIENCE)
     until(lambda: keen, "that was seen, too")
