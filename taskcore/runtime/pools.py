@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from taskcore.body.runner import perform
@@ -24,7 +26,7 @@ class Crew:
     size: int
     ahead: bool = False
     """Whether works may be handed over that will not begin at once, and `put`: one work, in one step for the
-    interpreter; `hand` sees to it that somebody is there."""
+    interpreter; it is begun once `hand` has seen to it that somebody comes for it."""
     put: Callable[[Work], None]
     trouble: str | None = None
     """Why no body can run just now, though it is being seen to."""
@@ -67,7 +69,8 @@ class Threads(Crew):
     """A pool of daemon threads around one queue.
 
     Not a `ThreadPoolExecutor`: that makes a future and a lock for each call (18 µs instead of 1), cannot take back what
-    has not begun, and cannot give a slot whose body never returns to another thread.
+    has not begun, and cannot give a slot whose body never returns to another thread. Nor a `SimpleQueue`: whoever gets
+    something from it wakes another thread that waits there, for nothing, and then both want the interpreter.
     """
 
     ahead = True
@@ -78,8 +81,9 @@ class Threads(Crew):
         self._stage = stage
         self._report = report
         self._broken = broken
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self.put = self._queue.put
+        self._works = deque[Work | None]()
+        self.put = self._works.append
+        self._idle: list[queue.SimpleQueue[None]] = []  # a bell of each thread that has nothing to do
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
@@ -96,12 +100,11 @@ class Threads(Crew):
         self._marks = marks
 
     def hand(self, works: Iterable[Work]) -> None:
-        put = self._queue.put
-        for work in works:
-            put(work)
+        self._works.extend(works)
+        self._ring()
         if len(self._threads) < self.size:
             with self._starting:
-                missing = min(self.size - len(self._threads), self._queue.qsize())
+                missing = min(self.size - len(self._threads), len(self._works))
                 for _ in range(missing):
                     try:
                         self._start()
@@ -112,29 +115,27 @@ class Threads(Crew):
 
     @property
     def waiting(self) -> int:
-        return self._queue.qsize()
+        return len(self._works)
 
     def take_back(self) -> list[Work]:
         """Everything that has not begun; it will not."""
         taken, sentinels = [], 0
-        while True:
-            try:
-                work = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if work is None:
-                sentinels += 1
-            else:
-                taken.append(work)
-        for _ in range(sentinels):
-            self._queue.put(None)
+        with contextlib.suppress(IndexError):
+            while True:
+                work = self._works.popleft()
+                if work is None:
+                    sentinels += 1
+                else:
+                    taken.append(work)
+        self._works.extend([None] * sentinels)
+        self._ring()
         return taken
 
     def write_off(self, work: Work) -> None:
         """A body that does not return: its thread no longer counts, and another takes its place."""
         self._deaf[work.claimed.id] = monotonic()
         self._threads.pop()
-        if self._queue.qsize():
+        if self._works:
             self.hand(())  # never raises: reports are being gathered
 
     @property
@@ -146,8 +147,8 @@ class Threads(Crew):
         """Let every thread end after its body. → whether none is inside one that was written off."""
         with self._starting:
             self.size = 0
-            for _ in self._threads:
-                self._queue.put(None)
+            self._works.extend([None] * len(self._threads))
+        self._ring()
         return not self._deaf
 
     def _start(self) -> None:
@@ -158,9 +159,14 @@ class Threads(Crew):
     def _serve(self, there: Latch) -> None:
         self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
         there.open()
-        get, stage, report = self._queue.get, self._stage, self._report
+        bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        take, stage, report = self._works.popleft, self._stage, self._report
         while True:
-            work = get()
+            try:
+                work = take()
+            except IndexError:
+                self._rest(bell)
+                continue
             if work is None:
                 return
             if self._marks is not None:
@@ -171,3 +177,18 @@ class Threads(Crew):
                 return  # written off meanwhile, and replaced
             report(work, end)
             del work, end
+
+    def _rest(self, bell: queue.SimpleQueue[None]) -> None:
+        """Until there may be something to do."""
+        self._idle.append(bell)
+        if not self._works:
+            bell.get()
+        self._idle.remove(bell)
+        if len(self._works) > 1:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wake one thread, the one that came to rest last; it wakes the next if there is more than it takes itself. One
+        that is awake by then looks once in vain."""
+        with contextlib.suppress(IndexError):  # all are at work, or about to look
+            self._idle[-1].put(None)

@@ -126,8 +126,10 @@ class Scheduler:
         # Python looks for a Ctrl-C after calls: it finds all three done, or none.
         self.held[task_id] = work
         tx.born = None
-        put(work)
-        self.custody.crew.hand(())
+        try:
+            put(work)
+        finally:
+            self.custody.crew.hand(())
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""

@@ -15,6 +15,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine, TaskFailed
+from taskcore.runtime import pools
 from taskcore.store import process_locks
 from tests.support.processes import PATIENCE, Child, say, until
 from tests.support.rows import wrongs
@@ -59,6 +60,18 @@ def assert_the_pool_is_whole(engine, size):
     futures = [meet.submit(n) for n in range(size)]
     together.wait(PATIENCE)
     assert all(future.result(PATIENCE) for future in futures)
+
+
+def test_a_lone_task_wakes_one_thread_and_many_wake_all(path, monkeypatch):
+    with contextlib.closing(Engine(path, workers=4)) as engine:
+        assert_the_pool_is_whole(engine, 4)
+        crew, rest, rests = engine._scheduler.custody.crew, pools.Threads._rest, []
+        until(lambda: len(crew._idle) == 4, "all threads have nothing to do")
+        monkeypatch.setattr(pools.Threads, "_rest", lambda crew, bell: rests.append(bell) or rest(crew, bell))
+        engine.task(lambda: None, name="lone").submit().result(PATIENCE)
+        until(lambda: len(crew._idle) == 4, "all threads have nothing to do again")
+        assert len(rests) == 1
+        assert_the_pool_is_whole(engine, 4)
 
 
 # -- many threads, all verbs ----------------------------------------------------------------------------------------
