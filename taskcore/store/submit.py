@@ -90,6 +90,7 @@ class Births:
         self._children: dict[int, list[int]] = {}
         self._queued: list[tuple[str, int, int]] = []
         self._queues: set[str] = set()  # serial values that have an unfinished task
+        self._signals = suspension.Signals(tx)
 
     def add_plain(self, name: str, kind_options: str, priority: int, now: float, args: str) -> int:
         """A task of which nothing else is said. → its id."""
@@ -201,9 +202,20 @@ class Births:
             self.flush()
         return task_id, True
 
+    def signal(self, task: int, name: str, payload: str, now: float) -> bool:
+        """Send a signal. → whether it was stored: the task is there and has not ended."""
+        if task >= self._first or len(self._signals) >= FLUSH_AT:
+            self.flush()
+        return self._signals.send(task, name, payload, now)
+
     def flush(self) -> None:
         """Write what was gathered, and what follows from it."""
         tx = self._tx
+        if self._signals:
+            doomed, tx.doomed = tx.doomed, True  # a Ctrl-C in between must not leave half of them
+            self._signals.write(self._now)
+            tx.doomed = doomed
+            settle.settle(tx, self._now)
         if self._plain:
             tx.executemany(INSERT_PLAIN, self._plain)
             self._plain.clear()
