@@ -92,7 +92,11 @@ MUTANTS = [
     m("store/steps", "    if not rows:\n        raise LeaseLost(task, token)\n    return bool(rows[0][0])", "    return bool(rows and rows[0][0])", "body/test_steps.py"),
     m("runtime/notes", " or self._writer is not None", "", "body/test_showing.py"),
     m("runtime/custody", "self._lately < SHORT and ", "", "runtime/test_custody.py"),
-    m("store/suspension", "AND kind = 'signal' AND name = ? AND state = 'waiting'\"\"\"\n\n\ndef", "AND kind = 'signal' AND ? <> '' AND state = 'waiting'\"\"\"\n\n\ndef", "body/test_suspension.py"),
+    m("store/suspension", "AND kind = 'signal' AND name = ? AND state = 'waiting'\"\"\"\n_SEND", "AND kind = 'signal' AND ? <> '' AND state = 'waiting'\"\"\"\n_SEND", "body/test_suspension.py"),
+    m("store/suspension", "if found[0][0] and task not in self._received:", "if found[0][0]:", "body/test_suspension.py"),
+    m("store/submit", "doomed, tx.doomed = tx.doomed, True", "doomed = tx.doomed", "store/test_faults.py"),
+    m("store/submit", "        if task >= self._first or len(self._signals)", "        if len(self._signals)", "body/test_suspension.py"),
+    m("api/submission", " or not text.isprintable()", "", "body/test_children.py"),
     # -- reports
     m("store/reports", "        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):\n            raise StaleReport\n", "        tx.execute(_succeed(rows), (now, *values))\n", f"{LIFE} {SIM}"),
     m("store/reports", 'verb = "obey" if cancel_requested and not returned else end.verb', "verb = end.verb", f"{LIFE} {CLAIM} body/test_bodies.py"),

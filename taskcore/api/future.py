@@ -256,9 +256,11 @@ class TaskFuture(Future[Any], Handle):
 
         `TypeError` if the payload can't be stored.
         """
-        context = self._context
-        text = context.codec.encode(payload)
-        if context.write(operations.signal, context.id_of(self), checked_text("name", name), text, context.now()):
+        context, tx = self._context, self._context.file.current
+        text, task_id, name = context.codec.encode(payload), context.id_of(self), checked_text("name", name)
+        if tx is not None and tx.births.signal(task_id, name, text, context.now()):
+            return True
+        if tx is None and context.write(operations.signal, task_id, name, text, context.now()):
             return True
         self.snapshot()  # `TaskNotFound`
         return False

@@ -219,7 +219,7 @@ class Submissions:
             now, encoded = self._now(), [function.encode(context, args, {}) for args in calls]
             name, kind, options, orders = function._name, function._kind, function._options, list[Order]()
             plain = options.plain and not options.own_behaviour
-            if not plain or any(links or len(text) > LONG for text, links in encoded):
+            if not plain or any(links or len(text) > LONG or not text.isprintable() for text, links in encoded):
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
             ids = context.write(self._bear, spawn, function, [text for text, _ in encoded], orders, now)
             for child in ids:

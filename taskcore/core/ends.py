@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from taskcore.core.numbers import real
 
@@ -121,7 +121,3 @@ class Outcome(NamedTuple):
     raised: BaseException | None = None
     """What the body raised: `result()` in this process raises the very same."""
     sleep: Sleep | None = None
-
-
-COLUMNS: Final = 4
-"""So many of an outcome's first fields are what a success writes into its row."""

@@ -232,7 +232,7 @@ class File:
         try:
             if commit and tx.doomed:
                 commit = False
-                raise RuntimeError("a statement inside made SQLite roll the transaction back: nothing of it is stored")
+                raise RuntimeError("something inside was cut off, or made SQLite roll back: nothing of it is stored")
             if commit:
                 try:
                     self._patiently(connection.execute, "COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -62,9 +63,9 @@ _BORN: Final = (
 _INSERT: Final = f"INSERT INTO taskcore_task ({', '.join(_BORN)}) VALUES ({', '.join('?' * len(_BORN))})"
 _SAID: Final = ("kind", *OPTIONS)
 _MEND: Final = f"UPDATE taskcore_task SET ({', '.join(_SAID)}) = ({', '.join('?' * len(_SAID))}) WHERE id = ?"
-_INSERT_CHILD: Final = """
+_INSERT_CHILDREN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, held, gated, blockers, parent, submitted_at, args)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    SELECT :first + key, :kind, :phase, :priority, :held, :gated, :gated, :parent, :now, value FROM json_each(:texts)"""
 
 
 class Births:
@@ -89,6 +90,7 @@ class Births:
         self._children: dict[int, list[int]] = {}
         self._queued: list[tuple[str, int, int]] = []
         self._queues: set[str] = set()  # serial values that have an unfinished task
+        self._signals = suspension.Signals(tx)
 
     def add_plain(self, name: str, kind_options: str, priority: int, now: float, args: str) -> int:
         """A task of which nothing else is said. → its id."""
@@ -103,25 +105,23 @@ class Births:
     def add_children(
         self, name: str, kind_options: str, priority: int, now: float, parent: int, texts: Sequence[str]
     ) -> list[int]:
-        """Tasks of one name, with these arguments, of which nothing else is said but who their parent is. → their
-        ids."""
+        """Tasks of one name, with these arguments (printable: JSON must carry them), of which nothing else is said but
+        who their parent is. → their ids."""
         tx = self._tx
         self.flush()
         kind = tx.known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
         held, gated = self._born_into(parent)
-        phase = lifecycle.PAUSED if held else lifecycle.WAITING if gated else lifecycle.READY
+        said = {
+            "kind": kind, "phase": lifecycle.PAUSED if held else lifecycle.WAITING if gated else lifecycle.READY,
+            "priority": priority, "held": held, "gated": gated, "parent": parent, "now": now,
+        }  # fmt: skip
         first = tx.known.last_id + 1
         tx.known.last_id += len(texts)
-        ids = list(range(first, first + len(texts)))
-        tx.executemany(
-            _INSERT_CHILD,
-            [
-                (task_id, kind, phase, priority, held, gated, gated, parent, now, text)
-                for task_id, text in zip(ids, texts, strict=True)
-            ],
-        )
+        for start in range(0, len(texts), FLUSH_AT):
+            part = json.dumps(texts[start : start + FLUSH_AT])
+            tx.execute(_INSERT_CHILDREN, {**said, "first": first + start, "texts": part})
         tx.freed = True
-        self._children[parent] = ids
+        self._children[parent] = ids = list(range(first, first + len(texts)))
         self._count_children()
         self.forget()
         settle.settle(tx, self._now)
@@ -202,9 +202,20 @@ class Births:
             self.flush()
         return task_id, True
 
+    def signal(self, task: int, name: str, payload: str, now: float) -> bool:
+        """Send a signal. → whether it was stored: the task is there and has not ended."""
+        if task >= self._first or len(self._signals) >= FLUSH_AT:
+            self.flush()
+        return self._signals.send(task, name, payload, now)
+
     def flush(self) -> None:
         """Write what was gathered, and what follows from it."""
         tx = self._tx
+        if self._signals:
+            doomed, tx.doomed = tx.doomed, True  # a Ctrl-C in between must not leave half of them
+            self._signals.write(self._now)
+            tx.doomed = doomed
+            settle.settle(tx, self._now)
         if self._plain:
             tx.executemany(INSERT_PLAIN, self._plain)
             self._plain.clear()

@@ -110,6 +110,9 @@ _WAKE_FOR: Final = f"""{_WOKEN} WHERE id = ? AND {leaving("wake")} AND waiting_f
 _RECEIVE: Final = """
     UPDATE taskcore_step SET state = 'kept', result = ?, finished_at = ?
     WHERE task = ? AND kind = 'signal' AND name = ? AND state = 'waiting'"""
+_SEND: Final = "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)"
+_SLEEPS_FOR: Final = f"""
+    SELECT {leaving("wake")} AND waiting_for IS ? FROM taskcore_task WHERE id = ? AND finished_at IS NULL"""
 
 
 def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> bool:
@@ -122,10 +125,46 @@ def signal(tx: Transaction, task: int, name: str, payload: str, now: float) -> b
             return True  # else the row of the call is lost, in a file that was saved from damage
     elif tx.execute("SELECT 1 FROM taskcore_task WHERE id = ? AND finished_at IS NULL", (task,)).fetchone() is None:
         return False
-    tx.execute(
-        "INSERT INTO taskcore_signal (task, name, payload, sent_at) VALUES (?, ?, ?, ?)", (task, name, payload, now)
-    )
+    tx.execute(_SEND, (task, name, payload, now))
     return True
+
+
+class Signals:
+    """Those that one transaction sends, until they are written, with a few statements for all. Whatever else may move a
+    task comes after that."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._received: dict[int, tuple[str, float, int, str]] = {}  # by task, the one that wakes it
+        self._others: list[tuple[int, str, str, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._received) + len(self._others)
+
+    def send(self, task: int, name: str, payload: str, now: float) -> bool:
+        """As `signal`."""
+        found = self._tx.execute(_SLEEPS_FOR, (waiting_for(name), task)).fetchall()
+        if not found:
+            return False
+        if found[0][0] and task not in self._received:
+            self._received[task] = (payload, now, task, name)
+        else:
+            self._others.append((task, name, payload, now))
+        return True
+
+    def write(self, now: float) -> None:
+        """Wake who sleeps for one, and store them all."""
+        tx, received, lost = self._tx, self._received, list[tuple[int, str, str, float]]()
+        if received:
+            ids = json.dumps(list(received))
+            tx.execute(_WAKE, (ids,))
+            _woken(tx, list(received), ids, now)
+            for payload, sent_at, task, name in received.values():
+                if not tx.execute(_RECEIVE, (payload, sent_at, task, name)).rowcount:
+                    lost.append((task, name, payload, sent_at))  # as in `signal`
+        if lost or self._others:
+            tx.executemany(_SEND, lost + self._others)
+        self._received, self._others = {}, []
 
 
 def waiting_for(name: str) -> str:

@@ -48,7 +48,8 @@ class Transaction:
         self.committed = False
         """Whether it is in the file; where it is not a user's, said only if something was raised after the commit."""
         self.doomed = False
-        """Of a user's: whether SQLite rolled it back by itself, so that what comes after must not be stored either."""
+        """Of a user's: whether SQLite rolled it back by itself, or something was written by half, so that what comes
+        after must not be stored either."""
 
     def uncount(self, ids: str) -> None:
         """These tasks, JSON, waited, were ready or had ended, and may be so no longer, or are to be counted otherwise:

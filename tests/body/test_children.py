@@ -15,6 +15,8 @@ import pytest
 import taskcore
 from taskcore import Engine, KeyConflict
 from taskcore.core.model import Handle
+from taskcore.store import submit
+from taskcore.testing import InlineExecutor
 from tests.support.bodies import failing, task
 from tests.support.processes import Child, say, until
 from tests.support.rows import rows
@@ -200,6 +202,36 @@ def test_gathered_children_are_stored_in_one_commit(inline):
     assert future.result() == [100 + 2 * n for n in range(50)]
     assert len(commits) == 1
     assert seen == list(range(50)) == [row.args[0] for row in inline.tasks.where(parent=future)]
+
+
+class Packed:
+    """A codec whose texts have what JSON would not carry as it is."""
+
+    def encode(self, value):
+        return f"\0\u00e9 {taskcore.JSON.encode(value)}"
+
+    def decode(self, text):
+        assert text.startswith("\0\u00e9 "), text
+        return taskcore.JSON.decode(text[3:])
+
+
+@pytest.mark.parametrize("codec", [taskcore.JSON, Packed()])
+def test_gathered_children_have_the_very_arguments_whatever_the_codec(path, codec):
+    texts = ["", '"', "\\", "\0", "\n", "\u00e9", "\U0001f600", "'", "\ufeff", "x" * 5000]
+    with contextlib.closing(Engine(path, executor=InlineExecutor(), codec=codec)) as engine:
+        engine.task(lambda text: text, name="child")
+        for some in (texts[:-1], texts):
+            future = engine.task(lambda some=some: taskcore.current().gather("child", some), name="parent").submit()
+            assert future.result() == some
+        assert engine.check() == []
+
+
+def test_a_gather_of_more_than_one_statement_takes_keeps_the_order(inline, monkeypatch):
+    monkeypatch.setattr(submit, "FLUSH_AT", 7)
+    inline.task(lambda n: -n, name="child")
+    future = inline.task(lambda: taskcore.current().gather("child", range(30)), name="parent").submit()
+    assert future.result() == [-n for n in range(30)]
+    assert [row.args for row in inline.tasks.where(parent=future)] == [(n,) for n in range(30)]
 
 
 def test_gathered_children_have_the_options_they_were_given(inline):

@@ -759,6 +759,73 @@ def test_a_signal_to_a_body_that_sleeps_for_it_is_the_result_of_that_call_at_onc
     assert raw("SELECT * FROM taskcore_signal") == [] and inline.check() == []
 
 
+def test_signals_of_a_transaction_come_as_they_would_one_by_one(inline, raw):
+    @inline.task
+    def body(*names):
+        return [taskcore.current().wait_for(name) for name in names]
+
+    first, second, other = body.submit("go", "go", "other"), body.submit("go"), body.submit("elsewhere")
+    ended = inline.task(lambda: 1, name="ended").submit()
+    inline.run(progress=False)
+    with inline.transaction():
+        assert first.signal("go", 1) and first.signal("go", 2) and second.signal("go", 3) and other.signal("go", 4)
+        assert first.signal("other", 5)
+        assert not ended.signal("go", 6)
+        late = body.submit("go")
+        assert late.signal("go", 7)
+        other.signal("elsewhere", 8)
+    assert [(row["task"], row["name"], row["payload"]) for row in raw("SELECT * FROM taskcore_signal ORDER BY id")] == [
+        (first.id, "go", "2"), (other.id, "go", "4"), (first.id, "other", "5"), (late.id, "go", "7"),
+    ]  # fmt: skip
+    assert inline.check() == []
+    inline.run(progress=False)
+    assert [future.result() for future in (first, second, other, late)] == [[1, 2, 5], [3], [8], [7]]
+
+
+def test_what_a_transaction_does_after_a_signal_finds_it_sent(inline):
+    waits = inline.task(lambda: taskcore.current().wait_for("go"), name="waits")
+    futures = [waits.submit() for _ in range(4)]
+    inline.run(progress=False)
+    read, cancelled, paused, sent = futures
+    with inline.transaction() as db:
+        for number, future in enumerate(futures):
+            future.signal("go", number)
+        assert read.snapshot().phase == "ready"
+        assert cancelled.cancel()
+        assert not cancelled.signal("go", 9)
+        paused.pause()
+        paused.signal("go", 10)
+        assert db.execute("SELECT payload FROM taskcore_signal").fetchall() == [("10",)]
+    assert inline.run(progress=False) == {"succeeded": 2, "cancelled": 1, "paused": 1}
+    paused.resume()
+    assert [future.result() for future in (read, paused, sent)] == [0, 2, 3]
+
+
+def test_signals_of_a_transaction_that_is_rolled_back_were_never_sent(inline, raw):
+    future = inline.task(lambda: taskcore.current().wait_for("go"), name="waits").submit()
+    inline.run(progress=False)
+    with pytest.raises(ZeroDivisionError), inline.transaction() as db:
+        future.signal("go", 1)
+        db.execute("SELECT 1")
+        future.signal("go", 2)
+        raise ZeroDivisionError
+    assert inline.run(progress=False) == {"suspended": 1}
+    future.signal("go", 3)
+    assert future.result() == 3 and raw("SELECT * FROM taskcore_signal") == []
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_signal_whose_call_is_lost_in_a_damaged_file_is_kept_for_the_next(inline, raw, together):
+    future = inline.task(lambda: [taskcore.current().wait_for("go") for _ in range(2)], name="waits").submit()
+    inline.run(progress=False)
+    with inline.transaction() as db:
+        db.execute("DELETE FROM taskcore_step")
+    with inline.transaction() if together else contextlib.nullcontext():
+        future.signal("go", 1)
+        future.signal("go", 2)
+    assert future.result() == [1, 2]
+
+
 def test_a_body_that_was_changed_while_it_slept_may_wait_for_something_else(inline):
     inline.task(lambda: taskcore.current().wait_for("go"), name="body")
     future = inline.submit("body")

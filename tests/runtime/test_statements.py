@@ -153,6 +153,30 @@ def test_a_signal_to_a_sleeper_is_one_commit_and_five_statements(traced):
     assert (len(seen), seen.commits) == (5, 1), seen
 
 
+def test_a_signal_of_many_in_a_transaction_is_two_statements_and_no_commit_of_its_own(traced):
+    engine, seen = traced
+    wait, n = engine.task(lambda: current().wait_for("go"), name="waits"), 100
+    futures = [wait.submit() for _ in range(n)]
+    engine.run(progress=False)
+
+    def all_of_them():
+        with engine.transaction():
+            assert [future.signal("go", 1) for future in futures] == [True] * n
+
+    seen.of(all_of_them)
+    assert seen.commits == 1 and len(seen) <= 2 * n + 5, seen
+    assert engine.run(progress=False) == {"succeeded": n}
+
+
+def test_children_of_a_gather_are_stored_by_one_statement(traced):
+    engine, seen = traced
+    engine.task(lambda n: n, name="child")
+    future = engine.task(lambda: sum(current().gather("child", range(1000))), name="parent").submit()
+    seen.of(engine.run, False)
+    assert future.result() == sum(range(1000))
+    assert len([text for text in seen if text.startswith("INSERT INTO taskcore_task ")]) == 1
+
+
 def test_a_link_of_a_chain_is_one_commit_and_ten_statements(traced):
     engine, seen = traced
     task = engine.task(lambda *_: 1, name="f")

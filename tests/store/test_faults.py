@@ -660,3 +660,29 @@ def test_an_engine_whose_writes_fail_for_a_while_is_degraded_and_then_well_again
         assert work.submit(3).result(PATIENCE) == 3
         assert sorted(runs) == [0, 1, 3]
     assert wrongs(path) == []
+
+
+def test_signals_of_a_transaction_are_all_sent_or_none_wherever_a_ctrl_c_comes(tmp_path, faulty):
+    """Also where the block goes on as if nothing had been."""
+    faulty.calm()
+    for at in range(1, 12):
+        engine = opened(tmp_path / f"{at}.db")
+        waits = engine.task(lambda: taskcore.current().wait_for("go"), name="waits")
+        sleepers = [waits.submit() for _ in range(3)]
+        engine.run(progress=False)
+        with contextlib.suppress(RuntimeError), engine.transaction() as db:
+            for future in (*sleepers, *sleepers):
+                future.signal("go", at)
+            faulty.arm(at, CTRL_C, writes)
+            with contextlib.suppress(KeyboardInterrupt):
+                db.execute("SELECT 1")
+            came = faulty.count >= at
+            faulty.calm()
+        kept = rows(engine.path, "SELECT (SELECT count(*) FROM taskcore_step WHERE state = 'kept') AS n")
+        left = rows(engine.path, "SELECT count(*) FROM taskcore_signal")
+        assert (kept, left) in (([(0,)], [(0,)]), ([(3,)], [(3,)])) and engine.check() == []
+        assert came == (kept == [(0,)])
+        engine.close()
+        if not came:
+            return
+    raise AssertionError("a Ctrl-C came at each of them")
