@@ -304,7 +304,7 @@ class Scheduler:
         if is_due and self.claiming:
             presence.bury(tx, now)
         turn.taken, turn.more = None, False
-        if is_due or tx.freed:  # freed: a retry, or what waited for others, may have a time to come
+        if is_due or tx.timed:  # a retry, or what waited for others, may have a time to come
             turn.let_time_move(tx, self.plans if self.claiming else {})
         turn.freed, turn.ended = tx.freed, tx.ended
         hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from taskcore.store import settle, steps
 from taskcore.store.busy import broken
 from taskcore.store.capacity import AVOIDED, Rations, Wanted
+from taskcore.store.ids import About, listed
 from taskcore.store.steps import Step
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import LEFT, by_row, leaving, target
@@ -41,7 +42,7 @@ _THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_O
 _NEXT_OF_SOME: Final = f"""
         SELECT -priority AS p, -ahead AS a, id, ? AS place FROM (
             SELECT priority, ahead, id FROM taskcore_task AS t WHERE kind = ? AND phase = 'ready'
-            AND (? IS NULL OR ? NOT IN ({AVOIDED}))
+            AND (? = '' OR ? NOT IN ({AVOIDED}))
             {_ORDER} LIMIT ?
         )"""
 _AT_ONCE: Final = 100
@@ -65,7 +66,7 @@ def _next(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | N
         some = kinds[start : start + _AT_ONCE]
         values: list[Any] = []
         for place, (kind, most, avoid) in enumerate(some, start):
-            values += (place, kind, avoid, avoid, min(most, share))
+            values += (place, kind, avoid or "", avoid or "", min(most, share))
         found += json.loads(tx.execute(_next_of(len(some)), values).fetchall()[0][0])
     found.sort()
     seen = [0] * len(kinds)
@@ -81,11 +82,11 @@ def _next(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | N
     return chosen, False
 
 
-_CLAIM: Final = f"""
+_CLAIM: Final = About(f"""
     UPDATE taskcore_task SET
         phase = {target("claim")}, token = token + 1, attempts = attempts + 1, worker = :worker,
         greenfield = :lease_end, started_at = :now, first_started_at = ifnull(first_started_at, :now), progress = NULL
-    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("claim", phase="+phase")}"""
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("claim", phase="+phase")}""")
 
 
 class Claimed(NamedTuple):
@@ -134,13 +135,13 @@ def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: fl
         short, until = rations.short, rations.until
     if not rows:
         return Taken([], more, short, until)
-    ids = json.dumps([row[0] for row in rows])
-    tx.uncount(ids)
-    tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
+    ids = [row[0] for row in rows]
+    tx.uncount(listed(ids))
+    _CLAIM.run(tx.execute, ids, worker=worker, now=now, lease_end=lease_end)
     claimed = _filled(tx, rows, begun=1)
     if tx.known.has_guards:
         settle.moved(tx, [task.id for task in claimed], now)
-        claimed = _without_guarded(tx, claimed, ids, now)
+        claimed = _without_guarded(tx, claimed, listed(ids), now)
     return Taken(claimed, more, short, until)
 
 
@@ -150,7 +151,7 @@ def _ready(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | 
         kind, most, _ = kinds[0]
         return tx.execute(_NEXT_OF_ONE, {"kind": kind, "n": min(n, most)}).fetchall()[0][0], False
     chosen, more = _next(tx, kinds, n, rations)
-    return tx.execute(_THESE, {"ids": json.dumps(chosen)}).fetchall()[0][0] if chosen else "[]", more
+    return tx.execute(_THESE, {"ids": listed(chosen)}).fetchall()[0][0] if chosen else "[]", more
 
 
 def _filled(tx: Transaction, rows: list[list[Any]], begun: int) -> list[Claimed]:

@@ -7,12 +7,13 @@ what its own edges cost; nothing here looks at the rest of the graph.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from taskcore.core import lifecycle
 from taskcore.core.errors import DependencyCycle, InvalidTransition, TaskNotFound, UnknownStatus
 from taskcore.store.cache import Known
+from taskcore.store.ids import About, listed
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import by_row, leaving, target, where_left
 
@@ -64,14 +65,18 @@ _FREED_GREENFIELD: Final = "CASE WHEN held = 1 OR greenfield > :now THEN greenfi
 
 _APPLY: Final = f"""
     UPDATE taskcore_task SET
-        blockers = blockers + delta.change,
+        blockers = blockers + {{change}},
         phase = CASE
-            WHEN blockers + delta.change > 0 THEN {where_left("block")}
+            WHEN blockers + {{change}} > 0 THEN {where_left("block")}
             WHEN {leaving("release")} THEN {_FREED} ELSE phase END,
         greenfield = CASE
-            WHEN {leaving("release")} AND blockers + delta.change = 0 THEN {_FREED_GREENFIELD} ELSE greenfield END
-    FROM (SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes)) AS delta
-    WHERE taskcore_task.id = delta.task"""
+            WHEN {leaving("release")} AND blockers + {{change}} = 0 THEN {_FREED_GREENFIELD} ELSE greenfield END
+    {{to}}"""
+_CHANGES_APPLIED: Final = _APPLY.format(
+    change="delta.change",
+    to="""FROM (SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes)) AS delta
+    WHERE taskcore_task.id = delta.task""",
+)
 
 WOKEN: Final = f"""CASE WHEN blockers = 0 OR held = 1
     THEN {by_row("free", pause="held = 1", schedule="0", open="0")} ELSE {target("wake")} END"""
@@ -138,16 +143,20 @@ def propagate(tx: Transaction, moved: Collection[int], now: float) -> None:
 
 
 # The same for tasks that succeeded in a file where that is all that any edge asks for: two thirds of the work.
-_SUCCESS_APPLIED: Final = _APPLY.replace(
-    "(SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes))",
-    """(
+_SUCCESSES_APPLIED: Final = _APPLY.format(
+    change="delta.change",
+    to="""FROM (
         SELECT e.task AS task, -count(*) AS change FROM json_each(:ids) AS ended
         CROSS JOIN taskcore_edge AS e ON e.upstream = ended.value WHERE e.verdict = 'unmet' GROUP BY e.task
-    )""",
+    ) AS delta WHERE taskcore_task.id = delta.task""",
 )
-_SUCCESS_RECORD: Final = """
+_HELD_UP: Final = """
+    SELECT t.id, t.greenfield IS NOT NULL FROM taskcore_edge AS e CROSS JOIN taskcore_task AS t ON t.id = e.task
+    WHERE e.upstream = ? AND e.verdict = 'unmet'"""
+_SUCCESS_APPLIED: Final = About(_APPLY.format(change="-1", to="WHERE id IN (SELECT value FROM json_each(:ids))"))
+_SUCCESS_RECORD: Final = About("""
     UPDATE taskcore_edge SET verdict = 'met'
-    WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'"""
+    WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'""")
 
 _BELOW: Final = """
     SELECT json_group_array(DISTINCT e.task) FROM json_each(?) AS ended
@@ -158,19 +167,31 @@ _SUCCESS_OPENED: Final = """
     CROSS JOIN taskcore_task AS t ON t.id = e.task AND t.job IS NOT NULL"""
 
 
-def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
+def succeeded(tx: Transaction, tasks: Sequence[int], now: float) -> None:
     """`propagate` for tasks that have just succeeded."""
     if tx.known.has_unusual:
         propagate(tx, tasks, now)
     elif tx.known.has_edges and tasks:
-        ids = json.dumps(list(tasks))
         if tx.known.has_counts:
-            tx.uncount(tx.execute(_BELOW, (ids,)).fetchall()[0][0])
-        if tx.execute(_SUCCESS_APPLIED, {"ids": ids, "now": now}).rowcount:
-            tx.execute(_SUCCESS_RECORD, {"ids": ids})
+            tx.uncount(tx.execute(_BELOW, (listed(tasks),)).fetchall()[0][0])
+        if _count_down(tx, tasks, now):
+            _SUCCESS_RECORD.run(tx.execute, tasks)
             tx.freed = True
             if tx.known.has_jobs:
-                tx.opened.extend(json.loads(tx.execute(_SUCCESS_OPENED, {"ids": ids}).fetchall()[0][0]))
+                opened = tx.execute(_SUCCESS_OPENED, {"ids": listed(tasks)}).fetchall()[0][0]
+                tx.opened.extend(json.loads(opened))
+
+
+def _count_down(tx: Transaction, tasks: Sequence[int], now: float) -> bool:
+    """What these held up has so much less to wait for. → whether there is any."""
+    if len(tasks) > 1:
+        tx.timed = True
+        return tx.execute(_SUCCESSES_APPLIED, {"ids": listed(tasks), "now": now}).rowcount > 0
+    held_up = tx.execute(_HELD_UP, tasks).fetchall()
+    if held_up:
+        _SUCCESS_APPLIED.run(tx.execute, [task for task, _ in held_up], now=now)
+        tx.timed = tx.timed or any(timed for _, timed in held_up)
+    return bool(held_up)
 
 
 def link(tx: Transaction, tasks: Collection[int], now: float) -> None:
@@ -189,7 +210,7 @@ def release(tx: Transaction, tasks: Collection[int], now: float) -> None:
 
 def released(tx: Transaction, tasks: Collection[int], ids: str, now: float) -> None:
     """What follows for others, and from edges that doom them."""
-    tx.freed = True
+    tx.freed = tx.timed = True
     if tx.known.has_jobs:
         tx.opened.extend(tasks)
     if tx.known.has_edges:
@@ -207,8 +228,8 @@ def _follow(tx: Transaction, ids: str, now: float, edges: tuple[str, str]) -> No
         tx.execute(record, {"ids": ids})  # first: it shall note what was counted, and the next may move upstreams too
         tasks = [task for task, _ in json.loads(text)]
         tx.uncount(json.dumps(tasks))
-        tx.execute(_APPLY, {"changes": text, "now": now})
-        tx.freed = True
+        tx.execute(_CHANGES_APPLIED, {"changes": text, "now": now})
+        tx.freed = tx.timed = True
         if not (doomed or tx.known.has_guards or tx.known.has_jobs):
             return
         if tx.known.has_jobs:

@@ -22,17 +22,28 @@ _AT_A_TIME: Final = (1, 8, 32, 128)
 _NO_TASK: Final = (0, 0, "", "")
 
 
+# The time comes first, then the id, token, result and label of each.
+_SUCCEED: Final = f"""
+    UPDATE taskcore_task SET
+        phase = {target("succeed")}, label = nullif({{label}}, ''), finished_at = ?1, greenfield = NULL,
+        result = {{result}}, last_error = NULL, progress = 1.0
+    {{of}}"""
+_SUCCEED_ONE: Final = _SUCCEED.format(
+    result="?4", label="?5", of=f"WHERE id = ?2 AND {leaving('succeed', phase='+phase')} AND token = ?3"
+)
+
+
 @functools.cache
 def _succeed(rows: int) -> str:
-    return f"""
-    UPDATE taskcore_task SET
-        phase = {target("succeed")}, label = nullif(done.label, ''), finished_at = ?, greenfield = NULL,
-        result = done.result, last_error = NULL, progress = 1.0
+    if rows == 1:  # half of the time would go into making a table of one row
+        return _SUCCEED_ONE
+    of = f"""
     FROM (
         WITH d (id, token, result, label) AS (VALUES {", ".join(["(?, ?, ?, ?)"] * rows)}) SELECT * FROM d
     ) AS done
     WHERE taskcore_task.id = done.id AND {leaving("succeed", phase="+taskcore_task.phase")}
         AND taskcore_task.token = done.token"""
+    return _SUCCEED.format(result="done.result", label="done.label", of=of)
 
 
 class StaleReport(Exception):

@@ -39,7 +39,7 @@ def suspend(tx: Transaction, task: int, sleep: Sleep, now: float) -> None:
         there = there or not joined
     if sleep.signal is not None:
         there = there or _signalled(tx, task, sleep.signal)
-    tx.freed = True  # a time may have come nearer
+    tx.freed = tx.timed = True
     if there:
         wake(tx, [task], now)
 

@@ -18,7 +18,7 @@ class Transaction:
 
     __slots__ = (
         "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
-        "known", "of_a_turn", "opened", "requested", "scope",
+        "known", "of_a_turn", "opened", "requested", "scope", "timed",
     )  # fmt: skip
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
@@ -36,6 +36,8 @@ class Transaction:
         """Jobs that must not end yet: their blocks are open."""
         self.freed = False
         """Whether a task may have become ready, or a time may have come nearer."""
+        self.timed = False
+        """Whether that time may be of a task that was there before."""
         self.requested: list[int] = []
         """Running tasks that somebody wants to stop, or to come back."""
         self.of_a_turn = False
