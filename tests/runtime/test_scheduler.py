@@ -219,6 +219,22 @@ def test_a_delay_shorter_than_any_known_before_is_not_missed(hands, clock):
     assert (slow.snapshot().phase, quick.snapshot().phase) == ("scheduled", "succeeded")
 
 
+@pytest.mark.parametrize("ended", [1, 2])
+def test_what_waited_for_others_is_run_when_its_own_time_has_come(hands, clock, ended):
+    hand = hands(Parked(), workers=2)
+    task = hand.engine.task(lambda: None, name="f")
+    last = task.options(after=[task.submit() for _ in range(ended)], delay=60).submit()
+    hand.turn()
+    for _ in range(ended):
+        hand.executor.finish()
+    hand.turn()
+    assert last.snapshot().phase == "scheduled"
+    assert hand.scheduler.until_next() == 60
+    clock.advance(60)
+    hand.turn()
+    assert last.snapshot().phase == "running"
+
+
 def test_what_another_process_delays_is_run_in_time(hands, clock):
     hand, other = hands(), hands()
     hand.engine.task(lambda: None, name="f")
