@@ -364,7 +364,7 @@ class Engine(Executor):
 
         The copy is readable by its owner alone, is one file without a log, and is there as a whole or not at all; it
         replaces an earlier copy in one step. `progress(copied, pages)` is called now and then. `FileExistsError` for a
-        database in use or anything that is no plain file; `OSError` where there is no room.
+        database in use or anything that is no plain file; `OSError` where there is no room; `EngineClosed`.
         """
         from taskcore.api import keeping
 
