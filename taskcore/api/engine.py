@@ -153,7 +153,8 @@ class Engine(Executor):
     def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Store a task; it is in the file when this returns. Starts the engine.
 
-        `fn`: what `task` made, a plain module-level function, or the name of a task that is run elsewhere.
+        `fn`: what `task` made, a plain module-level function, or the name of a task that is run elsewhere. Where the
+        disk is full it raises what SQLite does, a `sqlite3.OperationalError`, and nothing is stored.
         """
         return self._submissions.submit(self._submissions.named(fn), args, kwargs)
 
