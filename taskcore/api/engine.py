@@ -153,7 +153,8 @@ class Engine(Executor):
     def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Store a task; it is in the file when this returns. Starts the engine.
 
-        `fn`: what `task` made, a plain module-level function, or the name of a task that is run elsewhere.
+        `fn`: what `task` made, a plain module-level function, or the name of a task that is run elsewhere. Where the
+        disk is full it raises what SQLite does, a `sqlite3.OperationalError`, and nothing is stored.
         """
         return self._submissions.submit(self._submissions.named(fn), args, kwargs)
 
@@ -364,7 +365,7 @@ class Engine(Executor):
 
         The copy is readable by its owner alone, is one file without a log, and is there as a whole or not at all; it
         replaces an earlier copy in one step. `progress(copied, pages)` is called now and then. `FileExistsError` for a
-        database in use or anything that is no plain file; `OSError` where there is no room.
+        database in use or anything that is no plain file; `OSError` where there is no room; `EngineClosed`.
         """
         from taskcore.api import keeping
 

@@ -29,6 +29,7 @@ def backup(context: Context, path: str | os.PathLike[str], progress: Callable[[i
         context.file.read(copies.write, path_of(path), progress)
     else:
         context.file.check_identity()
+        context.file.reader.read(lambda _: None)  # `EngineClosed` after a close
         opening.copy(context.path, path_of(path), progress)
 
 

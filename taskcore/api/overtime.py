@@ -22,7 +22,7 @@ def silent(context: Context, places: Sequence[Any]) -> list[Any]:
     """Those of these worker processes that are to be killed: a body's time is over there, and they do not answer. That
     body's attempt has failed then, in the file; what runs beside it pays nothing for the death."""
     file, now, found = context.file, context.now(), []
-    by_name = {place.name: place for place in places if place.ready}
+    by_name = {place.name: place for place in places if place.process is not None}
     if not by_name or not any("timeout" in kind.options for kind in list(file.known.kinds.values())):
         return []
     for name, (worker, lane, claims) in file.read(workers.overdue, list(by_name), now - GRACE).items():

@@ -228,7 +228,7 @@ class Processes:
         for place in list(self._living()):
             self._hear(place, place.process.sentinel in heard)
         with contextlib.suppress(Trouble, BadFile, EngineClosed):  # whether there are any, the next look tells
-            for place in overtime.silent(self._context, self._places) if not self._stopping else ():
+            for place in overtime.silent(self._context, self._places):
                 self._kill(place)
 
     def _waits_to_start(self, place: Place) -> bool:

@@ -332,8 +332,8 @@ class File:
         if self._connection is not None and self._usable:
             if self._transaction is None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
-            if clock.monotonic() >= self._identity.due:
-                self._identity.check()
+            if clock.monotonic() >= self._identity.due and self._identity.check() > opening.LONGEST_LOG:
+                opening.shorten_log(self._connection)
             return self._connection
         if not self._usable:
             raise EngineClosed(self.path, FORKED)

@@ -80,13 +80,16 @@ class Identity:
         if log is not None:
             os.close(log)
 
-    def check(self) -> None:
-        """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere."""
+    def check(self) -> int:
+        """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere. → how many
+        bytes the log has, as far as is known here."""
         self.check_path()
-        if self._log is not None and not os.fstat(self._log).st_nlink:
+        log = None if self._log is None else os.fstat(self._log)
+        if log is not None and not log.st_nlink:
             self.gone = _LOG_GONE
             self.check_path()
         self.due = clock.monotonic() + EVERY
+        return 0 if log is None else log.st_size
 
     def check_path(self) -> None:
         """The same of the database alone, which needs no lock."""
@@ -125,7 +128,10 @@ class NoIdentity(Identity):
     def __init__(self) -> None:
         self.due = float("inf")
 
-    def check(self) -> None:
+    def reopened(self) -> None:
         """There is nothing to look at."""
 
-    confirm = check_path = reopened = check
+    confirm = check_path = reopened
+
+    def check(self) -> int:
+        return 0

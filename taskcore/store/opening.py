@@ -10,12 +10,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from taskcore.core import clock
 from taskcore.core.errors import BadFile
 from taskcore.store import backup, filesystem, migrations, schema
 from taskcore.store.busy import UNDECODABLE, code, one_moment, patiently
 
 LOG: Final = 16_777_216
 """Bytes of log from which on a commit brings it into the file: no burst of commits has to wait for the disk before."""
+LONGEST_LOG: Final = 4 * LOG
+"""Bytes of log from which on `shorten_log` is worth that others wait for it."""
+IN_THE_WAY: Final = 0.05
+"""Seconds in which those who are in the way of that may end, at most."""
 _FRAME: Final = 24  # bytes in the log around each page
 
 
@@ -135,6 +140,22 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
         connection.close()
         raise
     return connection
+
+
+def shorten_log(connection: sqlite3.Connection) -> None:
+    """Bring the log into the file and begin it anew, with nobody writing meanwhile, if that can be had within a moment.
+
+    What a commit brings there by itself is never all of it where several processes write one after the other without a
+    pause: there is always something behind it, and the log would grow for as long as they go on. Who reads for long is
+    in the way of this, too. What the file cannot do now, it will say of the next statement.
+    """
+    until = clock.monotonic() + IN_THE_WAY
+    with contextlib.suppress(sqlite3.Error):
+        while not connection.in_transaction:
+            ((in_the_way, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if not in_the_way or clock.monotonic() >= until:
+                break
+            clock.pause(0.001)
 
 
 def copy(own: str, path: str, progress: Callable[[int, int], object] | None = None) -> None:

@@ -603,6 +603,9 @@ CLOSED = {
     "iteration": lambda engine: list(engine.tasks),
     "where": lambda engine: list(engine.tasks.where(id=1)),
     "cancel": lambda engine: engine.tasks.cancel(),
+    "prune": lambda engine: engine.prune(0),
+    "check": lambda engine: engine.check(),
+    "backup": lambda engine: engine.backup(f"{engine.path}.copy"),
 }
 
 
@@ -613,6 +616,7 @@ def test_reading_or_submitting_after_close_is_engine_closed(path, call):
     engine.close()
     with pytest.raises(EngineClosed):
         call(engine)
+    assert not os.path.exists(f"{path}.copy")
 
 
 @pytest.mark.parametrize("verb", ["snapshot", "history", "dependencies", "cancel", "rerun", "pause", "resume"])

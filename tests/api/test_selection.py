@@ -71,6 +71,7 @@ FOUND = [
     ({"status": "good"}, "good"),
     ({"status": ["bad", "failed", "skipped"]}, "failed bad skipped"),
     ({"status": None}, ""),
+    ({"status": "of an engine to come"}, ""),
     ({"key": "k"}, "good"),
     ({"key": "K"}, ""),
     ({"key": None}, "ready succeeded failed bad running scheduled waiting paused cancelled skipped"),

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -243,6 +244,27 @@ def test_an_engine_is_closed_in_time_though_a_body_in_a_worker_process_hears_of_
     with contextlib.closing(Engine(made, workers=0)) as engine:
         until(lambda: engine.tasks.first().phase in ("running", "ready"), "it is not lost")
         assert engine.tasks.first().lapses == 0
+
+
+def test_a_close_without_a_time_does_not_wait_for_a_stopped_process_longer_than_its_bodies_may_take(made, monkeypatch):
+    monkeypatch.setattr(overtime, "GRACE", 0.1)
+    monkeypatch.setattr(processes, "TICK", 0.1)
+    with contextlib.closing(Engine(made, processes=1, workers=1)) as engine:
+        engine.task(elsewhere.stops, timeout=0.2).submit()
+        until(lambda: alive(engine), "the process is started")
+        (pid,) = alive(engine)
+        until(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text(), "it is stopped")
+        engine._context.processes._places[0].ready = False  # as where the body began before its process could say so
+        closing = threading.Thread(target=engine.close, daemon=True)
+        closing.start()
+        closing.join(PATIENCE)
+        if forever := closing.is_alive():
+            os.kill(pid, signal.SIGKILL)
+        assert not forever
+    with contextlib.closing(Engine(made, workers=0)) as engine:
+        (task,) = engine.tasks
+        assert (task.phase, task.lapses) == ("failed", 0) and "ran for more than" in task.last_error
+    assert wrongs(made) == []
 
 
 def test_an_engine_whose_file_was_deleted_leaves_no_process_behind_its_close(made):

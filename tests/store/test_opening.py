@@ -17,6 +17,7 @@ import pytest
 
 import taskcore
 from taskcore import BadFile, Engine
+from taskcore.store import opening
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTHING = hashlib.sha256().hexdigest()
@@ -62,6 +63,32 @@ def test_the_log_of_a_file_with_large_pages_grows_no_longer_than_that_of_another
                 db.execute("INSERT INTO mine VALUES (?)", ("x" * 500_000,))
             longest = max(longest, os.path.getsize(f"{path}-wal"))
     assert 16_000_000 < longest < 18_000_000
+
+
+def test_a_log_that_others_made_long_begins_anew_as_soon_as_nobody_is_in_the_way(path, monkeypatch):
+    """As where several processes write all the time, and none of them ever brings the last of it into the file."""
+    monkeypatch.setattr(opening, "LONGEST_LOG", 1_000_000)
+    monkeypatch.setattr(opening, "IN_THE_WAY", 0.0)
+
+    def size_after_a_submit():
+        engine._file._identity.due = 0.0  # else it looks twice a second
+        engine.submit("elsewhere")
+        return os.path.getsize(f"{path}-wal")
+
+    with opened(path) as engine, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as theirs:
+        engine.submit("elsewhere")
+        theirs.execute("PRAGMA wal_autocheckpoint = 0")
+        theirs.execute("CREATE TABLE mine (text)")
+        theirs.execute("INSERT INTO mine VALUES (?)", ("x" * 500_000,))
+        assert size_after_a_submit() > 500_000, "it is not long yet"
+        theirs.execute("INSERT INTO mine VALUES (?)", ("x" * 1_000_000,))
+        theirs.execute("BEGIN")
+        theirs.execute("SELECT count(*) FROM mine").fetchall()
+        assert size_after_a_submit() > 1_500_000, "who reads is in the way"
+        theirs.execute("COMMIT")
+        assert size_after_a_submit() < 100_000
+        assert engine.tasks.counts() == {"ready": 4}
+        assert theirs.execute("SELECT sum(length(text)) FROM mine").fetchall() == [(1_500_000,)]
 
 
 def test_a_unique_index_that_somebody_added_is_refused_and_another_is_not(path):

@@ -52,3 +52,9 @@ def holds_the_interpreter():
 
 def dies():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stops():
+    """Its process, and does not return: the signal may come to another thread first."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    threading.Event().wait()
