@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import queue
 import threading
 from collections.abc import Callable, Iterable
 
@@ -11,7 +10,7 @@ from taskcore.body.runner import perform
 from taskcore.body.work import Stage, Work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome
-from taskcore.runtime.wakeups import Latch
+from taskcore.runtime.wakeups import Hatch, Latch
 from taskcore.store.process_locks import Marks
 
 Report = Callable[[Work, Outcome], None]
@@ -64,7 +63,7 @@ class Crew:
 
 
 class Threads(Crew):
-    """A pool of daemon threads around one queue.
+    """A pool of daemon threads around one hatch.
 
     Not a `ThreadPoolExecutor`: that makes a future and a lock for each call (18 µs instead of 1), cannot take back what
     has not begun, and cannot give a slot whose body never returns to another thread.
@@ -78,8 +77,8 @@ class Threads(Crew):
         self._stage = stage
         self._report = report
         self._broken = broken
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self.put = self._queue.put
+        self._hatch: Hatch[Work | None] = Hatch()
+        self.put = self._hatch.put
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
@@ -96,12 +95,12 @@ class Threads(Crew):
         self._marks = marks
 
     def hand(self, works: Iterable[Work]) -> None:
-        put = self._queue.put
         for work in works:
-            put(work)
+            self.put(work)
+        self._hatch.wake()
         if len(self._threads) < self.size:
             with self._starting:
-                missing = min(self.size - len(self._threads), self._queue.qsize())
+                missing = min(self.size - len(self._threads), len(self._hatch))
                 for _ in range(missing):
                     try:
                         self._start()
@@ -112,29 +111,28 @@ class Threads(Crew):
 
     @property
     def waiting(self) -> int:
-        return self._queue.qsize()
+        return len(self._hatch)
 
     def take_back(self) -> list[Work]:
         """Everything that has not begun; it will not."""
         taken, sentinels = [], 0
         while True:
             try:
-                work = self._queue.get_nowait()
-            except queue.Empty:
+                work = self._hatch.take()
+            except IndexError:
                 break
             if work is None:
                 sentinels += 1
             else:
                 taken.append(work)
-        for _ in range(sentinels):
-            self._queue.put(None)
+        self._dismiss(sentinels)
         return taken
 
     def write_off(self, work: Work) -> None:
         """A body that does not return: its thread no longer counts, and another takes its place."""
         self._deaf[work.claimed.id] = monotonic()
         self._threads.pop()
-        if self._queue.qsize():
+        if self._hatch:
             self.hand(())  # never raises: reports are being gathered
 
     @property
@@ -146,9 +144,14 @@ class Threads(Crew):
         """Let every thread end after its body. → whether none is inside one that was written off."""
         with self._starting:
             self.size = 0
-            for _ in self._threads:
-                self._queue.put(None)
+            self._dismiss(len(self._threads))
         return not self._deaf
+
+    def _dismiss(self, threads: int) -> None:
+        """Let so many end, whoever comes first."""
+        for _ in range(threads):
+            self._hatch.put(None)
+        self._hatch.wake()
 
     def _start(self) -> None:
         there = Latch()
@@ -158,9 +161,14 @@ class Threads(Crew):
     def _serve(self, there: Latch) -> None:
         self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
         there.open()
-        get, stage, report = self._queue.get, self._stage, self._report
+        take, stage, report, alarm = self._hatch.take, self._stage, self._report, threading.Lock()
+        alarm.acquire()
         while True:
-            work = get()
+            try:
+                work = take()
+            except IndexError:
+                self._hatch.sleep(alarm)
+                continue
             if work is None:
                 return
             if self._marks is not None:

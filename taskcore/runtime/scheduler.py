@@ -26,7 +26,6 @@ from taskcore.runtime.wakeups import Inbox, Latch
 from taskcore.store import claims, reports, workers
 from taskcore.store.busy import OF_A_ROW
 from taskcore.store.capacity import Wanted
-from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
 from taskcore.store.transaction import Transaction
@@ -93,7 +92,7 @@ class Scheduler:
     def committed(self, tx: Transaction) -> None:
         """Called after each commit of this engine's that was not a turn's; twice, if a Ctrl-C came in between."""
         if tx.born is not None:
-            self._adopt(tx, tx.born)
+            self._adopt(tx)
         if tx.requested:
             self.custody.wanted_back = True
             self._heed([task_id for task_id in tx.requested if task_id in self.held])
@@ -117,17 +116,19 @@ class Scheduler:
             return None  # what it may cost is counted where tasks are claimed
         return worker, now + self.presence.lease
 
-    def _adopt(self, tx: Transaction, claimed: Claimed) -> None:
+    def _adopt(self, tx: Transaction) -> None:
         """A task that was born claimed by this engine."""
         if not self.claiming:
             return  # closing: what this worker holds is given back row by row
         self.quiet = False
-        task_id, work, put = claimed.id, self.repertoire.work(claimed), self.custody.crew.put
-        # Python looks for a Ctrl-C after calls: it finds all three done, or none.
-        self.held[task_id] = work
-        tx.born = None
-        put(work)
+        if tx.born:
+            task_id, work, put = tx.born.id, self.repertoire.work(tx.born), self.custody.crew.put
+            # Python looks for a Ctrl-C after calls: it finds all three done, or none.
+            self.held[task_id] = work
+            tx.born = ()
+            put(work)
         self.custody.crew.hand(())
+        tx.born = None
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""

@@ -1,13 +1,14 @@
 """How threads wait for one another.
 
-Neither is a `SimpleQueue`: on CPython 3.11 and 3.12 its `get(timeout=…)` waits for ever when another thread takes the
-item that woke it and its time is over by then. Here what wakes and what is put down are two things: taking reports,
+None of these is a `SimpleQueue`: on CPython 3.11 and 3.12 its `get(timeout=…)` waits for ever when another thread takes
+the item that woke it and its time is over by then. Here what wakes and what is put down are two things: taking reports,
 which a body's thread does when it turns the loop itself, never touches the lock on which a sleeper waits with a time
 limit, and `Lock.acquire(timeout=…)` returns in time whoever else takes the lock.
 """
 
 from __future__ import annotations
 
+import _thread
 import collections
 import contextlib
 import threading
@@ -76,3 +77,43 @@ class Inbox(Generic[T]):
         """Return once it is rung, but after this many seconds at the latest. Takes no item."""
         if not self._items:
             self._alarm.acquire(timeout=max(0.0, min(seconds, threading.TIMEOUT_MAX)))
+
+
+class Hatch(Generic[T]):
+    """Items from any thread, each for whichever of several threads comes for it first. Every method may be called by
+    any thread.
+
+    An item wakes one sleeper. A `SimpleQueue` wakes two on CPython 3.11 and 3.12: whoever slept in its `get` lets the
+    next one go, who finds nothing, and takes the interpreter's lock from the one that has something to do.
+    """
+
+    __slots__ = ("_items", "_ring", "_sleepers", "put", "take")
+
+    def __init__(self) -> None:
+        self._items: collections.deque[T] = collections.deque()
+        self._sleepers: list[threading.Lock] = []  # who lay down last is woken first: its caches are warm
+        # Takes a sleeper off the list and wakes it, in one step for the interpreter: a Ctrl-C in between would leave it
+        # asleep for ever. `IndexError` if nobody sleeps.
+        self._ring = map(_thread.LockType.release, iter(self._sleepers.pop, None)).__next__
+        self.put = self._items.append
+        """Put an item down, in one step likewise; `wake` sees to it that somebody comes for it."""
+        self.take = self._items.popleft
+        """The oldest item; `IndexError` if there is none."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def wake(self) -> None:
+        """Let as many sleepers go as there are items."""
+        for _ in range(min(len(self._items), len(self._sleepers))):
+            with contextlib.suppress(IndexError):  # others woke them in between
+                self._ring()
+
+    def sleep(self, alarm: threading.Lock) -> None:
+        """Return once there may be something to take. `alarm`: the calling thread's own, and held."""
+        self._sleepers.append(alarm)  # before it looks: whoever puts an item down later finds it here
+        if self._items:
+            with contextlib.suppress(ValueError):  # it is being rung
+                self._sleepers.remove(alarm)
+                return
+        alarm.acquire()

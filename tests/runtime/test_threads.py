@@ -670,6 +670,28 @@ def test_the_late_report_of_a_deaf_thread_does_not_touch_the_attempt_that_runs_n
 # -- Ctrl-C ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_ctrl_c_between_handing_a_body_over_and_waking_its_thread_leaves_it_neither_asleep_nor_run_twice(path):
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        ran = []
+        task = engine.task(lambda n: ran.append(n), name="one")
+        task.submit(0).result(PATIENCE)
+        until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
+        crew = engine._scheduler.custody.crew
+        hand, interrupted = crew.hand, []
+
+        def interrupt(works):
+            if not interrupted:
+                interrupted.append(True)
+                raise KeyboardInterrupt
+            hand(works)
+
+        crew.hand = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            task.submit(1)
+        until(lambda: engine.tasks.counts() == {"succeeded": 2}, "it ran")
+        assert ran == [0, 1]
+
+
 class Interrupts:
     """Calls with a Ctrl-C somewhere inside, in the main thread of a process of its own."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 
 import pytest
 
 import taskcore
-from taskcore.runtime.wakeups import Inbox
+from taskcore.runtime.wakeups import Hatch, Inbox
+
+from tests.support.processes import until
 
 PATIENCE = 20.0
 THEFTS = 250
@@ -78,3 +81,47 @@ def test_a_loop_that_oversleeps_is_woken_by_whoever_waits_and_said_in_the_log(ca
         nobodys.result(3)
     engine.close()
     assert any("slept" in record.getMessage() for record in caplog.records)
+
+
+def test_an_item_wakes_one_of_those_who_sleep_for_it_and_the_last_to_lie_down_first():
+    hatch, rounds, asleep = Hatch(), Counter(), threading.Semaphore(0)
+
+    def serve(name):
+        alarm = threading.Lock()
+        alarm.acquire()
+        while True:
+            try:
+                item = hatch.take()
+            except IndexError:
+                rounds[name] += 1
+                asleep.release()
+                hatch.sleep(alarm)
+                continue
+            if item is None:
+                return
+
+    threads = [threading.Thread(target=serve, args=(name,), daemon=True) for name in ("first", "second")]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        assert asleep.acquire(timeout=PATIENCE)
+        until(lambda number=number: len(hatch._sleepers) == number, "it sleeps")
+    for _ in range(3):
+        hatch.put("an item")
+        hatch.wake()
+        assert asleep.acquire(timeout=PATIENCE)
+        until(lambda: len(hatch._sleepers) == 2, "both sleep")
+    assert rounds == {"first": 1, "second": 4}
+    hatch.put(None)  # somebody was kept from waking: whoever wakes next does it for both
+    hatch.put(None)
+    hatch.wake()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_what_is_put_down_while_somebody_lies_down_is_found():
+    hatch, alarm = Hatch(), threading.Lock()
+    alarm.acquire()
+    hatch.put("an item")  # after it looked, and before it slept
+    hatch.sleep(alarm)
+    assert hatch.take() == "an item" and not hatch._sleepers
