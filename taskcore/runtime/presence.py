@@ -24,7 +24,8 @@ class Presence:
         """Its row, once it has one."""
         self.lane = 0
         self._others = False  # whether other engines that live were there when it was last looked
-        self._renew_at = 0.0
+        self.renew_at = 0.0
+        """When its leases are to be renewed."""
         self._seen: int | None = _OLD  # the version of the file in which the row was there
         self._enlisted: Transaction | None = None
 
@@ -86,17 +87,13 @@ class Presence:
 
     # -- its lease --------------------------------------------------------------------------------------------------
 
-    def renews_in(self, now: float) -> float:
-        """Seconds until its leases are to be renewed."""
-        return self._renew_at - now
-
     def renew(self, tx: Transaction, now: float) -> None:
         if self.worker is not None:
             claims.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
 
     def renewed(self, now: float) -> None:
         """They were, or there is nothing to renew."""
-        self._renew_at = now + self.lease / 3
+        self.renew_at = now + self.lease / 3
 
     # -- the others -------------------------------------------------------------------------------------------------
 

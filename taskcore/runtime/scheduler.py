@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from taskcore.body.work import Stage, Work, current_task
 from taskcore.core.clock import Clock, monotonic
 from taskcore.core.ends import Outcome
-from taskcore.runtime import notes
 from taskcore.runtime.custody import Custody
 from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.notes import Display
@@ -182,16 +181,46 @@ class Scheduler:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
         self._arrived.extend(reports)
         now, real = self.clock.now(), monotonic()
-        if self.lookout.is_due(real):
+        looks = self.lookout.is_due(real)
+        if looks:
             self._look(real)
-        works = self._collect()
-        self.custody.take_back(real)
         if now < self._now:  # the clock was set back
             self._next_due = 0.0
         self._now = now
+        idle, served = self._work(now, real) if looks or not self._end_alone(now) else (False, True)
+        self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
+        for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
+            for _ in range(len(latches)):  # who comes meanwhile asks first
+                latches.pop().open()
+        wait = self._wait(not served)
+        if self.pruning is None or not self.claiming:
+            return wait
+        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
+
+    def _end_alone(self, now: float) -> bool:
+        """Settle the only task in hand by a statement of its own, where that is all that a turn would do. → whether it
+        was, and nothing hangs on the task."""
+        if len(self._arrived) != 1 or len(self.held) != 1 or self._ready or self._short or len(self.inbox):
+            return False
+        work, end = self._arrived[0]
+        if end.verb != "succeed" or work.has_notes or self.display or self.custody.wanted_back or self.astray:
+            return False
+        if any(at is not None and at <= now for at in (self._next_due, self._until, self.presence.renew_at)):
+            return False
+        if self.custody.returning or not reports.succeed_alone(self.file, end, now):
+            return False
+        self._arrived = []
+        self.custody.settle([(work, end)])
+        self._on_ended({end.id: end})
+        return True
+
+    def _work(self, now: float, real: float) -> tuple[bool, bool]:
+        """All that there is to do. → whether that was nothing, and whether it was for this engine."""
+        works = self._collect()
+        self.custody.take_back(real)
         asked, self._ready = self._ready, False  # before it is looked: what comes from now on is heard
         room, cramped = self._room(len(works))
-        renew = bool(self.held) and self.presence.renews_in(now) <= 0
+        renew = bool(self.held) and self.presence.renew_at <= now
         turn = Turn(works, self.custody.returning, room, cramped, now, renew)
         turn.hungry = asked and bool(turn.room or self.held)  # else nobody here knows any name that is queued
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
@@ -200,27 +229,19 @@ class Scheduler:
         if self._until is not None and self._until <= now:
             turn.hungry, self._until = True, None
         show = bool(self.display) and real >= self.display.due
-        idle = not (works or turn.back or due or turn.renew or show or (turn.room and turn.hungry))
-        if idle:
+        if not (works or turn.back or due or turn.renew or show or (turn.room and turn.hungry)):
             self._ready = self._ready or turn.hungry
-        else:
-            turn.next_due, self._next_due = self._next_due, None  # whoever commits from now on sets it again
-            try:
-                self._commit(turn)
-            except BaseException:
-                self._ready, self._next_due = True, 0.0
-                self.presence.rolled_back()
-                raise
-            self.presence.committed()
-            self._after(turn)
-        self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
-        for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
-            for _ in range(len(latches)):  # who comes meanwhile asks first
-                latches.pop().open()
-        wait = self._wait(idle or not turn.served)
-        if self.pruning is None or not self.claiming:
-            return wait
-        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
+            return True, False
+        turn.next_due, self._next_due = self._next_due, None  # whoever commits from now on sets it again
+        try:
+            self._commit(turn)
+        except BaseException:
+            self._ready, self._next_due = True, 0.0
+            self.presence.rolled_back()
+            raise
+        self.presence.committed()
+        self._after(turn)
+        return False, turn.served
 
     def _collect(self) -> list[tuple[Work, Outcome]]:
         """The reports that came in, and those of bodies that ran out of time."""
@@ -255,7 +276,7 @@ class Scheduler:
             self.custody.wanted_back = True
 
     def _commit(self, turn: Turn) -> None:
-        ending = [work for work, _ in turn.works if work.notes or work.lines or (work.course and work.course.pending)]
+        ending = [work for work, _ in turn.works if work.has_notes]
         if not (ending or self.display):
             self._write(turn)
             return
@@ -263,13 +284,7 @@ class Scheduler:
             self._write(turn)
 
     def _write(self, turn: Turn, mended: bool = False) -> None:
-        for _, end in turn.works:
-            if end.verb == "succeed":
-                turn.successes.append(end)
-            else:
-                turn.others.append(end)
-                if end.raised is not None and end.verb == "fail":
-                    self.errors[end.id] = end.raised
+        turn.sort(self.errors)
         try:
             try:
                 self.file.write(self._step, turn, False)
@@ -278,20 +293,12 @@ class Scheduler:
         except OF_A_ROW:
             if mended or not replace_bad_ends(self.file, turn.works, turn.now):
                 raise
-            turn.successes, turn.others = [], []
             self._write(turn, True)
 
     def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
         """The turn's transaction."""
         tx.of_a_turn, now = True, turn.now
-        if turn.notes:
-            notes.write(tx, turn.notes, now)
-        if turn.successes:
-            reports.succeed(tx, turn.successes, now, look_first=look_first)
-        for end in turn.others:
-            reports.report(tx, end, now)
-        if turn.back:
-            claims.give_back(tx, [work.claim for work in turn.back], now)
+        turn.settle(tx, look_first)
         presence = self.presence
         if turn.astray and presence.worker is not None:
             claims.give_back(tx, workers.claims_of(tx, presence.worker), now)
@@ -362,7 +369,7 @@ class Scheduler:
         if self._next_due is not None:
             times.append(self._next_due - now)
         if self.held:
-            times.append(self.presence.renews_in(now))
+            times.append(self.presence.renew_at - now)
             times.extend(self.custody.limits(elapsed))
         return self.lookout.wait(min(times), real, busy=self._busy, idle=idle)
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import re
+import threading
 
 import pytest
 
 import taskcore.runtime.scheduler
 from taskcore import Engine, constant, current
 from taskcore.testing import InlineExecutor
+from tests.support.processes import PATIENCE, rests
 
 SMALL = r"json_each|taskcore_(meta|status|kind|worker|limit|rate|hold|schedule|count)\b|\(|CONSTANT ROW|VALUES"
 """What may be read from one end to the other: lists that were given, and tables that do not grow with the tasks."""
@@ -151,6 +153,57 @@ def test_a_signal_to_a_sleeper_is_one_commit_and_five_statements(traced):
     futures[0].signal("go", 1)
     seen.of(futures[1].signal, "go", 2)
     assert (len(seen), seen.commits) == (5, 1), seen
+
+
+@pytest.fixture
+def idle(made, clock, monkeypatch):
+    """An engine with threads that has nothing to do."""
+    with contextlib.closing(Engine(made, clock=clock, workers=2)) as engine:
+        engine.submit(abs, -1).result(PATIENCE)
+        rests(engine)
+        seen = Statements()
+        engine._file._connection.set_trace_callback(lambda text: seen.append(" ".join(text.split())))
+        yield engine, seen
+        engine._file._connection.set_trace_callback(None)
+
+
+def test_a_task_that_comes_alone_is_settled_by_one_statement_and_the_loop_sleeps_on(idle):
+    engine, seen = idle
+    turned, turn = [], engine._scheduler.turn
+    engine._scheduler.turn = lambda reports: (turned.append(threading.current_thread().name), turn(reports))[1]
+    assert engine.submit(abs, -2).result(PATIENCE) == 2
+    assert [text.split()[0] for text in seen[:5]] == ["BEGIN", "PRAGMA", "INSERT", "COMMIT", "UPDATE"]
+    assert seen.commits == 2 and turned == ["taskcore-worker"]
+
+
+@pytest.mark.parametrize("hangs", ["an edge", "a parent", "a queue", "a failure", "something to show"])
+def test_one_on_which_something_hangs_is_settled_with_it(idle, hangs):
+    engine, seen = idle
+
+    @engine.task
+    def body():
+        seen.append("ran")
+        if hangs == "an edge":
+            other.depends_on(current().task.id)
+        elif hangs == "something to show":
+            current().message("done")
+        elif hangs == "a failure":
+            raise ValueError("no")
+
+    other = engine.submit("other", 1)  # nobody runs it here
+    with engine.job("all") if hangs == "a parent" else contextlib.nullcontext() as job:
+        first = body.options(serial="one" if hangs == "a queue" else None).submit()
+    first.exception(PATIENCE)
+    assert "COMMIT" in seen[seen.index("ran") + 1 :]
+    assert first.snapshot().phase == ("failed" if hangs == "a failure" else "succeeded")
+    if hangs == "an edge":
+        assert other.snapshot().phase == "ready" and other.dependencies()[0].met
+    if hangs == "a parent":
+        assert job.result(PATIENCE) == {"succeeded": 1}
+    if hangs == "a queue":
+        assert body.options(serial="one").submit().result(PATIENCE) is None
+    if hangs == "something to show":
+        assert first.snapshot().message == "done"
 
 
 def test_a_link_of_a_chain_is_one_commit_and_ten_statements(traced):

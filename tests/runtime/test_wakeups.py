@@ -11,7 +11,6 @@ import pytest
 
 import taskcore
 from taskcore.runtime.wakeups import Hatch, Inbox
-
 from tests.support.processes import until
 
 PATIENCE = 20.0
