@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from taskcore.core.ends import Outcome
 from taskcore.runtime.pools import Crew
 from taskcore.store import claims, process_locks, workers
 from taskcore.store.connection import File
@@ -67,11 +69,18 @@ class Presence:
             self.lanes.give_up(self.lane)
         self.worker = None
 
-    def sign_off(self, tx: Transaction, now: float) -> None:
-        """Give back all that it holds, and end its row."""
+    def give_back(self, tx: Transaction, now: float) -> None:
+        """Give back all that it holds."""
         if self.worker is not None:
             claims.give_back(tx, workers.claims_of(tx, self.worker), now)
+
+    def sign_off(self, tx: Transaction, now: float) -> Mapping[int, Outcome | None]:
+        """The same in a transaction of its own, which ends its row. → what ended by that."""
+        tx.of_a_turn = True
+        self.give_back(tx, now)
+        if self.worker is not None:
             workers.sign_off(tx, self.worker, now)
+        return tx.ended
 
     def leaving(self) -> None:
         """Its end has begun: if that is cut short, what runs here pays nothing. From any thread."""

@@ -300,8 +300,8 @@ class Scheduler:
         tx.of_a_turn, now = True, turn.now
         turn.settle(tx, look_first)
         presence = self.presence
-        if turn.astray and presence.worker is not None:
-            claims.give_back(tx, workers.claims_of(tx, presence.worker), now)
+        if turn.astray:
+            presence.give_back(tx, now)
         if self.claiming:
             presence.enlist(tx, self.custody.crew, now)
         if turn.renew:
@@ -322,7 +322,7 @@ class Scheduler:
             self.custody.part_suspects(tx, turn)
 
     def _room(self, settled: int) -> tuple[list[Wanted], bool]:
-        """What may be claimed once so many are settled, and whether that leaves some kinds out for now."""
+        """As `custody.room`."""
         return self.custody.room(settled, self.presence.name) if self.claiming else ([], False)
 
     def _after(self, turn: Turn) -> None:
@@ -390,12 +390,7 @@ class Scheduler:
             self._commit(turn)
             self._after(turn)
         if self.presence.worker is not None:
-            self._on_ended(self.file.write(self._sign_off))
-
-    def _sign_off(self, tx: Transaction) -> Mapping[int, Outcome | None]:
-        tx.of_a_turn = True
-        self.presence.sign_off(tx, self.clock.now())
-        return tx.ended
+            self._on_ended(self.file.write(self.presence.sign_off, self.clock.now()))
 
     def leave(self) -> None:
         """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""

@@ -148,9 +148,10 @@ def until(condition, why, patience=PATIENCE):
 
 
 def rests(engine):
-    """Wait until an engine with threads has nothing to do and its loop sleeps; from then on it looks at nothing by
-    itself, and the next submit comes alone."""
+    """Wait until an engine with threads has nothing to do and its loop sleeps; from then on it looks at nothing and
+    deletes nothing by itself, and the next submit comes alone."""
     scheduler, loop = engine._scheduler, engine._context.loop
+    scheduler.pruning = None
     scheduler.lookout.close()
     scheduler.lookout.is_due = lambda real: False
     scheduler.lookout.wait = lambda length, real, *, busy, idle: min(length, PATIENCE)
