@@ -167,8 +167,7 @@ class Threads(Crew):
             try:
                 work = take()
             except IndexError:
-                self._hatch.sleep(alarm)
-                continue
+                work = self._hatch.wait(alarm)
             if work is None:
                 return
             if self._marks is not None:

@@ -31,8 +31,10 @@ class Latch:
         self._lock.acquire()
 
     def open(self, *_: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # a second time
+        try:
             self._lock.release()
+        except RuntimeError:
+            pass  # a second time
 
     add_result = add_exception = add_cancelled = open  # as one of those that wait for a `Future`
 
@@ -83,8 +85,8 @@ class Hatch(Generic[T]):
     """Items from any thread, each for whichever of several threads comes for it first. Every method may be called by
     any thread.
 
-    An item wakes one sleeper. A `SimpleQueue` wakes two on CPython 3.11 and 3.12: whoever slept in its `get` lets the
-    next one go, who finds nothing, and takes the interpreter's lock from the one that has something to do.
+    Nobody is woken for nothing. In a `SimpleQueue` of CPython 3.11 and 3.12 whoever slept in `get` lets the next one
+    go, who mostly finds nothing, and takes the interpreter's lock from the one that has something to do.
     """
 
     __slots__ = ("_items", "_ring", "_sleepers", "put", "take")
@@ -104,16 +106,24 @@ class Hatch(Generic[T]):
         return len(self._items)
 
     def wake(self) -> None:
-        """Let as many sleepers go as there are items."""
-        for _ in range(min(len(self._items), len(self._sleepers))):
-            with contextlib.suppress(IndexError):  # others woke them in between
+        """Let a sleeper go, if there is something to take. It wakes the next when it comes and finds more: until then
+        bodies that are short may be over."""
+        if self._items and self._sleepers:
+            with contextlib.suppress(IndexError):  # another thread woke them in between
                 self._ring()
 
-    def sleep(self, alarm: threading.Lock) -> None:
-        """Return once there may be something to take. `alarm`: the calling thread's own, and held."""
-        self._sleepers.append(alarm)  # before it looks: whoever puts an item down later finds it here
-        if self._items:
-            with contextlib.suppress(ValueError):  # it is being rung
-                self._sleepers.remove(alarm)
-                return
-        alarm.acquire()
+    def wait(self, alarm: threading.Lock) -> T:
+        """Take an item once there is one. `alarm`: the calling thread's own, and held."""
+        while True:
+            self._sleepers.append(alarm)  # before it looks: whoever puts an item down later finds it here
+            if not self._items:
+                alarm.acquire()
+            else:
+                try:
+                    self._sleepers.remove(alarm)
+                except ValueError:
+                    alarm.acquire()  # it is being rung
+            with contextlib.suppress(IndexError):  # another thread came first
+                item = self.take()
+                self.wake()
+                return item
