@@ -81,11 +81,12 @@ def _next(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | N
     return chosen, False
 
 
-_CLAIM: Final = f"""
+_CLAIM_ONE: Final = f"""
     UPDATE taskcore_task SET
         phase = {target("claim")}, token = token + 1, attempts = attempts + 1, worker = :worker,
         greenfield = :lease_end, started_at = :now, first_started_at = ifnull(first_started_at, :now), progress = NULL
-    WHERE id IN (SELECT value FROM json_each(:ids)) AND {leaving("claim", phase="+phase")}"""
+    WHERE id = :id AND {leaving("claim", phase="+phase")}"""
+_CLAIM: Final = _CLAIM_ONE.replace("id = :id", "id IN (SELECT value FROM json_each(:ids))")
 
 
 class Claimed(NamedTuple):
@@ -134,9 +135,10 @@ def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: fl
         short, until = rations.short, rations.until
     if not rows:
         return Taken([], more, short, until)
-    ids = json.dumps([row[0] for row in rows])
+    ids = str([row[0] for row in rows])  # JSON as well, of whole numbers
     tx.uncount(ids)
-    tx.execute(_CLAIM, {"ids": ids, "worker": worker, "now": now, "lease_end": lease_end})
+    values = {"id": rows[0][0], "ids": ids, "worker": worker, "now": now, "lease_end": lease_end}
+    tx.execute(_CLAIM_ONE if len(rows) == 1 else _CLAIM, values)
     claimed = _filled(tx, rows, begun=1)
     if tx.known.has_guards:
         settle.moved(tx, [task.id for task in claimed], now)

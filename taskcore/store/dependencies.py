@@ -148,6 +148,12 @@ _SUCCESS_APPLIED: Final = _APPLY.replace(
 _SUCCESS_RECORD: Final = """
     UPDATE taskcore_edge SET verdict = 'met'
     WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'"""
+# And for one of them, on which another task depends but once: half of that again.
+_ONE_APPLIED: Final = _APPLY.replace(
+    "(SELECT value->>0 AS task, value->>1 AS change FROM json_each(:changes))",
+    "(SELECT task, -1 AS change FROM taskcore_edge WHERE upstream = :id AND verdict = 'unmet')",
+)
+_ONE_RECORD: Final = "UPDATE taskcore_edge SET verdict = 'met' WHERE upstream = :id AND verdict = 'unmet'"
 
 _BELOW: Final = """
     SELECT json_group_array(DISTINCT e.task) FROM json_each(?) AS ended
@@ -163,11 +169,13 @@ def succeeded(tx: Transaction, tasks: Collection[int], now: float) -> None:
     if tx.known.has_unusual:
         propagate(tx, tasks, now)
     elif tx.known.has_edges and tasks:
-        ids = json.dumps(list(tasks))
+        ids = str(list(tasks))  # JSON as well, of whole numbers
         if tx.known.has_counts:
             tx.uncount(tx.execute(_BELOW, (ids,)).fetchall()[0][0])
-        if tx.execute(_SUCCESS_APPLIED, {"ids": ids, "now": now}).rowcount:
-            tx.execute(_SUCCESS_RECORD, {"ids": ids})
+        values = {"id": next(iter(tasks)), "ids": ids, "now": now}
+        apply, record = (_ONE_APPLIED, _ONE_RECORD) if len(tasks) == 1 else (_SUCCESS_APPLIED, _SUCCESS_RECORD)
+        if tx.execute(apply, values).rowcount:
+            tx.execute(record, values)
             tx.freed = True
             if tx.known.has_jobs:
                 tx.opened.extend(json.loads(tx.execute(_SUCCESS_OPENED, {"ids": ids}).fetchall()[0][0]))

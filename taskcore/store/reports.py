@@ -19,7 +19,16 @@ from taskcore.store.connection import File
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import LEFT, by_row, leaving, target
 
-_AT_A_TIME: Final = (1, 8, 32, 128)
+_SUCCEED_ONE: Final = f"""
+    UPDATE taskcore_task SET
+        phase = {target("succeed")}, label = :label, finished_at = :now, greenfield = NULL, result = :result,
+        last_error = NULL, progress = 1.0
+    WHERE id = :id AND token = :token AND {leaving("succeed", phase="+phase")}"""
+_SUCCEED_ALONE: Final = f"""{_SUCCEED_ONE} AND parent IS NULL AND serial IS NULL
+    AND NOT EXISTS (SELECT 1 FROM taskcore_edge WHERE upstream = :id)
+    AND NOT EXISTS (SELECT 1 FROM taskcore_join WHERE upstream = :id)
+    AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')"""
+_AT_A_TIME: Final = (8, 32, 128)
 """Rows of one settling statement. Few sizes, so that each stays prepared; a batch is filled up with rows of no task."""
 _NO_TASK: Final = (None, None, None, None)
 
@@ -35,6 +44,10 @@ def _succeed(rows: int) -> str:
     ) AS done
     WHERE taskcore_task.id = done.id AND {leaving("succeed", phase="+taskcore_task.phase")}
         AND taskcore_task.token = done.token"""
+
+
+def _one(done: Outcome, now: float) -> dict[str, Any]:
+    return {"id": done.id, "token": done.token, "result": done.result, "label": done.label, "now": now}
 
 
 class StaleReport(Exception):
@@ -54,7 +67,9 @@ def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first
         held = set(tx.execute(HELD, (json.dumps(claims),)).fetchall())
         stale = set(claims) - held
         batch = [done for done in batch if done[:2] in held]
-    for start in range(0, len(batch), _AT_A_TIME[-1]):
+    if len(batch) == 1 and not tx.execute(_SUCCEED_ONE, _one(batch[0], now)).rowcount:
+        raise StaleReport
+    for start in range(0, len(batch) if len(batch) > 1 else 0, _AT_A_TIME[-1]):
         part = batch[start : start + _AT_A_TIME[-1]]
         rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
         values: list[Any] = [value for done in part for value in done[:COLUMNS]]
@@ -65,22 +80,11 @@ def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first
     return stale
 
 
-_SUCCEED_ALONE: Final = f"""
-    UPDATE taskcore_task SET
-        phase = {target("succeed")}, label = ?, finished_at = ?, greenfield = NULL, result = ?, last_error = NULL,
-        progress = 1.0
-    WHERE id = ? AND token = ? AND {leaving("succeed", phase="+phase")} AND parent IS NULL AND serial IS NULL
-        AND NOT EXISTS (SELECT 1 FROM taskcore_edge WHERE upstream = taskcore_task.id)
-        AND NOT EXISTS (SELECT 1 FROM taskcore_join WHERE upstream = taskcore_task.id)
-        AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')"""
-
-
 def succeed_alone(file: File, done: Outcome, now: float) -> bool:
     """`succeed` for one on which nothing hangs, in one statement. → False, and nothing changed, if that is not so, it
     is no longer held, or its end cannot be stored."""
-    task_id, token, result, label = done[:COLUMNS]
     try:
-        return file.once(_SUCCEED_ALONE, (label, now, result, task_id, token)) == 1
+        return file.once(_SUCCEED_ALONE, _one(done, now)) == 1
     except OF_A_ROW:
         return False
 
