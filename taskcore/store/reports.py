@@ -67,17 +67,23 @@ def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first
         held = set(tx.execute(HELD, (json.dumps(claims),)).fetchall())
         stale = set(claims) - held
         batch = [done for done in batch if done[:2] in held]
-    if len(batch) == 1 and not tx.execute(_SUCCEED_ONE, _one(batch[0], now)).rowcount:
+    if len(batch) == 1:
+        changed = tx.execute(_SUCCEED_ONE, _one(batch[0], now)).rowcount
+    else:
+        most = _AT_A_TIME[-1]
+        changed = sum(_succeed_some(tx, batch[start : start + most], now) for start in range(0, len(batch), most))
+    if changed != len(batch):
         raise StaleReport
-    for start in range(0, len(batch) if len(batch) > 1 else 0, _AT_A_TIME[-1]):
-        part = batch[start : start + _AT_A_TIME[-1]]
-        rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
-        values: list[Any] = [value for done in part for value in done[:COLUMNS]]
-        values += _NO_TASK * (rows - len(part))
-        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):
-            raise StaleReport
     settle.succeeded(tx, batch, now)
     return stale
+
+
+def _succeed_some(tx: Transaction, part: Sequence[Outcome], now: float) -> int:
+    """→ how many were held."""
+    rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
+    values: list[Any] = [value for done in part for value in done[:COLUMNS]]
+    values += _NO_TASK * (rows - len(part))
+    return tx.execute(_succeed(rows), (now, *values)).rowcount
 
 
 def succeed_alone(file: File, done: Outcome, now: float) -> bool:
