@@ -9,7 +9,7 @@ import pytest
 import taskcore.runtime.scheduler
 from taskcore import Engine, constant, current
 from taskcore.testing import InlineExecutor
-from tests.support.processes import PATIENCE, rests
+from tests.support.processes import PATIENCE, rests, until
 
 SMALL = r"json_each|taskcore_(meta|status|kind|worker|limit|rate|hold|schedule|count)\b|\(|CONSTANT ROW|VALUES"
 """What may be read from one end to the other: lists that were given, and tables that do not grow with the tasks."""
@@ -177,9 +177,10 @@ def test_a_task_that_comes_alone_is_settled_by_one_statement_of_the_thread_that_
     assert seen.commits == 2 and names[4] == "taskcore-worker"
 
 
-@pytest.mark.parametrize("hangs", ["an edge", "a parent", "a queue", "a failure", "something to show"])
+@pytest.mark.parametrize("hangs", ["an edge", "a parent", "a queue", "a sleeper", "a failure", "something to show"])
 def test_one_on_which_something_hangs_is_settled_with_it(idle, hangs):
     engine, seen = idle
+    go = threading.Event()
 
     @engine.task
     def body():
@@ -188,12 +189,19 @@ def test_one_on_which_something_hangs_is_settled_with_it(idle, hangs):
             other.depends_on(current().task.id)
         elif hangs == "something to show":
             current().message("done")
+        elif hangs == "a sleeper":
+            assert go.wait(PATIENCE)
         elif hangs == "a failure":
             raise ValueError("no")
 
     other = engine.submit("other", 1)  # nobody runs it here
     with engine.job("all") if hangs == "a parent" else contextlib.nullcontext() as job:
         first = body.options(serial="one" if hangs == "a queue" else None).submit()
+    if hangs == "a sleeper":
+        sleeper = engine.task(lambda task: current().wait(engine.future(task)), name="sleeper").submit(first.id)
+        until(lambda: sleeper.snapshot().phase == "suspended", "it does not sleep")
+        go.set()
+        assert sleeper.result(PATIENCE) == [None]
     first.exception(PATIENCE)
     assert "COMMIT" in seen[seen.index("ran") + 1 :]
     assert first.snapshot().phase == ("failed" if hangs == "a failure" else "succeeded")
