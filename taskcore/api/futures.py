@@ -222,6 +222,7 @@ class Register:
         rows."""
         if not (ends or self._missed):
             return
+        self.changes.committed()  # an end by a statement of its own is no transaction that would tell of itself
         others = []
         for task_id, outcome in ends.items():
             if outcome is None or outcome.verb != "succeed":

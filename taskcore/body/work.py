@@ -91,6 +91,11 @@ class Work:
         if self.broken is not None:
             raise self.broken
 
+    @property
+    def has_notes(self) -> bool:
+        """Whether `take_notes` would find something."""
+        return bool(self.notes or self.lines or (self.course is not None and self.course.pending))
+
     def take_notes(self) -> Notes | None:
         """What there is to show since the last time."""
         columns: dict[str, Any] = {}

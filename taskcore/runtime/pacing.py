@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from taskcore.core.clock import monotonic
@@ -82,13 +81,15 @@ class Traffic:
         lone, self._lone_from = now >= self._lone_from, now + LONE
         return lone
 
-    @contextlib.contextmanager
-    def somebody_waits(self) -> Iterator[None]:
+    def somebody_waits(self) -> Traffic:
+        """For a `with`: somebody waits for a result, to the end of the block."""
+        return self
+
+    def __enter__(self) -> None:
         with self._counting:
             self.waiting += 1
             self._lone_from = 0.0
-        try:
-            yield
-        finally:
-            with self._counting:
-                self.waiting -= 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._counting:
+            self.waiting -= 1

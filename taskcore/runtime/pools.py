@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from taskcore.body.runner import perform
 from taskcore.body.work import Stage, Work
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Outcome
-from taskcore.runtime.wakeups import Latch
+from taskcore.runtime.wakeups import Hatch, Latch
 from taskcore.store.process_locks import Marks
 
 Report = Callable[[Work, Outcome], None]
@@ -26,7 +23,7 @@ class Crew:
     size: int
     ahead: bool = False
     """Whether works may be handed over that will not begin at once, and `put`: one work, in one step for the
-    interpreter; it is begun once `hand` has seen to it that somebody comes for it."""
+    interpreter; `hand` sees to it that somebody is there."""
     put: Callable[[Work], None]
     trouble: str | None = None
     """Why no body can run just now, though it is being seen to."""
@@ -66,7 +63,7 @@ class Crew:
 
 
 class Threads(Crew):
-    """A pool of daemon threads around one queue.
+    """A pool of daemon threads around one hatch.
 
     Not a `ThreadPoolExecutor`: that makes a future and a lock for each call (18 µs instead of 1), cannot take back what
     has not begun, and cannot give a slot whose body never returns to another thread. Nor a `SimpleQueue`: whoever gets
@@ -81,9 +78,8 @@ class Threads(Crew):
         self._stage = stage
         self._report = report
         self._broken = broken
-        self._works = deque[Work | None]()
-        self.put = self._works.append
-        self._idle: list[queue.SimpleQueue[None]] = []  # a bell of each thread that has nothing to do
+        self._hatch: Hatch[Work | None] = Hatch()
+        self.put = self._hatch.put
         self._marks: Marks | None = None
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()  # over the decision to start threads
@@ -100,11 +96,12 @@ class Threads(Crew):
         self._marks = marks
 
     def hand(self, works: Iterable[Work]) -> None:
-        self._works.extend(works)
-        self._ring()
+        for work in works:
+            self.put(work)
+        self._hatch.wake()
         if len(self._threads) < self.size:
             with self._starting:
-                missing = min(self.size - len(self._threads), len(self._works))
+                missing = min(self.size - len(self._threads), len(self._hatch))
                 for _ in range(missing):
                     try:
                         self._start()
@@ -115,27 +112,28 @@ class Threads(Crew):
 
     @property
     def waiting(self) -> int:
-        return len(self._works)
+        return len(self._hatch)
 
     def take_back(self) -> list[Work]:
         """Everything that has not begun; it will not."""
         taken, sentinels = [], 0
-        with contextlib.suppress(IndexError):
-            while True:
-                work = self._works.popleft()
-                if work is None:
-                    sentinels += 1
-                else:
-                    taken.append(work)
-        self._works.extend([None] * sentinels)
-        self._ring()
+        while True:
+            try:
+                work = self._hatch.take()
+            except IndexError:
+                break
+            if work is None:
+                sentinels += 1
+            else:
+                taken.append(work)
+        self._dismiss(sentinels)
         return taken
 
     def write_off(self, work: Work) -> None:
         """A body that does not return: its thread no longer counts, and another takes its place."""
         self._deaf[work.claimed.id] = monotonic()
         self._threads.pop()
-        if self._works:
+        if self._hatch:
             self.hand(())  # never raises: reports are being gathered
 
     @property
@@ -147,9 +145,14 @@ class Threads(Crew):
         """Let every thread end after its body. → whether none is inside one that was written off."""
         with self._starting:
             self.size = 0
-            self._works.extend([None] * len(self._threads))
-        self._ring()
+            self._dismiss(len(self._threads))
         return not self._deaf
+
+    def _dismiss(self, threads: int) -> None:
+        """Let so many end, whoever comes first."""
+        for _ in range(threads):
+            self._hatch.put(None)
+        self._hatch.wake()
 
     def _start(self) -> None:
         there = Latch()
@@ -159,14 +162,13 @@ class Threads(Crew):
     def _serve(self, there: Latch) -> None:
         self._threads.append(threading.current_thread())  # by itself: a Ctrl-C may end `_start` at any place
         there.open()
-        bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        take, stage, report = self._works.popleft, self._stage, self._report
+        take, stage, report, alarm = self._hatch.take, self._stage, self._report, threading.Lock()
+        alarm.acquire()
         while True:
             try:
                 work = take()
             except IndexError:
-                self._rest(bell)
-                continue
+                work = self._hatch.wait(alarm)
             if work is None:
                 return
             if self._marks is not None:
@@ -177,18 +179,3 @@ class Threads(Crew):
                 return  # written off meanwhile, and replaced
             report(work, end)
             del work, end
-
-    def _rest(self, bell: queue.SimpleQueue[None]) -> None:
-        """Until there may be something to do."""
-        self._idle.append(bell)
-        if not self._works:
-            bell.get()
-        self._idle.remove(bell)
-        if len(self._works) > 1:
-            self._ring()
-
-    def _ring(self) -> None:
-        """Wake one thread, the one that came to rest last; it wakes the next if there is more than it takes itself. One
-        that is awake by then looks once in vain."""
-        with contextlib.suppress(IndexError):  # all are at work, or about to look
-            self._idle[-1].put(None)

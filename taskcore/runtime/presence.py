@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from taskcore.core.ends import Outcome
 from taskcore.runtime.pools import Crew
 from taskcore.store import claims, process_locks, workers
 from taskcore.store.connection import File
@@ -24,7 +26,8 @@ class Presence:
         """Its row, once it has one."""
         self.lane = 0
         self._others = False  # whether other engines that live were there when it was last looked
-        self._renew_at = 0.0
+        self.renew_at = 0.0
+        """When its leases are to be renewed."""
         self._seen: int | None = _OLD  # the version of the file in which the row was there
         self._enlisted: Transaction | None = None
 
@@ -66,11 +69,18 @@ class Presence:
             self.lanes.give_up(self.lane)
         self.worker = None
 
-    def sign_off(self, tx: Transaction, now: float) -> None:
-        """Give back all that it holds, and end its row."""
+    def give_back(self, tx: Transaction, now: float) -> None:
+        """Give back all that it holds."""
         if self.worker is not None:
             claims.give_back(tx, workers.claims_of(tx, self.worker), now)
+
+    def sign_off(self, tx: Transaction, now: float) -> Mapping[int, Outcome | None]:
+        """The same in a transaction of its own, which ends its row. → what ended by that."""
+        tx.of_a_turn = True
+        self.give_back(tx, now)
+        if self.worker is not None:
             workers.sign_off(tx, self.worker, now)
+        return tx.ended
 
     def leaving(self) -> None:
         """Its end has begun: if that is cut short, what runs here pays nothing. From any thread."""
@@ -86,17 +96,13 @@ class Presence:
 
     # -- its lease --------------------------------------------------------------------------------------------------
 
-    def renews_in(self, now: float) -> float:
-        """Seconds until its leases are to be renewed."""
-        return self._renew_at - now
-
     def renew(self, tx: Transaction, now: float) -> None:
         if self.worker is not None:
             claims.renew(tx, self.worker, now + self.lease * 2 / 3, now + self.lease)
 
     def renewed(self, now: float) -> None:
         """They were, or there is nothing to renew."""
-        self._renew_at = now + self.lease / 3
+        self.renew_at = now + self.lease / 3
 
     # -- the others -------------------------------------------------------------------------------------------------
 

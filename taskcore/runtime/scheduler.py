@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from taskcore.body.work import Stage, Work, current_task
 from taskcore.core.clock import Clock, monotonic
 from taskcore.core.ends import Outcome
-from taskcore.runtime import notes
 from taskcore.runtime.custody import Custody
 from taskcore.runtime.lookout import Lookout
 from taskcore.runtime.notes import Display
@@ -26,7 +25,6 @@ from taskcore.runtime.wakeups import Inbox, Latch
 from taskcore.store import claims, reports, workers
 from taskcore.store.busy import OF_A_ROW
 from taskcore.store.capacity import Wanted
-from taskcore.store.claims import Claimed
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
 from taskcore.store.transaction import Transaction
@@ -93,7 +91,7 @@ class Scheduler:
     def committed(self, tx: Transaction) -> None:
         """Called after each commit of this engine's that was not a turn's; twice, if a Ctrl-C came in between."""
         if tx.born is not None:
-            self._adopt(tx, tx.born)
+            self._adopt(tx)
         if tx.requested:
             self.custody.wanted_back = True
             self._heed([task_id for task_id in tx.requested if task_id in self.held])
@@ -117,19 +115,19 @@ class Scheduler:
             return None  # what it may cost is counted where tasks are claimed
         return worker, now + self.presence.lease
 
-    def _adopt(self, tx: Transaction, claimed: Claimed) -> None:
+    def _adopt(self, tx: Transaction) -> None:
         """A task that was born claimed by this engine."""
         if not self.claiming:
             return  # closing: what this worker holds is given back row by row
         self.quiet = False
-        task_id, work, put = claimed.id, self.repertoire.work(claimed), self.custody.crew.put
-        # Python looks for a Ctrl-C after calls: it finds all three done, or none.
-        self.held[task_id] = work
-        tx.born = None
-        try:
+        if tx.born:
+            task_id, work, put = tx.born.id, self.repertoire.work(tx.born), self.custody.crew.put
+            # Python looks for a Ctrl-C after calls: it finds all three done, or none.
+            self.held[task_id] = work
+            tx.born = ()
             put(work)
-        finally:
-            self.custody.crew.hand(())
+        self.custody.crew.hand(())
+        tx.born = None
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""
@@ -183,16 +181,46 @@ class Scheduler:
         """Do all there is to do now. → seconds until there may be more, unless `block` is woken."""
         self._arrived.extend(reports)
         now, real = self.clock.now(), monotonic()
-        if self.lookout.is_due(real):
+        looks = self.lookout.is_due(real)
+        if looks:
             self._look(real)
-        works = self._collect()
-        self.custody.take_back(real)
         if now < self._now:  # the clock was set back
             self._next_due = 0.0
         self._now = now
+        idle, served = self._work(now, real) if looks or not self._end_alone(now) else (False, True)
+        self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
+        for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
+            for _ in range(len(latches)):  # who comes meanwhile asks first
+                latches.pop().open()
+        wait = self._wait(not served)
+        if self.pruning is None or not self.claiming:
+            return wait
+        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
+
+    def _end_alone(self, now: float) -> bool:
+        """Settle the only task in hand by a statement of its own, where that is all that a turn would do. → whether it
+        was, and nothing hangs on the task."""
+        if len(self._arrived) != 1 or len(self.held) != 1 or self._ready or self._short or len(self.inbox):
+            return False
+        work, end = self._arrived[0]
+        if end.verb != "succeed" or work.has_notes or self.display or self.custody.wanted_back or self.astray:
+            return False
+        if any(at is not None and at <= now for at in (self._next_due, self._until, self.presence.renew_at)):
+            return False
+        if self.custody.returning or not reports.succeed_alone(self.file, end, now):
+            return False
+        self._arrived = []
+        self.custody.settle([(work, end)])
+        self._on_ended({end.id: end})
+        return True
+
+    def _work(self, now: float, real: float) -> tuple[bool, bool]:
+        """All that there is to do. → whether that was nothing, and whether it was for this engine."""
+        works = self._collect()
+        self.custody.take_back(real)
         asked, self._ready = self._ready, False  # before it is looked: what comes from now on is heard
         room, cramped = self._room(len(works))
-        renew = bool(self.held) and self.presence.renews_in(now) <= 0
+        renew = bool(self.held) and self.presence.renew_at <= now
         turn = Turn(works, self.custody.returning, room, cramped, now, renew)
         turn.hungry = asked and bool(turn.room or self.held)  # else nobody here knows any name that is queued
         if self.astray and current_task(self.file) is None:  # else a body goes on, and its claim with it
@@ -201,27 +229,19 @@ class Scheduler:
         if self._until is not None and self._until <= now:
             turn.hungry, self._until = True, None
         show = bool(self.display) and real >= self.display.due
-        idle = not (works or turn.back or due or turn.renew or show or (turn.room and turn.hungry))
-        if idle:
+        if not (works or turn.back or due or turn.renew or show or (turn.room and turn.hungry)):
             self._ready = self._ready or turn.hungry
-        else:
-            turn.next_due, self._next_due = self._next_due, None  # whoever commits from now on sets it again
-            try:
-                self._commit(turn)
-            except BaseException:
-                self._ready, self._next_due = True, 0.0
-                self.presence.rolled_back()
-                raise
-            self.presence.committed()
-            self._after(turn)
-        self.quiet = not (self.held or self._ready or self._arrived or len(self.inbox))
-        for latches in (self._latches, self._calm) if self.quiet else (self._latches,):
-            for _ in range(len(latches)):  # who comes meanwhile asks first
-                latches.pop().open()
-        wait = self._wait(idle or not turn.served)
-        if self.pruning is None or not self.claiming:
-            return wait
-        return min(wait, self.pruning.turn(now, idle=idle and wait > 0, quiet=self.quiet and wait > 0))
+            return True, False
+        turn.next_due, self._next_due = self._next_due, None  # whoever commits from now on sets it again
+        try:
+            self._commit(turn)
+        except BaseException:
+            self._ready, self._next_due = True, 0.0
+            self.presence.rolled_back()
+            raise
+        self.presence.committed()
+        self._after(turn)
+        return False, turn.served
 
     def _collect(self) -> list[tuple[Work, Outcome]]:
         """The reports that came in, and those of bodies that ran out of time."""
@@ -256,7 +276,7 @@ class Scheduler:
             self.custody.wanted_back = True
 
     def _commit(self, turn: Turn) -> None:
-        ending = [work for work, _ in turn.works if work.notes or work.lines or (work.course and work.course.pending)]
+        ending = [work for work, _ in turn.works if work.has_notes]
         if not (ending or self.display):
             self._write(turn)
             return
@@ -264,13 +284,7 @@ class Scheduler:
             self._write(turn)
 
     def _write(self, turn: Turn, mended: bool = False) -> None:
-        for _, end in turn.works:
-            if end.verb == "succeed":
-                turn.successes.append(end)
-            else:
-                turn.others.append(end)
-                if end.raised is not None and end.verb == "fail":
-                    self.errors[end.id] = end.raised
+        turn.sort(self.errors)
         try:
             try:
                 self.file.write(self._step, turn, False)
@@ -279,23 +293,15 @@ class Scheduler:
         except OF_A_ROW:
             if mended or not replace_bad_ends(self.file, turn.works, turn.now):
                 raise
-            turn.successes, turn.others = [], []
             self._write(turn, True)
 
     def _step(self, tx: Transaction, turn: Turn, look_first: bool) -> None:
         """The turn's transaction."""
         tx.of_a_turn, now = True, turn.now
-        if turn.notes:
-            notes.write(tx, turn.notes, now)
-        if turn.successes:
-            reports.succeed(tx, turn.successes, now, look_first=look_first)
-        for end in turn.others:
-            reports.report(tx, end, now)
-        if turn.back:
-            claims.give_back(tx, [work.claim for work in turn.back], now)
+        turn.settle(tx, look_first)
         presence = self.presence
-        if turn.astray and presence.worker is not None:
-            claims.give_back(tx, workers.claims_of(tx, presence.worker), now)
+        if turn.astray:
+            presence.give_back(tx, now)
         if self.claiming:
             presence.enlist(tx, self.custody.crew, now)
         if turn.renew:
@@ -316,7 +322,7 @@ class Scheduler:
             self.custody.part_suspects(tx, turn)
 
     def _room(self, settled: int) -> tuple[list[Wanted], bool]:
-        """What may be claimed once so many are settled, and whether that leaves some kinds out for now."""
+        """As `custody.room`."""
         return self.custody.room(settled, self.presence.name) if self.claiming else ([], False)
 
     def _after(self, turn: Turn) -> None:
@@ -363,7 +369,7 @@ class Scheduler:
         if self._next_due is not None:
             times.append(self._next_due - now)
         if self.held:
-            times.append(self.presence.renews_in(now))
+            times.append(self.presence.renew_at - now)
             times.extend(self.custody.limits(elapsed))
         return self.lookout.wait(min(times), real, busy=self._busy, idle=idle)
 
@@ -384,12 +390,7 @@ class Scheduler:
             self._commit(turn)
             self._after(turn)
         if self.presence.worker is not None:
-            self._on_ended(self.file.write(self._sign_off))
-
-    def _sign_off(self, tx: Transaction) -> Mapping[int, Outcome | None]:
-        tx.of_a_turn = True
-        self.presence.sign_off(tx, self.clock.now())
-        return tx.ended
+            self._on_ended(self.file.write(self.presence.sign_off, self.clock.now()))
 
     def leave(self) -> None:
         """Let the threads go, and give up the proof of life, unless a body that never returned still runs."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from taskcore.body.work import Work
 from taskcore.core.ends import Outcome
-from taskcore.store import due
+from taskcore.runtime import notes
+from taskcore.store import claims, due, reports
 from taskcore.store.claims import Taken
 from taskcore.store.steps import Notes
 from taskcore.store.transaction import Transaction
@@ -52,6 +53,28 @@ class Turn:
     def served(self) -> bool:
         """Whether anything came of it for this engine."""
         return bool(self.works or self.ended or (self.taken is not None and self.taken.tasks))
+
+    def sort(self, errors: dict[int, BaseException]) -> None:
+        """Tell the successes of its works from the others, and note there what those raised that fail."""
+        self.successes, self.others = [], []
+        for _, end in self.works:
+            if end.verb == "succeed":
+                self.successes.append(end)
+            else:
+                self.others.append(end)
+                if end.raised is not None and end.verb == "fail":
+                    errors[end.id] = end.raised
+
+    def settle(self, tx: Transaction, look_first: bool) -> None:
+        """Write what its works have to show, and their ends, and give back what does not begin here."""
+        if self.notes:
+            notes.write(tx, self.notes, self.now)
+        if self.successes:
+            reports.succeed(tx, self.successes, self.now, look_first=look_first)
+        for end in self.others:
+            reports.report(tx, end, self.now)
+        if self.back:
+            claims.give_back(tx, [work.claim for work in self.back], self.now)
 
     def let_time_move(self, tx: Transaction, plans: Mapping[str, Plan]) -> None:
         """Move every row whose time has come, and fire what is due of these schedules."""

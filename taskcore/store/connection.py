@@ -24,6 +24,7 @@ from taskcore.store.transaction import Transaction, disown
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Values = Sequence[Any] | Mapping[str, Any]
 
 READ_ONLY: Final = "the file cannot be written: this engine only looks at it"
 REENTERED: Final = "a signal handler or __del__ interrupted another call of this engine: it cannot store anything"
@@ -116,7 +117,7 @@ class File:
                     self.on_commit(tx)
             raise
 
-    def once(self, sql: str, values: Sequence[Any]) -> int:
+    def once(self, sql: str, values: Values) -> int:
         """One statement from which nothing follows, as a transaction of its own, at half the price of `write`; or as
         part of the caller's. → how many rows it changed."""
         ticket = self.line.join()
@@ -130,7 +131,7 @@ class File:
                 self._identity.confirm()
             return changed
 
-    def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[Any]) -> int:
+    def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Values) -> int:
         try:
             return execute(sql, values).rowcount
         except sqlite3.DatabaseError as error:

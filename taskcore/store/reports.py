@@ -12,38 +12,44 @@ from typing import Any, Final
 
 from taskcore.core.ends import Outcome
 from taskcore.core.text import error_line
-from taskcore.store import claims, settle, steps, suspension
+from taskcore.store import claims, schema, settle, steps, suspension
+from taskcore.store.busy import OF_A_ROW
 from taskcore.store.claims import HELD
+from taskcore.store.connection import File
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import LEFT, by_row, leaving, target
 
-_AT_A_TIME: Final = (1, 8, 32, 128)
+_END: Final = f"""
+    UPDATE taskcore_task SET
+        phase = {target("succeed")}, label = nullif({{label}}, ''), finished_at = {{now}}, greenfield = NULL,
+        result = {{result}}, last_error = NULL, progress = 1.0
+    """
+_END_OF_ONE: Final = _END.format(label=":label", now=":now", result=":result")
+_END_OF_MANY: Final = _END.format(label="done.label", now="?", result="done.result")
+# No label is '': a None costs `sqlite3` three times as much as a text, for it looks for an adapter first.
+_SUCCEED_ONE: Final = f"""{_END_OF_ONE}
+    WHERE id = :id AND token = :token AND {leaving("succeed", phase="+phase")}"""
+_SUCCEED_ALONE: Final = f"""{_SUCCEED_ONE} AND parent IS NULL AND serial IS NULL
+    AND NOT EXISTS (SELECT 1 FROM taskcore_edge WHERE upstream = :id)
+    AND NOT EXISTS (SELECT 1 FROM taskcore_join WHERE upstream = :id)
+    AND EXISTS (SELECT 1 FROM taskcore_meta WHERE key = 'format' AND value = '{schema.FORMAT}')"""
+_AT_A_TIME: Final = (8, 32, 128)
 """Rows of one settling statement. Few sizes, so that each stays prepared; a batch is filled up with rows of no task."""
 _NO_TASK: Final = (0, 0, "", "")
 
 
-# The time comes first, then the id, token, result and label of each.
-_SUCCEED: Final = f"""
-    UPDATE taskcore_task SET
-        phase = {target("succeed")}, label = nullif({{label}}, ''), finished_at = ?1, greenfield = NULL,
-        result = {{result}}, last_error = NULL, progress = 1.0
-    {{of}}"""
-_SUCCEED_ONE: Final = _SUCCEED.format(
-    result="?4", label="?5", of=f"WHERE id = ?2 AND {leaving('succeed', phase='+phase')} AND token = ?3"
-)
-
-
 @functools.cache
 def _succeed(rows: int) -> str:
-    if rows == 1:  # half of the time would go into making a table of one row
-        return _SUCCEED_ONE
-    of = f"""
+    return f"""{_END_OF_MANY}
     FROM (
         WITH d (id, token, result, label) AS (VALUES {", ".join(["(?, ?, ?, ?)"] * rows)}) SELECT * FROM d
     ) AS done
     WHERE taskcore_task.id = done.id AND {leaving("succeed", phase="+taskcore_task.phase")}
         AND taskcore_task.token = done.token"""
-    return _SUCCEED.format(result="done.result", label="done.label", of=of)
+
+
+def _one(done: Outcome, now: float) -> dict[str, Any]:
+    return {"id": done.id, "token": done.token, "result": done.result, "label": done.label or "", "now": now}
 
 
 class StaleReport(Exception):
@@ -63,16 +69,32 @@ def succeed(tx: Transaction, batch: Sequence[Outcome], now: float, *, look_first
         held = set(tx.execute(HELD, (json.dumps(claims),)).fetchall())
         stale = set(claims) - held
         batch = [done for done in batch if done[:2] in held]
-    for start in range(0, len(batch), _AT_A_TIME[-1]):
-        part = batch[start : start + _AT_A_TIME[-1]]
-        rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
-        # No label is '': a None costs `sqlite3` three times as much as a text, for it looks for an adapter first.
-        values: list[Any] = [value for done in part for value in (done.id, done.token, done.result, done.label or "")]
-        values += _NO_TASK * (rows - len(part))
-        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):
-            raise StaleReport
+    if len(batch) == 1:
+        changed = tx.execute(_SUCCEED_ONE, _one(batch[0], now)).rowcount
+    else:
+        most = _AT_A_TIME[-1]
+        changed = sum(_succeed_some(tx, batch[start : start + most], now) for start in range(0, len(batch), most))
+    if changed != len(batch):
+        raise StaleReport
     settle.succeeded(tx, batch, now)
     return stale
+
+
+def _succeed_some(tx: Transaction, part: Sequence[Outcome], now: float) -> int:
+    """→ how many were held."""
+    rows = next(rows for rows in _AT_A_TIME if rows >= len(part))
+    values: list[Any] = [value for done in part for value in (done.id, done.token, done.result, done.label or "")]
+    values += _NO_TASK * (rows - len(part))
+    return tx.execute(_succeed(rows), (now, *values)).rowcount
+
+
+def succeed_alone(file: File, done: Outcome, now: float) -> bool:
+    """`succeed` for one on which nothing hangs, in one statement. → False, and nothing changed, if that is not so, it
+    is no longer held, or its end cannot be stored."""
+    try:
+        return file.once(_SUCCEED_ALONE, _one(done, now)) == 1
+    except OF_A_ROW:
+        return False
 
 
 _HOLDS: Final = """

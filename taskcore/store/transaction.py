@@ -43,7 +43,8 @@ class Transaction:
         self.of_a_turn = False
         """Whether this is the scheduler's own, which knows what it did."""
         self.born: Any = None
-        """A task that this engine claimed as it made it."""
+        """A task that this engine claimed as it made it; `()` once its body is handed over, until somebody is there to
+        run it."""
         self.births: Any = None
         """Of a user's transaction: the submits that are not written yet, and the block itself."""
         self.scope: Any = None

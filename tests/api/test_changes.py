@@ -10,7 +10,7 @@ import pytest
 import taskcore
 from taskcore import Engine, EngineClosed
 from taskcore.store import changes
-from tests.support.processes import PATIENCE, until
+from tests.support.processes import PATIENCE, rests, until
 
 
 @pytest.fixture
@@ -70,6 +70,15 @@ def temporary(engine):
 
 
 # -- what is told ----------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_task_that_ran_all_alone_is_passed_on_as_its_submit_is(live):
+    task, passed_on = live.task(abs, name="alone"), []
+    task.submit(-1).result(PATIENCE)
+    rests(live)
+    live._futures.changes.committed = lambda: passed_on.append(live.tasks.counts())
+    assert task.submit(-2).result(PATIENCE) == 2
+    assert passed_on == [{"running": 1, "succeeded": 1}, {"succeeded": 2}]
 
 
 def test_who_listens_hears_of_a_submit_and_of_its_end_with_the_counts_of_the_file(live):

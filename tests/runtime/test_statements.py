@@ -2,12 +2,14 @@
 
 import contextlib
 import re
+import threading
 
 import pytest
 
 import taskcore.runtime.scheduler
 from taskcore import Engine, constant, current
 from taskcore.testing import InlineExecutor
+from tests.support.processes import PATIENCE, rests, until
 
 SMALL = r"json_each|taskcore_(meta|status|kind|worker|limit|rate|hold|schedule|count)\b|\(|CONSTANT ROW|VALUES"
 """What may be read from one end to the other: lists that were given, and tables that do not grow with the tasks."""
@@ -175,6 +177,68 @@ def test_children_of_a_gather_are_stored_by_one_statement(traced):
     seen.of(engine.run, False)
     assert future.result() == sum(range(1000))
     assert len([text for text in seen if text.startswith("INSERT INTO taskcore_task ")]) == 1
+
+
+@pytest.fixture
+def idle(made, clock, monkeypatch):
+    """An engine with threads that has nothing to do."""
+    with contextlib.closing(Engine(made, clock=clock, workers=2)) as engine:
+        engine.submit(abs, -1).result(PATIENCE)
+        rests(engine)
+        seen = Statements()
+        engine._file._connection.set_trace_callback(lambda text: seen.append(" ".join(text.split())))
+        yield engine, seen
+        engine._file._connection.set_trace_callback(None)
+
+
+def test_a_task_that_comes_alone_is_settled_by_one_statement_of_the_thread_that_ran_it(idle):
+    engine, _ = idle
+    seen, names = Statements(), []
+    both = lambda text: (seen.append(text.strip()), names.append(threading.current_thread().name))  # noqa: E731
+    engine._file._connection.set_trace_callback(both)
+    assert engine.submit(abs, -2).result(PATIENCE) == 2
+    assert [text.split()[0] for text in seen[:5]] == ["BEGIN", "PRAGMA", "INSERT", "COMMIT", "UPDATE"]
+    assert seen.commits == 2 and names[4] == "taskcore-worker"
+
+
+@pytest.mark.parametrize("hangs", ["an edge", "a parent", "a queue", "a sleeper", "a failure", "something to show"])
+def test_one_on_which_something_hangs_is_settled_with_it(idle, hangs):
+    engine, seen = idle
+    go = threading.Event()
+
+    @engine.task
+    def body():
+        seen.append("ran")
+        if hangs == "something to show":
+            current().message("done")
+        elif hangs in ("an edge", "a sleeper"):
+            assert go.wait(PATIENCE)
+        elif hangs == "a failure":
+            raise ValueError("no")
+
+    other = engine.submit("other", 1)  # nobody runs it here
+    with engine.job("all") if hangs == "a parent" else contextlib.nullcontext() as job:
+        first = body.options(serial="one" if hangs == "a queue" else None).submit()
+    if hangs == "a sleeper":
+        sleeper = engine.task(lambda task: current().wait(engine.future(task)), name="sleeper").submit(first.id)
+        until(lambda: sleeper.snapshot().phase == "suspended", "it does not sleep")
+    if hangs == "an edge":
+        other.depends_on(first)
+        until(lambda: not engine._scheduler._ready, "the loop does not turn")
+    go.set()
+    first.exception(PATIENCE)
+    assert "COMMIT" in seen[seen.index("ran") + 1 :]
+    assert first.snapshot().phase == ("failed" if hangs == "a failure" else "succeeded")
+    if hangs == "an edge":
+        assert other.snapshot().phase == "ready" and other.dependencies()[0].met
+    if hangs == "a sleeper":
+        assert sleeper.result(PATIENCE) == [None]
+    if hangs == "a parent":
+        assert job.result(PATIENCE) == {"succeeded": 1}
+    if hangs == "a queue":
+        assert body.options(serial="one").submit().result(PATIENCE) is None
+    if hangs == "something to show":
+        assert first.snapshot().message == "done"
 
 
 def test_a_link_of_a_chain_is_one_commit_and_ten_statements(traced):

@@ -15,7 +15,6 @@ import pytest
 
 import taskcore
 from taskcore import Engine, TaskFailed
-from taskcore.runtime import pools
 from taskcore.store import process_locks
 from tests.support.processes import PATIENCE, Child, say, until
 from tests.support.rows import wrongs
@@ -60,18 +59,6 @@ def assert_the_pool_is_whole(engine, size):
     futures = [meet.submit(n) for n in range(size)]
     together.wait(PATIENCE)
     assert all(future.result(PATIENCE) for future in futures)
-
-
-def test_a_lone_task_wakes_one_thread_and_many_wake_all(path, monkeypatch):
-    with contextlib.closing(Engine(path, workers=4)) as engine:
-        assert_the_pool_is_whole(engine, 4)
-        crew, rest, rests = engine._scheduler.custody.crew, pools.Threads._rest, []
-        until(lambda: len(crew._idle) == 4, "all threads have nothing to do")
-        monkeypatch.setattr(pools.Threads, "_rest", lambda crew, bell: rests.append(bell) or rest(crew, bell))
-        engine.task(lambda: None, name="lone").submit().result(PATIENCE)
-        until(lambda: len(crew._idle) == 4, "all threads have nothing to do again")
-        assert len(rests) == 1
-        assert_the_pool_is_whole(engine, 4)
 
 
 # -- many threads, all verbs ----------------------------------------------------------------------------------------
@@ -681,6 +668,28 @@ def test_the_late_report_of_a_deaf_thread_does_not_touch_the_attempt_that_runs_n
 
 
 # -- Ctrl-C ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_ctrl_c_between_handing_a_body_over_and_waking_its_thread_leaves_it_neither_asleep_nor_run_twice(path):
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        ran = []
+        task = engine.task(lambda n: ran.append(n), name="one")
+        task.submit(0).result(PATIENCE)
+        until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
+        crew = engine._scheduler.custody.crew
+        hand, interrupted = crew.hand, []
+
+        def interrupt(works):
+            if not interrupted:
+                interrupted.append(True)
+                raise KeyboardInterrupt
+            hand(works)
+
+        crew.hand = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            task.submit(1)
+        until(lambda: engine.tasks.counts() == {"succeeded": 2}, "it ran")
+        assert ran == [0, 1]
 
 
 class Interrupts:

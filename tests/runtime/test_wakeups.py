@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 
 import pytest
 
 import taskcore
-from taskcore.runtime.wakeups import Inbox
+from taskcore.runtime.wakeups import Hatch, Inbox
+from tests.support.processes import until
 
 PATIENCE = 20.0
 THEFTS = 250
@@ -78,3 +80,74 @@ def test_a_loop_that_oversleeps_is_woken_by_whoever_waits_and_said_in_the_log(ca
         nobodys.result(3)
     engine.close()
     assert any("slept" in record.getMessage() for record in caplog.records)
+
+
+class Takers:
+    """Threads that take items from a hatch, each of which is a gate that it then waits at."""
+
+    def __init__(self, *names):
+        self.hatch, self.took, self.rounds = Hatch(), [], Counter()
+        self.hatch._ring = self.counted(self.hatch._ring)
+        self.threads = [threading.Thread(target=self.serve, args=(name,), daemon=True) for name in names]
+        for number, thread in enumerate(self.threads, 1):
+            thread.start()
+            self.all_sleep_but(len(names) - number, of=len(names))
+
+    def counted(self, ring):
+        def counting():
+            ring()
+            self.rounds["rung"] += 1
+
+        return counting
+
+    def serve(self, name):
+        alarm = threading.Lock()
+        alarm.acquire()
+        while (gate := self.hatch.wait(alarm)) is not None:
+            self.took.append(name)
+            assert gate.wait(PATIENCE)
+
+    def all_sleep_but(self, some, of=None):
+        asleep = (of or len(self.threads)) - some
+        until(lambda: len(self.hatch._sleepers) == asleep, f"{asleep} do not sleep")
+
+    def give(self, *items):
+        for item in items:
+            self.hatch.put(item)
+        self.hatch.wake()
+
+    def end(self):
+        self.give(*[None] * len(self.threads))
+        for thread in self.threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def test_an_item_wakes_one_of_those_who_sleep_for_it_the_one_that_lay_down_last():
+    takers, gate = Takers("first", "second", "third"), threading.Event()
+    gate.set()
+    for _ in range(3):
+        before = len(takers.took)
+        takers.give(gate)
+        until(lambda before=before: len(takers.took) > before, "nobody came")
+        takers.all_sleep_but(0)
+    assert takers.took == ["third"] * 3 and takers.rounds["rung"] == 3
+    takers.end()
+
+
+def test_who_finds_more_than_it_takes_wakes_the_next():
+    takers, gate = Takers("first", "second", "third"), threading.Event()
+    takers.give(gate, gate)
+    until(lambda: len(takers.took) == 2, "one waits at the gate, and nobody comes for the other item")
+    takers.all_sleep_but(2)
+    gate.set()
+    takers.all_sleep_but(0)
+    assert sorted(takers.took) == ["second", "third"] and takers.rounds["rung"] == 2
+    takers.end()
+
+
+def test_what_is_put_down_while_somebody_lies_down_is_found():
+    hatch, alarm = Hatch(), threading.Lock()
+    alarm.acquire()
+    hatch.put("an item")  # after it looked, and before it slept
+    assert hatch.wait(alarm) == "an item" and not hatch._sleepers

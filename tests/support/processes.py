@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import math
 import os
 import select
 import signal
@@ -144,6 +145,22 @@ def until(condition, why, patience=PATIENCE):
         assert time.monotonic() < deadline, f"{why}: not within {patience} s"
         nap.wait(0.005)
     return found
+
+
+def rests(engine):
+    """Wait until an engine with threads has nothing to do and its loop sleeps; from then on it looks at nothing and
+    deletes nothing by itself, and the next submit comes alone."""
+    scheduler, loop = engine._scheduler, engine._context.loop
+    scheduler.pruning = None
+    scheduler.lookout.close()
+    scheduler.lookout.is_due = lambda real: False
+    scheduler.lookout.wait = lambda length, real, *, busy, idle: min(length, PATIENCE)
+
+    def asleep():
+        return scheduler.quiet and loop._sleeps_until < math.inf and scheduler.inbox._alarm.locked()
+
+    until(lambda: scheduler.presence.worker is not None and asleep(), "it does not rest")
+    scheduler.traffic._lone_from = 0.0
 
 
 def heard(calls, expected):
