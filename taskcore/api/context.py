@@ -166,12 +166,12 @@ class Context:
         """Count what can be kept of what answers this, so that it need not be read the next time."""
         if not self.file.apart or self.file.read_only or self.closed:
             return
-        blocks, sign = self.look(counts.open_blocks, where), -int.from_bytes(os.urandom(6), "big") - 1
-        if not blocks or not self.file.read(counts.mark, self.file.known, blocks, sign):
-            return
-        for start in range(0, len(blocks), counts.AT_ONCE):
-            part = blocks[start : start + counts.AT_ONCE]
-            if not self.file.read(counts.keep, where, part, sign, self.look(counts.tally, where, part)):
+        pieces, sign = self.look(counts.open_pieces, where), -int.from_bytes(os.urandom(6), "big") - 1
+        for start in range(0, len(pieces), counts.AT_ONCE):
+            some = pieces[start : start + counts.AT_ONCE]
+            if not self.file.read(counts.mark, self.file.known, some, sign):
+                return
+            if not self.file.read(counts.keep, where, some, sign, self.look(counts.tally, where, some)):
                 return
 
     def close_pages(self) -> None:

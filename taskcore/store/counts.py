@@ -1,17 +1,21 @@
 """How many tasks there are of each status, without reading them all.
 
-Tasks are counted by blocks of ids: all in a block, or the children there of one task. What a block has is kept in
+Tasks are counted by ranges of ids: all in a range, or the children there of one task. What a range has is kept in
 `taskcore_count` by whoever counted it, and dropped by whoever changes it: so it costs those who look, and nothing where
 nobody does. It is kept only where every task that is counted waits, is ready or has ended, for out of these phases few
-verbs lead, and each of them calls `Transaction.uncount`, which drops all that is kept of a block. Blocks in which
-something runs, sleeps or has a time to come are read each time. Nobody waits while a block is counted.
+verbs lead, and each of them calls `Transaction.uncount`, which drops all that is kept of a range. Ranges in which
+something runs, sleeps or has a time to come are read each time. Nobody waits while a range is counted.
+
+Ranges are of three sizes, so that little is read however many tasks there are. Tasks are counted by pieces. What the
+pieces of a block have is added up and kept, too, and so is what the blocks of a stretch have, as soon as all of them
+are kept. The pieces of a block in which everything has ended are let go of.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from taskcore.core import lifecycle
@@ -19,8 +23,8 @@ from taskcore.store import schema
 from taskcore.store.cache import Known
 from taskcore.store.queries import Where
 
-AT_ONCE: Final = 8
-"""Blocks that are counted in one look, some twenty milliseconds."""
+AT_ONCE: Final = 32
+"""Pieces that are counted in one look and kept in one write: a few milliseconds."""
 FEW: Final = 1000
 """Children that are counted each time: nothing is kept of parents with no more."""
 A_MOMENT: Final = 10
@@ -29,24 +33,30 @@ ANSWERED: Final = frozenset({"name", "phase", "status", "hidden"})
 """What `where` may ask for that the kept counts answer, of all tasks or of the children of one."""
 
 # In all of these AMONG stands for the tasks that are counted: see `_among`. Of all together `parent` is 0. In `_IN` the
-# sign # stands for a block.
+# sign # stands for a piece.
 
-# The blocks that have any, and those of them that are not kept. From one to the next it is one seek, also over ids that
-# are no more, or are not among them.
-_BLOCKS: Final = """
-    WITH RECURSIVE block (n) AS (
-        SELECT min(one.id) / :block FROM taskcore_task AS one WHERE AMONG
+_KEPT: Final = "(SELECT c.block FROM taskcore_count AS c WHERE c.block = # AND c.parent = :parent LIMIT 1)"
+_STRETCH: Final = _KEPT.replace("#", "-1 - spot.id / :stretch")
+_BLOCK: Final = _KEPT.replace("#", "spot.id / :block")
+_PIECE: Final = _KEPT.replace("#", ":pieces + spot.id / :piece")
+# The greatest ranges that are kept, and between them the pieces that are not. From one to the next it is one seek, also
+# over ids that are no more, or are not among them.
+_RANGES: Final = f"""
+    WITH RECURSIVE spot (id) AS (
+        SELECT min(one.id) FROM taskcore_task AS one WHERE AMONG
         UNION ALL
-        SELECT (SELECT min(one.id) / :block FROM taskcore_task AS one WHERE AMONG AND one.id >= (n + 1) * :block)
-        FROM block WHERE n IS NOT NULL
-    ), unkept (n) AS (
-        SELECT n FROM block WHERE n IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM taskcore_count AS c WHERE c.block = block.n AND c.parent = :parent)
-    )"""
-_IN: Final = "AMONG AND one.id BETWEEN # * :block AND # * :block + :block - 1"
-_COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, parent, n) AS MATERIALIZED (
-        SELECT c.first, c.kind, c.phase, nullif(c.label, ''), c.hidden, c.parent, c.n FROM block
-        CROSS JOIN taskcore_count AS c ON c.block = block.n AND c.parent = :parent
+        SELECT (SELECT min(one.id) FROM taskcore_task AS one WHERE AMONG AND one.id >= CASE
+            WHEN {_STRETCH} IS NOT NULL THEN (spot.id / :stretch + 1) * :stretch
+            WHEN {_BLOCK} IS NOT NULL THEN (spot.id / :block + 1) * :block
+            ELSE (spot.id / :piece + 1) * :piece END)
+        FROM spot WHERE spot.id IS NOT NULL
+    ), range (kept, piece) AS MATERIALIZED (
+        SELECT coalesce({_STRETCH}, {_BLOCK}, {_PIECE}), spot.id / :piece FROM spot WHERE spot.id IS NOT NULL
+    ), unkept (n) AS (SELECT piece FROM range WHERE kept IS NULL)"""
+_IN: Final = "AMONG AND one.id BETWEEN # * :piece AND # * :piece + :piece - 1"
+_COUNTED: Final = f"""{_RANGES}, counted (id, kind, phase, label, hidden, parent, n) AS MATERIALIZED (
+        SELECT c.first, c.kind, c.phase, nullif(c.label, ''), c.hidden, c.parent, c.n FROM range
+        CROSS JOIN taskcore_count AS c ON c.block = range.kept AND c.parent = :parent
         UNION ALL
         SELECT min(one.id), one.kind, one.phase, one.label, one.hidden, :parent, count(*) FROM unkept
         CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "unkept.n")}
@@ -54,39 +64,83 @@ _COUNTED: Final = f"""{_BLOCKS}, counted (id, kind, phase, label, hidden, parent
     ) """
 SETTLED: Final = (lifecycle.WAITING, lifecycle.READY, *lifecycle.ENDED)
 _MANY: Final = "SELECT 1 FROM taskcore_task WHERE id = ? AND children > ?"
-_OPEN: Final = f"""{_BLOCKS}
-    SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :block AND NOT EXISTS (
+_OPEN: Final = f"""{_RANGES}
+    SELECT n FROM unkept WHERE n < (SELECT max(id) FROM taskcore_task) / :piece AND NOT EXISTS (
         SELECT 1 FROM taskcore_task AS one WHERE {_IN.replace("#", "unkept.n")} AND one.phase NOT IN {SETTLED}
-    ) ORDER BY n"""
-# A block is marked, counted without the lock, and kept if its mark is still there: whoever changes it drops that, too.
+    )"""
+# A piece is marked, counted without the lock, and kept if its mark is still there: whoever changes it drops that, too.
 # A mark has a sign of its own, below 0, as its parent, so that nobody takes it for what is kept. What another program
 # has kept meanwhile is the same, or the mark would be gone.
 _MARK: Final = """
     INSERT INTO taskcore_count (block, parent, kind, phase, label, hidden, first, n)
-    SELECT value, :sign, 0, '', '', 0, 0, 1 FROM json_each(:blocks)"""
+    SELECT :pieces + value, :sign, 0, '', '', 0, 0, 1 FROM json_each(:some)"""
 _TALLY: Final = f"""
-    SELECT json_group_array(json_array(block, kind, phase, label, hidden, first, n)) FROM (
-        SELECT b.value AS block, one.kind, one.phase, ifnull(one.label, '') AS label, one.hidden, min(one.id) AS first,
+    SELECT json_group_array(json_array(piece, kind, phase, label, hidden, first, n)) FROM (
+        SELECT p.value AS piece, one.kind, one.phase, ifnull(one.label, '') AS label, one.hidden, min(one.id) AS first,
             count(*) AS n
-        FROM json_each(:blocks) AS b CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "b.value")}
+        FROM json_each(:some) AS p CROSS JOIN taskcore_task AS one ON {_IN.replace("#", "p.value")}
         GROUP BY 1, 2, 3, 4, 5
     )"""
 _KEEP: Final = """
     INSERT OR IGNORE INTO taskcore_count (block, parent, kind, phase, label, hidden, first, n)
-    SELECT c.value->>0, :parent, c.value->>1, c.value->>2, c.value->>3, c.value->>4, c.value->>5, c.value->>6
-    FROM json_each(:tally) AS c CROSS JOIN taskcore_count AS m ON m.block = c.value->>0 AND m.parent = :sign"""
-_UNMARK: Final = "DELETE FROM taskcore_count WHERE parent < 0 AND block IN (SELECT value FROM json_each(?))"
+    SELECT m.block, :parent, c.value->>1, c.value->>2, c.value->>3, c.value->>4, c.value->>5, c.value->>6
+    FROM json_each(:tally) AS c
+    CROSS JOIN taskcore_count AS m ON m.block = :pieces + (c.value->>0) AND m.parent = :sign"""
+_UNMARK: Final = """
+    DELETE FROM taskcore_count WHERE parent < 0 AND block IN (SELECT :pieces + value FROM json_each(:some))"""
+# Of a range in which nothing will be born, once all its parts are kept that have any.
+_ADD_UP: Final = """
+    INSERT OR IGNORE INTO taskcore_count (block, parent, kind, phase, label, hidden, first, n)
+    SELECT WHOLE, :parent, c.kind, c.phase, c.label, c.hidden, min(c.first), sum(c.n)
+    FROM (SELECT DISTINCT value * :piece / SIZE AS n FROM json_each(:some)) AS w CROSS JOIN taskcore_count AS c
+    ON c.parent = :parent AND c.block BETWEEN FIRST + w.n * :fan AND FIRST + w.n * :fan + :fan - 1
+    WHERE w.n < (SELECT max(id) FROM taskcore_task) / SIZE AND NOT EXISTS (
+        SELECT 1 FROM (SELECT w.n * :fan + value AS n FROM json_each(:places)) AS p
+        WHERE NOT EXISTS (SELECT 1 FROM taskcore_count AS k WHERE k.block = FIRST + p.n AND k.parent = :parent)
+        AND EXISTS (
+            SELECT 1 FROM taskcore_task AS one WHERE AMONG AND one.id BETWEEN p.n * PART AND p.n * PART + PART - 1)
+    ) GROUP BY 1, 3, 4, 5, 6"""
+
+
+def _adding_up(whole: str, size: str, first: str, part: str) -> str:
+    return _ADD_UP.replace("WHOLE", whole).replace("SIZE", size).replace("FIRST", first).replace("PART", part)
+
+
+_BLOCKS: Final = _adding_up("w.n", ":block", ":pieces", ":piece")
+_STRETCHES: Final = _adding_up("-1 - w.n", ":stretch", "0", ":block")
+_LET_GO: Final = f"""
+    DELETE FROM taskcore_count WHERE parent = :parent AND block IN (
+        SELECT p.block FROM (
+            SELECT c.block AS n FROM taskcore_count AS c
+            WHERE c.block IN (SELECT value / :fan FROM json_each(:some)) AND c.parent = :parent
+            GROUP BY 1 HAVING min(c.phase IN {lifecycle.ENDED})
+        ) AS b
+        CROSS JOIN taskcore_count AS p ON p.block BETWEEN :pieces + b.n * :fan AND :pieces + b.n * :fan + :fan - 1)"""
+# Stretches are held against their blocks, and these, and pieces, against the tasks.
 _WRONG: Final = """
-    WITH kept (block, parent) AS MATERIALIZED (SELECT DISTINCT block, parent FROM taskcore_count WHERE parent >= 0)
+    WITH kept (block, parent) AS MATERIALIZED (SELECT DISTINCT block, parent FROM taskcore_count WHERE parent >= 0),
+    size (first, ids) AS (SELECT 0, :block UNION ALL SELECT :pieces, :piece)
     SELECT block FROM (
         SELECT block, parent, kind, phase, label, hidden, n FROM taskcore_count WHERE parent >= 0
         UNION ALL
-        SELECT t.id / :block, 0, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*) FROM taskcore_task AS t
-        WHERE (t.id / :block, 0) IN kept GROUP BY 1, 3, 4, 5, 6
+        SELECT -1 - c.block / :fan, c.parent, c.kind, c.phase, c.label, c.hidden, -c.n FROM taskcore_count AS c
+        WHERE c.block BETWEEN 0 AND :pieces - 1 AND (-1 - c.block / :fan, c.parent) IN kept
         UNION ALL
-        SELECT t.id / :block, t.parent, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*)
-        FROM taskcore_task AS t WHERE (t.id / :block, t.parent) IN kept GROUP BY 1, 2, 3, 4, 5, 6
+        SELECT first + t.id / ids, 0, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*)
+        FROM size CROSS JOIN taskcore_task AS t WHERE (first + t.id / ids, 0) IN kept GROUP BY 1, 3, 4, 5, 6
+        UNION ALL
+        SELECT first + t.id / ids, t.parent, t.kind, t.phase, ifnull(t.label, ''), t.hidden, -count(*)
+        FROM size CROSS JOIN taskcore_task AS t WHERE (first + t.id / ids, t.parent) IN kept GROUP BY 1, 2, 3, 4, 5, 6
     ) GROUP BY block, parent, kind, phase, label, hidden HAVING sum(n) <> 0"""
+
+
+def _values(parent: int, pieces: Collection[int] = ()) -> dict[str, Any]:
+    """What the statements ask for; `some` are these pieces."""
+    return {
+        "block": schema.BLOCK, "piece": schema.BLOCK // schema.FAN, "stretch": schema.BLOCK * schema.FAN,
+        "fan": schema.FAN, "places": json.dumps(list(range(schema.FAN))), "pieces": schema.PIECES,
+        "parent": parent, "some": json.dumps(list(pieces)),
+    }  # fmt: skip
 
 
 def _among(sql: str, parent: int) -> str:
@@ -130,12 +184,12 @@ def by_name(connection: sqlite3.Connection, chosen: Where) -> dict[str, dict[tup
 
 def _read(connection: sqlite3.Connection, chosen: Where, sql: str) -> list[Any]:
     """By what is kept, where that answers; else all that match are read."""
-    values, parent = {**chosen.values, "block": schema.BLOCK}, _of(connection, chosen)
+    parent = _of(connection, chosen)
     if parent is None:
         sql = sql.replace("counted AS t", "taskcore_task AS t").replace("sum(t.n)", "count(*)")
     else:
-        sql, values["parent"] = _among(_COUNTED, parent) + sql, parent
-    return connection.execute(sql, values).fetchall()
+        sql = _among(_COUNTED, parent) + sql
+    return connection.execute(sql, {**chosen.values, **_values(parent or 0)}).fetchall()
 
 
 def _of(connection: sqlite3.Connection, chosen: Where) -> int | None:
@@ -148,44 +202,44 @@ def _of(connection: sqlite3.Connection, chosen: Where) -> int | None:
     return chosen.parent if many else None
 
 
-def open_blocks(connection: sqlite3.Connection, chosen: Where) -> list[int]:
-    """The blocks of which what answers this may be kept and is not: all that is counted there waits, is ready or has
+def open_pieces(connection: sqlite3.Connection, chosen: Where) -> list[int]:
+    """The pieces of which what answers this may be kept and is not: all that is counted there waits, is ready or has
     ended, and nothing is born there."""
     parent = _of(connection, chosen)
     if parent is None:
         return []
-    values = {"block": schema.BLOCK, "parent": parent}
-    return [block for (block,) in connection.execute(_among(_OPEN, parent), values).fetchall()]
+    return [piece for (piece,) in connection.execute(_among(_OPEN, parent), _values(parent)).fetchall()]
 
 
-def tally(connection: sqlite3.Connection, chosen: Where, blocks: Collection[int]) -> str:
-    """What `keep` keeps of these blocks: nothing of those in which something has begun meanwhile."""
-    values = {"blocks": json.dumps(list(blocks)), "block": schema.BLOCK, "parent": chosen.parent or 0}
-    rows = json.loads(connection.execute(_among(_TALLY, chosen.parent or 0), values).fetchall()[0][0])
+def mark(connection: sqlite3.Connection, known: Known, pieces: Collection[int], sign: int) -> bool:
+    """Mark pieces that are going to be counted; `sign`: a number below 0 that nobody else takes. → False where the file
+    cannot be written now: whoever only looks waits no more than a moment for another program, and needs no room on the
+    disk."""
+    known.has_counts = True  # under the lock over the connection: whoever moves something next drops its mark
+    return _written(connection, [_MARK], {**_values(0, pieces), "sign": sign})
+
+
+def tally(connection: sqlite3.Connection, chosen: Where, pieces: Collection[int]) -> str:
+    """What `keep` keeps of these pieces: nothing of those in which something has begun meanwhile."""
+    parent = chosen.parent or 0
+    rows = json.loads(connection.execute(_among(_TALLY, parent), _values(parent, pieces)).fetchall()[0][0])
     begun = {row[0] for row in rows if row[2] not in SETTLED}
     return json.dumps([row for row in rows if row[0] not in begun])
 
 
-def mark(connection: sqlite3.Connection, known: Known, blocks: Collection[int], sign: int) -> bool:
-    """Mark blocks that are going to be counted; `sign`: a number below 0 that nobody else takes. → False where the file
-    cannot be written now: whoever only looks waits no more than a moment for another program, and needs no room on the
-    disk."""
-    known.has_counts = True  # under the lock over the connection: whoever moves something next drops its mark
-    return _written(connection, [(_MARK, {"blocks": json.dumps(list(blocks)), "sign": sign})])
-
-
-def keep(connection: sqlite3.Connection, chosen: Where, blocks: Collection[int], sign: int, tally: str) -> bool:
-    """Keep what was counted of these blocks since they were marked with this sign, as far as nothing moved there
+def keep(connection: sqlite3.Connection, chosen: Where, pieces: Collection[int], sign: int, tally: str) -> bool:
+    """Keep what was counted of these pieces since they were marked with this sign, as far as nothing moved there
     meanwhile. → False, and nothing is kept, where the file cannot be written now."""
-    values = {"tally": tally, "sign": sign, "parent": chosen.parent or 0}
-    return _written(connection, [(_KEEP, values), (_UNMARK, (json.dumps(list(blocks)),))])
+    parent = chosen.parent or 0
+    statements = [_KEEP, _UNMARK, _among(_BLOCKS, parent), _among(_STRETCHES, parent), _LET_GO]
+    return _written(connection, statements, {**_values(parent, pieces), "sign": sign, "tally": tally})
 
 
-def _written(connection: sqlite3.Connection, statements: Sequence[tuple[str, Any]]) -> bool:
+def _written(connection: sqlite3.Connection, statements: Sequence[str], values: Mapping[str, Any]) -> bool:
     try:
         connection.execute(f"PRAGMA busy_timeout = {A_MOMENT}")
         connection.execute("BEGIN IMMEDIATE")
-        for sql, values in statements:
+        for sql in statements:
             connection.execute(sql, values)
         connection.execute("COMMIT")
         return True
@@ -198,5 +252,5 @@ def _written(connection: sqlite3.Connection, statements: Sequence[tuple[str, Any
 
 
 def wrong(connection: sqlite3.Connection) -> list[int]:
-    """The blocks of which something else is kept than what there is."""
-    return sorted({block for (block,) in connection.execute(_WRONG, {"block": schema.BLOCK}).fetchall()})
+    """The ranges of which something else is kept than what there is."""
+    return sorted({number for (number,) in connection.execute(_WRONG, _values(0)).fetchall()})

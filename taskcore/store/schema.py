@@ -244,8 +244,9 @@ FIRE = """CREATE TABLE taskcore_fire (
 ) STRICT, WITHOUT ROWID"""
 FIRE_TASK = "CREATE INDEX taskcore_fire_task ON taskcore_fire (task)"
 
-# What is known of a block of ids without reading its tasks: see `counts`. Of the children of a task, or, where `parent`
-# is 0, of all. No label is ''. `first` is the lowest id.
+# What is known of a range of ids without reading its tasks: see `counts`. Of the children of a task, or, where `parent`
+# is 0, of all. No label is ''. `first` is the lowest id. `block` is the number of a block, of a piece beyond `PIECES`,
+# or, counted down from -1, of a stretch.
 COUNT = """CREATE TABLE taskcore_count (
     block INTEGER NOT NULL,
     parent INTEGER NOT NULL,
@@ -259,6 +260,10 @@ COUNT = """CREATE TABLE taskcore_count (
 ) STRICT, WITHOUT ROWID"""
 BLOCK: Final = 4096
 """Ids of a block."""
+FAN: Final = 16
+"""Pieces of a block, and blocks of a stretch."""
+PIECES: Final = 1 << 60
+"""The number of the first piece."""
 
 STATEMENTS: Final = (
     META, STATUS, KIND, KIND_JOB, WORKER, WORKER_NAME, WORKER_ALIVE, TASK, TASK_READY, TASK_PHASE, TASK_PARENT,

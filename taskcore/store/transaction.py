@@ -10,7 +10,11 @@ from taskcore.core.ends import Outcome
 from taskcore.store import schema
 from taskcore.store.cache import Known
 
-_UNCOUNT: Final = "DELETE FROM taskcore_count WHERE block IN (SELECT value / ? FROM json_each(?))"
+_UNCOUNT: Final = """
+    WITH piece (n) AS MATERIALIZED (SELECT DISTINCT value / (:block / :fan) FROM json_each(:ids))
+    DELETE FROM taskcore_count WHERE block IN (
+        SELECT :pieces + n FROM piece UNION ALL SELECT n / :fan FROM piece
+        UNION ALL SELECT -1 - n / :fan / :fan FROM piece)"""
 
 
 class Transaction:
@@ -56,9 +60,10 @@ class Transaction:
 
     def uncount(self, ids: str) -> None:
         """These tasks, JSON, waited, were ready or had ended, and may be so no longer, or are to be counted otherwise:
-        what `counts` keeps of their blocks is dropped."""
+        what `counts` keeps of their ranges is dropped."""
         if self.known.has_counts:
-            self.execute(_UNCOUNT, (schema.BLOCK, ids))
+            sizes = {"block": schema.BLOCK, "fan": schema.FAN, "pieces": schema.PIECES}
+            self.execute(_UNCOUNT, {**sizes, "ids": ids})
 
     def end(self, tasks: Collection[int], outcome: Outcome | None = None) -> None:
         """These have just ended; `outcome`: how the one body of them did. Every end but success passes here."""

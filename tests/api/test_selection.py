@@ -456,6 +456,7 @@ def test_verbs_reach_thousands_in_one_transaction(path, clock):
 
 def test_the_children_of_a_job_are_counted_rightly_while_they_run(path, monkeypatch):
     monkeypatch.setattr(schema, "BLOCK", 8)
+    monkeypatch.setattr(schema, "FAN", 2)
     monkeypatch.setattr(counts, "FEW", 4)
     with Engine(path, workers=2) as engine:
         double = engine.task(lambda n: 2 * n, name="double")

@@ -14,6 +14,7 @@ from taskcore.store import counts, queries, schema
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(schema, "BLOCK", 4)
+    monkeypatch.setattr(schema, "FAN", 2)
 
 
 def read_all(raw, where="1"):
@@ -22,7 +23,18 @@ def read_all(raw, where="1"):
 
 
 def blocks(raw):
-    return [row["block"] for row in raw("SELECT DISTINCT block FROM taskcore_count ORDER BY 1")]
+    kept = [row["block"] for row in raw("SELECT DISTINCT block FROM taskcore_count ORDER BY 1")]
+    return [block for block in kept if 0 <= block < schema.PIECES]
+
+
+def stretches(raw):
+    kept = raw("SELECT DISTINCT block FROM taskcore_count WHERE block < 0 ORDER BY 1 DESC")
+    return [-1 - row["block"] for row in kept]
+
+
+def pieces(raw):
+    kept = raw("SELECT DISTINCT block FROM taskcore_count WHERE block >= ? ORDER BY 1", schema.PIECES)
+    return [row["block"] - schema.PIECES for row in kept]
 
 
 def test_what_was_counted_is_kept_but_for_blocks_in_which_something_is_paused_or_will_be_born(engine, raw):
@@ -33,6 +45,79 @@ def test_what_was_counted_is_kept_but_for_blocks_in_which_something_is_paused_or
     assert engine.tasks.counts() == {"ready": 17, "paused": 1}
     assert blocks(raw) == [0, 1, 3]  # ids 8 to 11 have the paused one; from 16 on there is room for new ones
     assert engine.tasks.counts() == {"ready": 17, "paused": 1} and len(engine.tasks) == 18
+
+
+def test_of_a_block_in_which_something_runs_the_pieces_are_kept_in_which_nothing_does(engine, raw):
+    for n in range(12):
+        engine.submit("f", n)
+    claims = engine.claim(n=4)  # ids 1 to 4
+    assert engine.tasks.counts() == {"running": 4, "ready": 8} and blocks(raw) == [2] and pieces(raw) == [3, 4, 5]
+    for claim in claims[:3]:
+        claim.succeed()
+    for _ in range(2):
+        assert engine.tasks.counts() == {"succeeded": 3, "running": 1, "ready": 8} and blocks(raw) == [0, 2]
+        assert pieces(raw) == [3, 4, 5]
+    claims[3].succeed()
+    assert engine.tasks.counts() == {"succeeded": 4, "ready": 8} and blocks(raw) == [0, 1, 2] and stretches(raw) == [0]
+
+
+def test_what_begins_takes_from_what_is_kept_only_its_piece_and_what_that_is_part_of(engine, raw):
+    for n in range(16):
+        engine.submit("f", n)
+    assert engine.tasks.counts() == {"ready": 16} and blocks(raw) == [0, 1, 2, 3] and stretches(raw) == [0, 1]
+    (claim,) = engine.claim(n=1)
+    assert pieces(raw) == [1, 2, 3, 4, 5, 6, 7] and blocks(raw) == [1, 2, 3] and stretches(raw) == [1]
+    claim.succeed()
+    assert engine.tasks.counts() == read_all(raw) and blocks(raw) == [0, 1, 2, 3] and stretches(raw) == [0, 1]
+
+
+def test_the_pieces_of_a_block_in_which_all_has_ended_are_let_go_of(engine, raw):
+    for n in range(12):
+        engine.submit("f", n)
+    engine.tasks.where(ids=range(9)).cancel()  # but ids 9 to 12
+    assert engine.tasks.counts() == {"cancelled": 8, "ready": 4} and blocks(raw) == [0, 1, 2] and pieces(raw) == [4, 5]
+    assert engine.tasks.where(id=3).rerun() == 1 and blocks(raw) == [1, 2]
+    assert engine.tasks.counts() == read_all(raw) and blocks(raw) == [0, 1, 2] and pieces(raw) == [0, 1, 4, 5]
+
+
+def test_of_the_newest_block_all_but_the_last_piece_is_kept_whatever_is_born_there(engine, raw):
+    for n in range(1, 20):
+        engine.submit("f", n)
+        assert engine.tasks.counts() == {"ready": n}
+        assert pieces(raw) == list(range(n // 2)) and blocks(raw) == list(range(n // 4))
+
+
+def test_a_stretch_is_added_up_when_all_its_blocks_are_kept_and_dropped_with_any_of_them(engine, raw):
+    for n in range(24):
+        engine.submit("f", n)
+    (claim,) = engine.claim(n=1)
+    assert engine.tasks.counts() == {"running": 1, "ready": 23} and blocks(raw) == [1, 2, 3, 4, 5]
+    assert stretches(raw) == [1, 2]
+    claim.succeed()
+    assert engine.tasks.counts() == read_all(raw) and stretches(raw) == [0, 1, 2]
+    engine.tasks.where(id=13).cancel()
+    assert blocks(raw) == [0, 1, 2, 4, 5] and stretches(raw) == [0, 2]
+    assert engine.tasks.counts() == read_all(raw) and stretches(raw) == [0, 1, 2]
+    engine.tasks.where(ids=range(12, 16)).cancel()
+    engine.tasks.where(ids=range(12, 16)).delete()
+    assert engine.tasks.counts() == read_all(raw) and blocks(raw) == [0, 1, 2, 4, 5] and engine.check() == []
+
+
+@pytest.mark.parametrize("n", [70, 300, 1030])
+def test_one_range_is_read_for_every_stretch_of_tasks_and_few_more(engine, monkeypatch, n):
+    monkeypatch.setattr(schema, "BLOCK", 16)
+    monkeypatch.setattr(schema, "FAN", 4)
+    with engine.transaction():
+        for _ in range(n):
+            engine.submit("f")
+    assert engine.tasks.counts() == {"ready": n}
+
+    def read(connection):
+        ranges = counts._among(counts._RANGES, 0) + "SELECT count(*), count(*) FILTER (WHERE kept IS NULL) FROM range"
+        return connection.execute(ranges, counts._values(0)).fetchall()
+
+    ((ranges, unkept),) = engine._context.look(read)
+    assert ranges <= n // 64 + 3 + 3 + 1 and unkept == 1  # and of the last stretch its blocks, of the last block pieces
 
 
 def test_whatever_filter_the_kept_counts_answer_they_answer_it_as_the_rows_do(engine, raw):
@@ -183,7 +268,8 @@ def test_check_finds_a_count_that_is_wrong_and_its_mend_mends_it(engine, raw, ma
 
 def test_what_is_kept_is_read_in_steps_that_do_not_grow_with_the_tasks(engine, raw, monkeypatch):
     """No clock: SQLite counts its own instructions."""
-    monkeypatch.setattr(schema, "BLOCK", 500)
+    monkeypatch.setattr(schema, "BLOCK", 256)
+    monkeypatch.setattr(schema, "FAN", 8)
     with engine.transaction():
         for n in range(5001):
             engine.submit("f", n)

@@ -13,6 +13,7 @@ from taskcore.store import counts, queries, schema
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(schema, "BLOCK", 4)
+    monkeypatch.setattr(schema, "FAN", 2)
     monkeypatch.setattr(counts, "FEW", 3)
     monkeypatch.setattr(counts, "AT_ONCE", 2)
 
@@ -27,7 +28,13 @@ def read_all(raw, parent, where="1"):
 
 
 def blocks(raw, parent):
-    return [row["block"] for row in raw("SELECT DISTINCT block FROM taskcore_count WHERE parent = ?", parent)]
+    kept = raw("SELECT DISTINCT block FROM taskcore_count WHERE parent = ?", parent)
+    return [row["block"] for row in kept if 0 <= row["block"] < schema.PIECES]  # stretches and pieces aside
+
+
+def pieces(raw, parent):
+    kept = raw("SELECT DISTINCT block FROM taskcore_count WHERE parent = ? AND block >= ?", parent, schema.PIECES)
+    return [row["block"] - schema.PIECES for row in kept]
 
 
 def a_job(engine, children, name="night", **options):
@@ -42,15 +49,17 @@ def counted(engine, parent):
     return engine.tasks.where(parent=parent).counts()
 
 
-def test_what_was_counted_of_a_job_is_kept_by_blocks_but_for_the_last(engine, raw):
+def test_what_was_counted_of_a_job_is_kept_but_for_the_last_piece(engine, raw):
     job = a_job(engine, 14)  # ids 2 to 15
     assert raw("SELECT * FROM taskcore_count") == []  # nobody asked
     assert counted(engine, job) == {"ready": 14}
-    assert raw("SELECT block, parent, first, n FROM taskcore_count") == [
+    assert raw("SELECT block, parent, first, n FROM taskcore_count WHERE block < ?", schema.PIECES) == [
+        {"block": -1, "parent": job, "first": 2, "n": 6},  # the blocks 0 and 1 together: a stretch
         {"block": 0, "parent": job, "first": 2, "n": 2},
         {"block": 1, "parent": job, "first": 4, "n": 4},
         {"block": 2, "parent": job, "first": 8, "n": 4},
     ]
+    assert pieces(raw, job) == [1, 2, 3, 4, 5, 6]
     assert counted(engine, job) == {"ready": 14} and len(engine.tasks.where(parent=job)) == 14
     assert blocks(raw, 0) == []  # of all together nobody asked
 
@@ -253,7 +262,7 @@ class Between:
     """At each step of whoever counts (look, mark, count, keep), before it and behind it, something else may happen:
     a verb of one engine or the other, or another count, which is interrupted in the same way."""
 
-    STEPS = ("open_blocks", "mark", "tally", "keep")
+    STEPS = ("open_pieces", "mark", "tally", "keep")
 
     def __init__(self, monkeypatch, chance, happens):
         self.chance, self.happens, self.depth, self.kept = chance, happens, 0, 0
@@ -379,10 +388,10 @@ def test_what_begins_between_a_look_and_its_mark_is_not_kept(engine, raw, monkey
 
 def test_a_mark_of_a_program_that_died_counts_nothing_and_goes_when_the_block_is_kept(engine, raw):
     job = a_job(engine, 12)
-    assert engine._context.file.read(counts.mark, engine._context.file.known, [0, 1, 2], -7)
-    assert blocks(raw, -7) == [0, 1, 2] and engine.check() == []
+    assert engine._context.file.read(counts.mark, engine._context.file.known, [1, 2, 3], -7)
+    assert pieces(raw, -7) == [1, 2, 3] and engine.check() == []
     assert engine.tasks.counts() == {"suspended": 1, "ready": 12} and counted(engine, job) == {"ready": 12}
-    assert blocks(raw, -7) == [] and blocks(raw, job) == [0, 1, 2]
+    assert pieces(raw, -7) == [] and blocks(raw, job) == [0, 1, 2]
 
 
 def test_who_marks_what_moved_after_another_had_marked_it_lets_nobody_keep_what_was_counted_before(engine, raw):
@@ -419,13 +428,17 @@ def test_two_that_count_the_same_children_at_once_keep_them_once(engine, made, r
         "UPDATE taskcore_count SET hidden = 1 WHERE block = 1 AND parent = 1",
         "UPDATE taskcore_count SET parent = 99 WHERE block = 1 AND parent = 1",
         "DELETE FROM taskcore_task WHERE id = 5",
+        "UPDATE taskcore_count SET n = n + 1 WHERE block = -1 AND parent = 1",
+        "DELETE FROM taskcore_count WHERE block = 1 AND parent = 1",  # the stretch has it still
+        "UPDATE taskcore_count SET n = n + 1 WHERE block > 9 AND parent = 1",
         "INSERT INTO taskcore_count VALUES (9, 1, 1, 'ready', '', 0, 40, 4)",
+        "INSERT INTO taskcore_count VALUES (-2, 1, 1, 'ready', '', 0, 8, 4)",
         "INSERT INTO taskcore_count VALUES (1, 1, 1, 'failed', '', 0, 4, 4)",
         "INSERT INTO taskcore_count VALUES (1, 5, 1, 'ready', '', 0, 4, 4)",
     ],
 )
 def test_check_finds_a_count_of_a_jobs_children_that_is_wrong_and_its_mend_mends_it(engine, made, harm):
-    assert a_job(engine, 9) == 1
+    assert a_job(engine, 10) == 1
     counted(engine, 1), engine.tasks.counts()
     assert engine.check() == []
     with contextlib.closing(sqlite3.connect(made)) as connection, connection:
@@ -435,7 +448,7 @@ def test_check_finds_a_count_of_a_jobs_children_that_is_wrong_and_its_mend_mends
     with contextlib.closing(sqlite3.connect(made)) as connection, connection:
         connection.execute(finding.mend.split(",")[0])
     assert not [each for each in engine.check() if "counts()" in each.what]
-    assert counted(engine, 1) == {"ready": 8 if "taskcore_task" in harm else 9}
+    assert counted(engine, 1) == {"ready": 9 if "taskcore_task" in harm else 10}
 
 
 def traced(engine, call):
@@ -454,8 +467,7 @@ def traced(engine, call):
 def test_who_looks_twice_writes_once(engine, raw):
     job = engine.tasks.where(parent=a_job(engine, 22))
     first = traced(engine, job.counts)
-    kept = [text for text in first if "INSERT OR IGNORE INTO taskcore_count" in text]
-    assert len(kept) == 3  # five blocks, two at a time
+    assert len([text for text in first if "CROSS JOIN taskcore_count AS m" in text]) == 5  # ten pieces, two at a time
     second = traced(engine, job.counts)
     assert all(text.split()[0] in ("SELECT", "WITH") for text in second) and len(second) == 4, second
     small = engine.tasks.where(parent=a_job(engine, 3))
@@ -470,25 +482,30 @@ def test_children_are_found_by_the_index_of_parents_and_kept_counts_by_their_key
         row[3] for text in said
         for row in engine._context.look(lambda c, text=text: c.execute(f"EXPLAIN QUERY PLAN {text}").fetchall())
     }  # fmt: skip
-    assert {step for step in steps if step.startswith("SCAN")} <= {
-        "SCAN block", "SCAN b VIRTUAL TABLE INDEX 1:", "SCAN json_each VIRTUAL TABLE INDEX 1:",
-        "SCAN c VIRTUAL TABLE INDEX 1:",
+    assert {step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE" not in step} <= {
+        # Ranges; neither tasks nor all that is kept.
+        "SCAN spot", "SCAN range", "SCAN unkept", "SCAN w", "SCAN b",
         "SCAN t",  # what was counted
     }  # fmt: skip
     assert {step for step in steps if step.startswith("SEARCH one")} == {
         "SEARCH one USING COVERING INDEX taskcore_task_parent (parent=?)",
         "SEARCH one USING COVERING INDEX taskcore_task_parent (parent=? AND rowid>?)",
+        "SEARCH one USING COVERING INDEX taskcore_task_parent (parent=? AND rowid>? AND rowid<?)",
         "SEARCH one USING INDEX taskcore_task_parent (parent=? AND rowid>? AND rowid<?)",
     }
-    assert {step for step in steps if step.startswith(("SEARCH c ", "SEARCH taskcore_count"))} == {
+    assert {step for step in steps if step.startswith(("SEARCH c ", "SEARCH k ", "SEARCH taskcore_count"))} == {
         "SEARCH c USING PRIMARY KEY (block=? AND parent=?)",
+        "SEARCH c USING PRIMARY KEY (block>? AND block<?)",  # the blocks of a stretch
+        "SEARCH k USING PRIMARY KEY (block=? AND parent=?)",
+        "SEARCH taskcore_count USING PRIMARY KEY (block=? AND parent=?)",
         "SEARCH taskcore_count USING PRIMARY KEY (block=? AND parent<?)",
     }  # fmt: skip
 
 
 def test_what_is_kept_is_read_in_steps_that_do_not_grow_with_the_children(engine, monkeypatch):
     """No clock: SQLite counts its own instructions."""
-    monkeypatch.setattr(schema, "BLOCK", 500)
+    monkeypatch.setattr(schema, "BLOCK", 256)
+    monkeypatch.setattr(schema, "FAN", 8)
     job = queries.where([("parent", (a_job(engine, 5001),))])
 
     def steps():
