@@ -108,5 +108,10 @@ def _to_4(connection: sqlite3.Connection) -> None:
     connection.execute(schema.COUNT)
 
 
-STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3, _to_4)
+def _to_5(connection: sqlite3.Connection) -> None:
+    """Counts are kept by ranges of three sizes, which a program that knows only one would not keep up."""
+    connection.execute("DELETE FROM taskcore_count")
+
+
+STEPS: Final[tuple[Step, ...]] = (lambda _: None, _to_2, _to_3, _to_4, _to_5)
 """`STEPS[n]` brings a file of format n to n + 1. There was no format 0."""

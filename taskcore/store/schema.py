@@ -12,7 +12,7 @@ from taskcore.core import lifecycle
 from taskcore.store.columns import LINES
 from taskcore.store.views import VIEWS
 
-FORMAT: Final = "4"
+FORMAT: Final = "5"
 """Of the file, in `taskcore_meta` under "format". A file with a greater one was written by a newer taskcore."""
 
 

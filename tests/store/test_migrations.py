@@ -114,6 +114,11 @@ def bring_on(path, number):
             connection.execute("DROP TABLE taskcore_count")
             connection.execute(COUNT_OF_FORMAT_3)
             connection.execute("INSERT INTO taskcore_count VALUES (0, 1, 'ready', '', 0, 1, 4096)")
+        if number == 4:
+            connection.execute(
+                """INSERT INTO taskcore_count (parent, block, kind, phase, label, hidden, first, n)
+                   VALUES (0, 0, 1, 'ready', '', 0, 1, 4096)"""
+            )
         connection.execute("UPDATE taskcore_meta SET value = ? WHERE key = 'format'", (str(number),))
 
 
