@@ -94,7 +94,8 @@ MUTANTS = [
     m("runtime/custody", "self._lately < SHORT and ", "", "runtime/test_custody.py"),
     m("store/suspension", "AND kind = 'signal' AND name = ? AND state = 'waiting'\"\"\"\n\n\ndef", "AND kind = 'signal' AND ? <> '' AND state = 'waiting'\"\"\"\n\n\ndef", "body/test_suspension.py"),
     # -- reports
-    m("store/reports", "        if tx.execute(_succeed(rows), (now, *values)).rowcount != len(part):\n            raise StaleReport\n", "        tx.execute(_succeed(rows), (now, *values))\n", f"{LIFE} {SIM}"),
+    m("store/reports", "    if settled != len(batch):\n        raise StaleReport\n", "", f"{LIFE} {SIM}"),
+    m("store/reports", "AND token = ?\"\"\"", "AND ? > 0\"\"\"", LIFE),
     m("store/reports", 'verb = "obey" if cancel_requested and not returned else end.verb', "verb = end.verb", f"{LIFE} {CLAIM} body/test_bodies.py"),
     m("store/reports", "failures = failures + 1, result = ifnull", "result = ifnull", f"{LIFE} {WALKS}"),
     m("store/reports", "label = NULL, failures = failures + 1, ahead = :ahead", "label = NULL, failures = failures + 1, ahead = 0", f"{LIFE} {WALKS} parity"),
