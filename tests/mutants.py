@@ -114,6 +114,7 @@ MUTANTS = [
     m("store/reports", " AND serial IS NULL", "", "runtime/test_statements.py"),
     m("store/reports", "    AND NOT EXISTS (SELECT 1 FROM taskcore_edge WHERE upstream = :id)\n", "", "runtime/test_statements.py"),
     m("store/reports", "    AND NOT EXISTS (SELECT 1 FROM taskcore_join WHERE upstream = :id)\n", "", "runtime/test_statements.py"),
+    m("store/reports", "AND token = ?\"\"\"", "AND ? > 0\"\"\"", LIFE),
     m("store/reports", 'verb = "obey" if cancel_requested and not returned else end.verb', "verb = end.verb", f"{LIFE} {CLAIM} body/test_bodies.py"),
     m("store/reports", "failures = failures + 1, result = ifnull", "result = ifnull", f"{LIFE} {WALKS}"),
     m("store/reports", "label = NULL, failures = failures + 1, ahead = :ahead", "label = NULL, failures = failures + 1, ahead = 0", f"{LIFE} {WALKS} parity"),

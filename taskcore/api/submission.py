@@ -184,7 +184,7 @@ class Submissions:
             tx, function._name, function._kind, function._options.priority, now, text, claim
         )
         if claim is not None:
-            tx.born = Claimed(task_id, 1, kind, text, None, 0, 0, 1, behind=[])
+            tx.born = Claimed(task_id, kind, text)
         return self._handle_of(task_id)
 
     def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:

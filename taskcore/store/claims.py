@@ -26,15 +26,12 @@ _TOO_MANY: Final = FEW + 1
 """The details count no further."""
 
 # One row with all of it: each row fetched would give the interpreter's lock away and ask for it again.
-# A task whose token is 0 has never begun.
+# A task whose token is 0 has never begun, and so has nothing behind it.
 _DETAILS: Final = f"""
-    SELECT json_group_array(json_array(
-        id, token, kind, nullif(args, ''), links, failures, lapses, attempts,
-        result IS NOT NULL,
-        CASE WHEN token > 0 THEN (
-            SELECT count(*) FROM (SELECT 1 FROM taskcore_step WHERE task = one.id LIMIT {_TOO_MANY})
-        ) ELSE 0 END
-    )) FROM (
+    SELECT json_group_array(CASE WHEN token = 0 THEN json_array(id, kind, nullif(args, ''), links) ELSE json_array(
+        id, kind, nullif(args, ''), links, token, failures, lapses, attempts, result IS NOT NULL,
+        (SELECT count(*) FROM (SELECT 1 FROM taskcore_step WHERE task = one.id LIMIT {_TOO_MANY}))
+    ) END) FROM (
         SELECT id, token, kind, args, links, failures, lapses, attempts, result FROM taskcore_task """
 _NEXT_OF_ONE: Final = f"{_DETAILS} WHERE kind = :kind AND phase = 'ready' {_ORDER} LIMIT :n) AS one"
 _THESE: Final = f"{_DETAILS} WHERE id IN (SELECT value FROM json_each(:ids)) {_ORDER}) AS one"
@@ -93,18 +90,18 @@ class Claimed(NamedTuple):
     """A task as its claim found it. `inputs`: upstream id → (verdict, result text) of its links."""
 
     id: int
-    token: int
     kind: int
-    args: Any  # text; None only on the way
-    links: str | None
-    failures: int
-    lapses: int
-    attempts: int
+    args: str
+    links: str | None = None
+    inputs: dict[int, tuple[str, str | None]] | None = None
+    token: int = 1
+    failures: int = 0
+    lapses: int = 0
+    attempts: int = 1
     saved: Any = False
     """Whether a body saved something before."""
-    behind: list[Step] | None = None
+    behind: Sequence[Step] | None = ()
     """What its body has behind it; `None` for so much that the body reads it when it asks for it."""
-    inputs: dict[int, tuple[str, str | None]] | None = None
 
 
 class Taken(NamedTuple):
@@ -131,7 +128,7 @@ def claim(tx: Transaction, kinds: Sequence[Wanted], n: int, worker: int, now: fl
     rows = json.loads(text) if text != "[]" else []
     short, until = False, None
     if rations is not None:
-        rations.claimed([row[2] for row in rows])
+        rations.claimed([row[1] for row in rows])
         short, until = rations.short, rations.until
     if not rows:
         return Taken([], more, short, until)
@@ -157,18 +154,21 @@ def _ready(tx: Transaction, kinds: Sequence[Wanted], n: int, rations: Rations | 
 def _filled(tx: Transaction, rows: list[list[Any]], begun: int) -> list[Claimed]:
     """With what did not come with the details: what a body has behind it, long arguments, and the results that are
     linked to. `begun` is 1 where the rows were read before they were claimed."""
-    some = [row[0] for row in rows if 0 < row[9] <= FEW]
+    some = [row[0] for row in rows if len(row) > 4 and 0 < row[-1] <= FEW]
     behind = _behind(tx, some) if some else {}
     claimed = []
-    for i, token, kind, args, links, failures, lapses, attempts, saved, kept in rows:
+    for i, kind, args, links, *past in rows:
         if args is None:
             row = tx.execute("SELECT args FROM taskcore_text WHERE task = ?", (i,)).fetchone()
             args = "" if row is None else row[0]  # lost, in a damaged file: nothing can read that
-        past = None if kept > FEW or behind is None else behind.get(i, [])
         given = None if links is None else inputs(tx.execute, i)
-        claimed.append(
-            Claimed(i, token + begun, kind, args, links, failures, lapses, attempts + begun, saved, past, given)
-        )
+        if past:
+            token, failures, lapses, attempts, saved, kept = past
+            steps_of_it = None if kept > FEW or behind is None else behind.get(i, [])
+            counts = token + begun, failures, lapses, attempts + begun
+            claimed.append(Claimed(i, kind, args, links, given, *counts, saved, steps_of_it))
+        else:
+            claimed.append(Claimed(i, kind, args, links, given))
     return claimed
 
 

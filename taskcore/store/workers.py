@@ -89,7 +89,7 @@ def overdue(
     found: dict[str, tuple[int, int, list[Claimed]]] = {}
     for row in connection.execute(_OVERDUE, (json.dumps(list(names)), before)).fetchall():
         name, worker, lane, task, token, kind, *counts = row
-        found.setdefault(name, (worker, lane, []))[2].append(Claimed(task, token, kind, None, None, *counts))
+        found.setdefault(name, (worker, lane, []))[2].append(Claimed(task, kind, "", None, None, token, *counts))
     return found
 
 

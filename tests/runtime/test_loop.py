@@ -106,7 +106,7 @@ def test_tasks_that_lapsed_twice_run_one_by_one_and_the_rest_goes_on_behind_them
         with engine.transaction():
             ids = [engine.submit("part", number).id for number in range(40)]
         with engine.transaction() as db:  # as two dead processes leave them
-            db.execute("UPDATE taskcore_task SET lapses = 2 WHERE id % 3 = 0")
+            db.execute("UPDATE taskcore_task SET token = 2, attempts = 2, lapses = 2 WHERE id % 3 = 0")
     beside, running, lock = [], set(), threading.Lock()
     with taskcore.Engine(path, workers=3) as engine:
 

@@ -351,7 +351,7 @@ class Cut:
             engine.future(task.id).add_done_callback(lambda future: self.heard.append(future.id))
 
     def body(self, n):
-        self.ran.append(taskcore.body.work.CURRENT.get()[1].claimed[:2])
+        self.ran.append(taskcore.body.work.CURRENT.get()[1].claim)
         return n
 
     def run(self, calm):

@@ -2,6 +2,7 @@
 and the order of claims add up to. At the end the scenarios of three of the five systems (A-Lab, sosw, PyFarm)."""
 
 import inspect
+import random
 import sqlite3
 
 import pytest
@@ -393,15 +394,30 @@ def test_the_store_moves_nothing_for_a_token_that_is_not_the_current_one(world, 
     assert (world.row(), world.attempts()) == (before, [])
 
 
-def test_a_batch_of_successes_with_a_stale_one_settles_the_others_and_says_which_was_stale(engine, raw):
-    tasks = [engine.submit("t") for _ in range(3)]
-    engine.claim("t", n=3)
-    batch = [Outcome(task.id, 2 if task is tasks[1] else 1, "1") for task in tasks]
+@pytest.mark.parametrize("n", [1, 40], ids=["few", "many that end alike"])
+def test_a_batch_of_successes_with_stale_ones_settles_the_others_and_says_which_were_stale(engine, n):
+    tasks = [engine.submit("t") for _ in range(3 * n)]
+    engine.claim("t", n=3 * n)
+    stale = tasks[n : 2 * n]
+    batch = [Outcome(task.id, 2 if task in stale else 1, "1") for task in tasks]
     with pytest.raises(reports.StaleReport):
         engine._file.write(reports.succeed, batch, 5.0)
-    assert engine.tasks.counts() == {"running": 3}
-    assert engine._file.write(reports.succeed, batch, 5.0, look_first=True) == {(tasks[1].id, 2)}
-    assert [task.snapshot().phase for task in tasks] == ["succeeded", "running", "succeeded"]
+    assert engine.tasks.counts() == {"running": 3 * n}
+    given = engine._file.write(reports.succeed, batch, 5.0, look_first=True)
+    assert given == {(task.id, 2) for task in stale}
+    assert [task.snapshot().phase for task in tasks] == ["succeeded"] * n + ["running"] * n + ["succeeded"] * n
+
+
+def test_in_a_batch_of_successes_each_gets_its_own_end(engine):
+    """Those that end alike are settled together, the others beside them."""
+    ends = [("1", None)] * 40 + [(str(n), None) for n in range(40)] + [("1", "good")] * 40 + [("2", "good")]
+    random.Random(1).shuffle(ends)
+    tasks = [engine.submit("t") for _ in ends]
+    engine.claim("t", n=len(tasks))
+    batch = [Outcome(task.id, 1, result, label) for task, (result, label) in zip(tasks, ends, strict=True)]
+    assert engine._file.write(reports.succeed, batch, 5.0) == set()
+    found = [task.snapshot() for task in tasks]
+    assert [(str(task.result), task.status) for task in found] == [(text, label or "succeeded") for text, label in ends]
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "rerun"])
