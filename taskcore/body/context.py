@@ -91,7 +91,7 @@ class Run:
         course, step = self._begin(name, fn)
         if step.state == KEPT:
             return self._kept(step)
-        before = course.enter(step)
+        before, course.within = course.within, step
         try:
             value = finished(fn(*args, **kwargs))
             text = encoded(self._stage.codec.encode, value, "the result of step ", name)
@@ -101,7 +101,7 @@ class Run:
             course.fail(step)
             raise
         finally:
-            course.enter(before)
+            course.within = before
         course.done(step, self._stage.now(), text)
         return value
 
@@ -116,7 +116,7 @@ class Run:
         course, step = self._begin(name, fn)
         if step.state == KEPT:
             return self._kept(step)
-        before = course.enter(step)
+        before, course.within = course.within, step
         try:
             with self._stage.house.transaction() as db:
                 if self._stage.elsewhere is not None and self._stage.file.write(steps.is_kept, *self._work.claim, step):
@@ -129,7 +129,7 @@ class Run:
             course.fail(step)
             raise
         finally:
-            course.enter(before)
+            course.within = before
         return value
 
     def _begin(self, name: str, fn: Any) -> tuple[Course, Step]:
@@ -172,11 +172,11 @@ class Run:
         written = monotonic()
         for item in items:
             made, scope = course.made, f"{scope_of(step)}{done}/"
-            before = course.enter(scope)
+            before, course.within = course.within, scope
             try:
                 yield item
             finally:
-                course.enter(before)
+                course.within = before
             done += 1
             step = step._replace(state=KEPT, result=str(done), finished_at=self._stage.now())
             if total:

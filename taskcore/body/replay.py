@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from threading import get_ident
-from typing import Any, Final
+from typing import Final
 
 from taskcore.body.work import Stage, Work
 from taskcore.core.errors import LeaseLost, StepMismatch
@@ -27,9 +27,10 @@ WAITING: Final = "waiting"
 class _Scope:
     """The calls made in one enclosing step."""
 
-    __slots__ = ("at", "counts", "firm", "loose")
+    __slots__ = ("at", "counts", "firm", "loose", "name")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.firm: list[Step] = []  # to come in this order
         self.at = 0
         self.loose: dict[tuple[str, str, int], Step] = {}
@@ -41,7 +42,8 @@ class Course:
         self._stage = stage
         self._work = work
         self._scopes: dict[str, _Scope] = {}
-        self._within: str | Step = ""
+        self.within: Step | _Scope | str = ""
+        """The step, or the scope, that calls are made in from now on."""
         self._last = 0
         self.made = 0
         """Calls so far, whatever became of them."""
@@ -52,7 +54,7 @@ class Course:
         self._thread: int | None = None
         me, behind = work.claimed.id, work.claimed.behind
         for step in stage.file.read(steps.load, [me]).get(me, []) if behind is None else behind:
-            scope = self._scopes.setdefault(step.within, _Scope())
+            scope = self._scopes.setdefault(step.within, _Scope(step.within))
             if step.state == "loose":
                 scope.loose[step.kind, step.name, step.n] = step
             else:
@@ -67,13 +69,9 @@ class Course:
         elif self._thread != get_ident():
             raise RuntimeError(f"{told((kind, name, 1))} in a thread that is not the body's: which call is which?")
         self.made += 1
-        within = self._within
-        if type(within) is not str:  # few steps have any in them
-            within = self._within = scope_of(within)  # type: ignore[arg-type]
-        scope = self._scopes.get(within)
-        if scope is None:
-            scope = self._scopes[within] = _Scope()
-        n = scope.counts[kind, name] = scope.counts.get((kind, name), 0) + 1
+        scope = self.within if type(self.within) is _Scope else self._scope()
+        call = kind, name
+        n = scope.counts[call] = scope.counts.get(call, 0) + 1
         if scope.at < len(scope.firm):
             found = scope.firm[scope.at]
             if (found.kind, found.name, found.n) == (kind, name, n):
@@ -85,10 +83,10 @@ class Course:
                 raise self._work.broken
             self._loosen(scope)
         self._last += 1
-        passed = scope.loose.pop((kind, name, n), None)
+        passed = scope.loose.pop((kind, name, n), None) if scope.loose else None
         if passed is None:
             attempt = self._work.claimed.attempts
-            return Step(self._last, within, kind, name, n, NEW, attempt, self._stage.now())
+            return Step(self._last, scope.name, kind, name, n, NEW, attempt, self._stage.now())
         moved = passed._replace(place=self._last, state=KEPT)
         self._stage.file.write(steps.move, *self._work.claim, passed.place, self.with_pending(moved))
         return moved
@@ -96,9 +94,16 @@ class Course:
     @property
     def passing(self) -> bool:
         """Whether the body goes by what it did before: what it says meanwhile was said then."""
-        within = self._within if isinstance(self._within, str) else scope_of(self._within)
-        scope = self._scopes.get(within)
-        return scope is not None and scope.at < len(scope.firm)
+        scope = self._scope()
+        return scope.at < len(scope.firm)
+
+    def _scope(self) -> _Scope:
+        """Where calls are made now. Made when it is asked for: few steps have any calls in them."""
+        within = self.within
+        if not isinstance(within, _Scope):
+            name = within if isinstance(within, str) else scope_of(within)
+            within = self.within = self._scopes.setdefault(name, _Scope(name))
+        return within
 
     def diverge(self) -> None:
         """What failed the last time is done again: the body need not come by what followed then, here or further out.
@@ -111,22 +116,19 @@ class Course:
         scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
         del scope.firm[scope.at :]
 
-    def enter(self, scope: str | Step) -> str | Step:
-        """Calls are made in this step from now on. → where they were made before, to enter again."""
-        before, self._within = self._within, scope
-        return before
-
     def fail(self, step: Step) -> None:
         """It keeps its place, and is run again the next time. If nothing follows, nobody needs to know."""
         self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
 
     def done(self, step: Step, now: float, text: str) -> None:
-        """`keep` it with this result."""
-        columns = (*step[:5], KEPT, step.attempt, step.started_at, now, text, None)
-        if not self.pending and not self._work.unsaved and self._stage.file.current is None:
-            self._keep_alone(columns)
-        else:
-            self.keep(Step(*columns))
+        """`keep` this step proper with this result, in one statement if that is all there is to write."""
+        if self.pending or self._work.unsaved or self._stage.file.current is not None:
+            self.keep(step._replace(state=KEPT, finished_at=now, result=text))
+            return
+        claim = self._work.claim
+        columns = step.place, step.within, step.name, step.n, step.attempt, step.started_at, now, text
+        if not self._stage.together.run(steps.DONE, columns + claim):
+            raise LeaseLost(*claim)
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
@@ -136,9 +138,6 @@ class Course:
             self._stage.file.write(steps.keep, *self._work.claim, self.with_pending(step), drop, saved)
             self.fail(step)
             return
-        if not self.pending and drop is None and saved is None:
-            self._keep_alone(step[:11])
-            return
         taken = self.take()
         try:
             self._stage.file.write(steps.keep, *self._work.claim, [*taken, step], drop, saved)
@@ -146,11 +145,6 @@ class Course:
             self.pending.update({other.place: other for other in taken})
             raise
         self._work.unsaved = False
-
-    def _keep_alone(self, columns: tuple[Any, ...]) -> None:
-        claim = self._work.claim
-        if not self._stage.together.run(steps.KEEP, columns + claim):
-            raise LeaseLost(*claim)
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They

@@ -58,7 +58,7 @@ TEXT_ONLY = frozenset({str})
 CONTAINERS: Final[frozenset[type]] = frozenset({list, dict, tuple, set, frozenset})
 BARE: Final[frozenset[type]] = frozenset({str, int, float, bool, type(None)})
 _MANY: Final = 5_000_000
-_SINGLE: Final[Mapping[type, Callable[[Any], str]]] = {str: quote, int: int.__repr__, type(None): lambda _: "null"}
+_SINGLE: Final[Mapping[type, Callable[[Any], str]]] = {str: quote, int: int.__repr__}
 
 # NaN and Infinity, which Python's decoder would take, reach `int` and get a ValueError there.
 read_plain = json.JSONDecoder(parse_constant=int).raw_decode
@@ -66,6 +66,8 @@ read_plain = json.JSONDecoder(parse_constant=int).raw_decode
 
 def quick(value: object) -> str | None:
     """The text of a value that needs no tag; None if it needs one, or is to be refused, which `careful` finds out."""
+    if value is None:
+        return "null"
     single = _SINGLE.get(type(value))
     try:
         if single is None and not _is_plain(value, MAX_DEPTH, [_MANY]):
