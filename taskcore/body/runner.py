@@ -32,7 +32,7 @@ def perform(stage: Stage, work: Work) -> Outcome:
         if work.saved is not None or work.claimed.saved:
             value = merged(stage, work, value)
         if value is None:
-            return Outcome(*work.claim, stage.codec.encode(None))
+            return Outcome(work.claimed.id, work.claimed.token, stage.codec.encode(None))
         return outcome.returned(work, value, stage.statuses, stage.codec.encode)
     except BaseException as error:
         return raised(stage, work, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -91,17 +92,17 @@ class Custody:
     def settle(self, works: Sequence[tuple[Work, Outcome]]) -> None:
         """These are in the file; how long they took is learnt."""
         self.returning, behaviours = [], self._repertoire.behaviours
-        took: dict[str, list[float]] = {}
+        took = defaultdict[str, list[float]](list)
         for work, end in works:
             if self.held.get(end.id) is work:  # else it was taken away, and is claimed here again
                 self.held.pop(end.id, None)
                 if behaviours and end.verb == "succeed":
                     behaviours.pop(end.id, None)
-            took.setdefault(work.kind.name, []).append(work.took)
+            took[work.kind.name].append(work.took)
         for name, times in took.items():
             self.pace.learn(name, sum(times) / len(times))
         if works:
-            self._lately = sum(work.took for work, _ in works) / len(works)
+            self._lately = sum(map(sum, took.values())) / len(works)
 
     def supplied(self, length: float) -> bool:
         """Whether bodies are short, and what was handed out keeps every thread busy for so many seconds."""
@@ -109,7 +110,7 @@ class Custody:
 
     def begin(self, works: Sequence[Work]) -> None:
         """These were claimed: the crew runs them."""
-        self.held.update((work.claimed.id, work) for work in works)
+        self.held.update({work.claimed.id: work for work in works})
         self.crew.hand(works)
 
     # -- time limits ------------------------------------------------------------------------------------------------

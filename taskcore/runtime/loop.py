@@ -205,7 +205,7 @@ class Loop:
             if monotonic() + wait < self._sleeps_until - SLACK:
                 scheduler.wake()
         else:
-            scheduler.report(work, end)
+            scheduler.inbox.put((work, end))
             if work.took >= WORTH_A_TURN:
                 self._until_settled(work)
 

@@ -64,10 +64,12 @@ class Repertoire:
 
     def definition(self, task: int, newest: Definition) -> Definition:
         """The newest of a name, with the functions that were given to `options()` of this task here, if any were."""
-        own = self.behaviours.get(task) if self.behaviours else None
+        own = self.behaviours.get(task)
         return newest if own is None else Definition(newest.name, newest.fn, own)
 
     def work(self, claimed: Claimed) -> Work:
         """What was claimed, with the function that runs it."""
-        kind = self._file.known.kinds[claimed.kind]
-        return Work(claimed, kind, self.definition(claimed.id, self.definitions[kind.name]))
+        known = self._file.known
+        kind = known.kinds[claimed.kind]
+        newest = self.definitions[kind.name]
+        return Work(claimed, kind, self.definition(claimed.id, newest) if known.behaviours else newest)
