@@ -28,7 +28,7 @@ class JSONCodec:
 
     def encode(self, value: object, /) -> str:
         """The value as ASCII JSON on one line; `NotStorable` if it would not come back equal and of the same types."""
-        return "null" if value is None else quick(value) or _tagged().careful(value, canonical=False)
+        return quick(value) or _tagged().careful(value, canonical=False)
 
     def canonical(self, value: object, /) -> str:
         """Like `encode`, but dicts are in the order of their encoded keys: equal values of equal types, equal text."""
