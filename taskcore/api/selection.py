@@ -43,8 +43,7 @@ class Selection:
 
         Tasks are given by handle or id, times as seconds since the epoch or aware datetimes; several names, phases,
         statuses, keys, tags or workers as a list. `None` means "has none". `TypeError` for an unknown filter,
-        `ValueError` for an unknown phase; a name or status that there is not yet, as one that an engine brings which
-        opens the file later, finds nothing until then.
+        `ValueError` for an unknown phase. A name or a status that nobody has brought yet finds nothing.
         """
         more = tuple((name, self._accepted(name, value)) for name, value in filters.items())
         return Selection(self._context, self._filters + more)

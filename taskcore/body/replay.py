@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from threading import get_ident
-from typing import Final
+from typing import Any, Final
 
 from taskcore.body.work import Stage, Work
 from taskcore.core.errors import LeaseLost, StepMismatch
@@ -121,14 +121,12 @@ class Course:
         self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
 
     def done(self, step: Step, now: float, text: str) -> None:
-        """`keep` this step proper with this result, in one statement if that is all there is to write."""
+        """`keep` it with this result."""
+        columns = (*step[:5], KEPT, step.attempt, step.started_at, now, text)
         if self.pending or self._work.unsaved or self._stage.file.current is not None:
-            self.keep(step._replace(state=KEPT, finished_at=now, result=text))
-            return
-        claim = self._work.claim
-        columns = step.place, step.within, step.name, step.n, step.attempt, step.started_at, now, text
-        if not self._stage.together.run(steps.DONE, columns + claim):
-            raise LeaseLost(*claim)
+            self.keep(Step(*columns))
+        else:
+            self._keep_alone(columns)
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
@@ -138,6 +136,9 @@ class Course:
             self._stage.file.write(steps.keep, *self._work.claim, self.with_pending(step), drop, saved)
             self.fail(step)
             return
+        if not self.pending and drop is None and saved is None:
+            self._keep_alone(step[:10])
+            return
         taken = self.take()
         try:
             self._stage.file.write(steps.keep, *self._work.claim, [*taken, step], drop, saved)
@@ -145,6 +146,11 @@ class Course:
             self.pending.update({other.place: other for other in taken})
             raise
         self._work.unsaved = False
+
+    def _keep_alone(self, columns: tuple[Any, ...]) -> None:
+        claim = self._work.claim
+        if not self._stage.together.run(steps.KEEP, columns + claim):
+            raise LeaseLost(*claim)
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They

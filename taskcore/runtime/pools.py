@@ -66,8 +66,7 @@ class Threads(Crew):
     """A pool of daemon threads around one hatch.
 
     Not a `ThreadPoolExecutor`: that makes a future and a lock for each call (18 µs instead of 1), cannot take back what
-    has not begun, and cannot give a slot whose body never returns to another thread. Nor a `SimpleQueue`: whoever gets
-    something from it wakes another thread that waits there, for nothing, and then both want the interpreter.
+    has not begun, and cannot give a slot whose body never returns to another thread.
     """
 
     ahead = True

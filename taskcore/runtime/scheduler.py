@@ -322,7 +322,7 @@ class Scheduler:
             self.custody.part_suspects(tx, turn)
 
     def _room(self, settled: int) -> tuple[list[Wanted], bool]:
-        """As `custody.room`."""
+        """As `custody.room`; nothing while it does not claim."""
         return self.custody.room(settled, self.presence.name) if self.claiming else ([], False)
 
     def _after(self, turn: Turn) -> None:

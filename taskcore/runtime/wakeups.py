@@ -59,8 +59,7 @@ class Inbox(Generic[T]):
     def put(self, item: T) -> None:
         """Put an item down, and wake the sleeper."""
         self._items.append(item)  # before the alarm: whoever hears it finds the item
-        if self._alarm.locked():
-            self.wake()
+        self.wake()
 
     def wake(self) -> None:
         """Let the sleeper return, or, if nobody sleeps, the next one that wants to."""

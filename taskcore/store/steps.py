@@ -74,13 +74,11 @@ _INTO: Final = """
     INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)"""
 _ROW: Final = f"{_INTO} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT: Final = f"INSERT OR REPLACE {_ROW}"
-# What is the same of all stands in the text: to bind it would cost, and of a `None` most.
-DONE: Final = """
-    INSERT OR REPLACE INTO taskcore_step (task, kind, state, place, within, name, n, attempt, started_at, finished_at,
+KEEP: Final = """
+    INSERT OR REPLACE INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at,
         result)
-    SELECT id, 'step', 'kept', ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task
-    WHERE id = ? AND phase = 'running' AND token = ?"""
-"""Keep a step proper: its columns, the task and its token → one row, or none if the claim is no longer held."""
+    SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"""
+"""The columns of a step that has no child, the task and its token → one row, or none if the claim is no longer held."""
 
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.

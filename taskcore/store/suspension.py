@@ -8,6 +8,7 @@ from typing import Final
 
 from taskcore.core.ends import Sleep
 from taskcore.store import dependencies, serial
+from taskcore.store.ids import listed
 from taskcore.store.steps import put
 from taskcore.store.transaction import Transaction
 from taskcore.store.transitions import leaving, target
@@ -156,7 +157,7 @@ class Signals:
         """Wake who sleeps for one, and store them all."""
         tx, received, lost = self._tx, self._received, list[tuple[int, str, str, float]]()
         if received:
-            ids = json.dumps(list(received))
+            ids = listed(received)
             tx.execute(_WAKE, (ids,))
             _woken(tx, list(received), ids, now)
             for payload, sent_at, task, name in received.values():

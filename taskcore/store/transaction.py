@@ -41,7 +41,7 @@ class Transaction:
         self.freed = False
         """Whether a task may have become ready, or a time may have come nearer."""
         self.timed = False
-        """Whether that time may be of a task that was there before."""
+        """Whether the time may be that of a task which was stored before: of a retry, a sleeper, or one that waited."""
         self.requested: list[int] = []
         """Running tasks that somebody wants to stop, or to come back."""
         self.of_a_turn = False

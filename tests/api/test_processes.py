@@ -219,7 +219,7 @@ def test_a_cancel_from_another_process_reaches_a_running_body(path, child):
     with Engine(path, workers=0) as engine:
         watchful = engine.future(engine.tasks.where(name="watchful").first().id)
         since = time.monotonic()
-        assert watchful.cancel("enough") is False, "it runs: this is only a request"
+        watchful.cancel("enough")  # a request; the body may obey it before this returns
         with pytest.raises(concurrent.futures.CancelledError):
             watchful.result(PATIENCE)
         assert time.monotonic() - since < 2

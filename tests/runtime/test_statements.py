@@ -8,6 +8,7 @@ import pytest
 
 import taskcore.runtime.scheduler
 from taskcore import Engine, constant, current
+from taskcore.body import context
 from taskcore.testing import InlineExecutor
 from tests.support.processes import PATIENCE, rests, until
 
@@ -108,6 +109,22 @@ def test_a_step_is_one_commit(traced):
     body.submit()
     engine.run(progress=False)
     assert spent[-1] == (1, 1), seen
+
+
+def test_a_tracked_item_that_took_long_is_one_statement_as_a_step_is(traced, monkeypatch):
+    engine, seen = traced
+    monkeypatch.setattr(context, "WORTH_A_COMMIT", 0.0)
+    each = []
+
+    @engine.task
+    def tracks():
+        for _ in current().track(range(5)):
+            each.append(list(seen))
+            del seen[:]
+
+    tracks.submit()
+    engine.run(progress=False)
+    assert [len(said) for said in each[2:]] == [1, 1, 1], each  # the first comes with what was pending
 
 
 def test_a_body_that_goes_on_reads_no_file_of_its_own(traced):
