@@ -54,21 +54,38 @@ def test_a_sleeping_engine_hears_of_a_submit_and_who_waits_of_the_end_without_lo
         assert other.submit("work", n).result(PATIENCE) == n
 
 
+def sees_late(monkeypatch, engine, looks):
+    """From now on this engine does not see what others committed before it has looked so often."""
+    monkeypatch.setattr(lookout, "POLL_BUSY", 1000.0)
+    monkeypatch.setattr(lookout, "POLL_IDLE", 1000.0)
+    left, changed = list(range(looks)), engine._file.changed
+    monkeypatch.setattr(engine._file, "changed", lambda: changed() if not left else left.pop() is None)
+
+
 @tells
 def test_a_commit_that_is_written_in_two_parts_is_seen_though_the_first_part_woke_the_engine(two, monkeypatch):
     """As with durability="full", where the log is written first and the disk waited for then."""
-    for name in ("POLL_BUSY", "POLL_IDLE"):
-        monkeypatch.setattr(lookout, name, 1000.0)
     worker, other = two
     until(lambda: listens(worker), "the worker sleeps and listens")
-    looks, changed = [], worker._file.changed
-
-    def late():
-        looks.append(1)
-        return changed() if len(looks) > 4 else False
-
-    monkeypatch.setattr(worker._file, "changed", late)
+    sees_late(monkeypatch, worker, looks=4)
     assert other.submit("work", 7).result(PATIENCE) == 7
+
+
+@tells
+def test_and_though_the_engine_listens_only_since_the_first_part_was_written(two, monkeypatch):
+    worker, other = two
+    until(lambda: listens(worker), "it has slept")
+    futures, arm = [], lookout.Bell.arm
+
+    def late(bell):
+        if bell is worker._scheduler.lookout._bell and not futures:
+            sees_late(monkeypatch, worker, looks=4)
+            futures.append(other.submit("work", 7))
+        return arm(bell)
+
+    monkeypatch.setattr(lookout.Bell, "arm", late)
+    until(lambda: other.submit("elsewhere") and futures, "it was woken and is about to sleep again")
+    assert futures[0].result(PATIENCE) == 7
 
 
 def test_where_nothing_tells_of_commits_they_are_looked_for(monkeypatch, request):
