@@ -77,8 +77,7 @@ class Run:
 
     @property
     def _course(self) -> Course:
-        course = self._work.course
-        return course if type(course) is Course else course_of(self._stage, self._work)
+        return course_of(self._stage, self._work)
 
     def step(self, name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """`fn(*args, **kwargs)`, run once: its result is in the file when this returns, and whenever the body runs
@@ -102,7 +101,7 @@ class Run:
             raise
         finally:
             course.within = before
-        course.done(step, self._stage.now(), text)
+        course.done(step, text)
         return value
 
     def transact(self, name: str, fn: Callable[..., Any], /, *args: Any) -> Any:
@@ -123,7 +122,7 @@ class Run:
                     raise LeaseLost(*self._work.claim)  # a cluster ran this very call elsewhere, too
                 value = finished(fn(db, *args))
                 text = encoded(self._stage.codec.encode, value, "the result of step ", name)
-                course.done(step, self._stage.now(), text)
+                course.done(step, text)
             course.pending.pop(step.place, None)
         except BaseException:
             course.fail(step)
@@ -137,16 +136,16 @@ class Run:
             checked_text("the name of a step", name)
         if not callable(fn):
             raise TypeError(f"a step is a function, not {fn!r}")
-        course = self._course
+        work = self._work
+        course = course_of(self._stage, work)
         step = course.come_to("step", name)
-        if step.state == KEPT:
-            return course, step
-        if self._work.step != name:
+        state = step.state
+        if state != KEPT and work.step != name:
             self._note("step", name)
-            self._work.step = name
-        if step.state == FAILED:
+            work.step = name
+        if state == FAILED:
             course.diverge()
-            step = step._replace(attempt=self._work.claimed.attempts, started_at=self._stage.now())
+            step = step._replace(attempt=work.claimed.attempts, started_at=self._stage.now())
         return course, step
 
     def _kept(self, step: Step) -> Any:

@@ -10,6 +10,7 @@ order any more.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from threading import get_ident
 from typing import Any, Final
 
@@ -39,8 +40,11 @@ class _Scope:
 
 class Course:
     def __init__(self, stage: Stage, work: Work) -> None:
-        self._stage = stage
         self._work = work
+        self._file = stage.file
+        self._together = stage.together
+        self._now = stage.now
+        self._claim = work.claim
         self._scopes: dict[str, _Scope] = {}
         self.within: Step | _Scope | str = ""
         """The step, or the scope, that calls are made in from now on."""
@@ -64,12 +68,14 @@ class Course:
     def come_to(self, kind: str, name: str) -> Step:
         """The next call of the body: what is kept of it, or a `NEW` step. `StepMismatch` if another one is next."""
         self._work.go_on()
-        if self._thread is None:
+        if self._thread != get_ident():
+            if self._thread is not None:
+                raise RuntimeError(f"{told((kind, name, 1))} in a thread that is not the body's: which call is which?")
             self._thread = get_ident()
-        elif self._thread != get_ident():
-            raise RuntimeError(f"{told((kind, name, 1))} in a thread that is not the body's: which call is which?")
         self.made += 1
-        scope = self.within if type(self.within) is _Scope else self._scope()
+        scope = self.within
+        if type(scope) is not _Scope:
+            scope = self._scope()
         call = kind, name
         n = scope.counts[call] = scope.counts.get(call, 0) + 1
         if scope.at < len(scope.firm):
@@ -78,17 +84,16 @@ class Course:
                 scope.at += 1
                 return found
             gone = found.state == WAITING and found.result is None  # it waited there, and for ever: nothing was done
-            if not (gone or self._diverged or self._stage.file.read(steps.child_began_anew, self._work.claimed.id)):
+            if not (gone or self._diverged or self._file.read(steps.child_began_anew, self._work.claimed.id)):
                 self._work.broken = StepMismatch(self._work.claimed.id, told(found), told((kind, name, n)))
                 raise self._work.broken
             self._loosen(scope)
         self._last += 1
         passed = scope.loose.pop((kind, name, n), None) if scope.loose else None
         if passed is None:
-            attempt = self._work.claimed.attempts
-            return Step(self._last, scope.name, kind, name, n, NEW, attempt, self._stage.now())
+            return Step(self._last, scope.name, kind, name, n, self._work.claimed.attempts, self._now(), NEW)
         moved = passed._replace(place=self._last, state=KEPT)
-        self._stage.file.write(steps.move, *self._work.claim, passed.place, self.with_pending(moved))
+        self._file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
         return moved
 
     @property
@@ -112,28 +117,34 @@ class Course:
 
     def _loosen(self, scope: _Scope) -> None:
         passed = scope.firm[scope.at :]
-        self._stage.file.write(steps.loosen, *self._work.claim, [step.place for step in passed])
+        self._file.write(steps.loosen, *self._claim, [step.place for step in passed])
         scope.loose.update({(step.kind, step.name, step.n): step for step in passed if step.state == KEPT})
         del scope.firm[scope.at :]
 
     def fail(self, step: Step) -> None:
         """It keeps its place, and is run again the next time. If nothing follows, nobody needs to know."""
-        self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._stage.now())
+        self.pending[step.place] = step._replace(state=FAILED, result=None, finished_at=self._now())
 
-    def done(self, step: Step, now: float, text: str) -> None:
-        """`keep` it with this result."""
-        columns = (*step[:5], KEPT, step.attempt, step.started_at, now, text)
-        if self.pending or self._work.unsaved or self._stage.file.current is not None:
-            self.keep(Step(*columns))
-        else:
-            self._keep_alone(columns)
+    def done(self, step: Step, text: str) -> None:
+        """`keep` it with this result, from now on."""
+        now = self._now()
+        if self.pending or self._work.unsaved or self._file.current is not None:
+            self.keep(step._replace(state=KEPT, finished_at=now, result=text))
+            return
+        columns = step[:7] + (KEPT, now, text)
+        try:
+            self._together.run(steps.KEEP_NEW, columns + self._claim)
+            return
+        except sqlite3.IntegrityError:  # it has its place from an earlier run, or the claim is gone
+            pass
+        self._keep_alone(columns)
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
         `drop`: the scope of what need no longer be known. `LeaseLost`."""
         saved = self._work.saved_text if self._work.unsaved else None
-        if self._stage.file.current is not None:  # it may be rolled back: then the call has failed
-            self._stage.file.write(steps.keep, *self._work.claim, self.with_pending(step), drop, saved)
+        if self._file.current is not None:  # it may be rolled back: then the call has failed
+            self._file.write(steps.keep, *self._claim, self.with_pending(step), drop, saved)
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
@@ -141,16 +152,15 @@ class Course:
             return
         taken = self.take()
         try:
-            self._stage.file.write(steps.keep, *self._work.claim, [*taken, step], drop, saved)
+            self._file.write(steps.keep, *self._claim, [*taken, step], drop, saved)
         except BaseException:
             self.pending.update({other.place: other for other in taken})
             raise
         self._work.unsaved = False
 
     def _keep_alone(self, columns: tuple[Any, ...]) -> None:
-        claim = self._work.claim
-        if not self._stage.together.run(steps.KEEP, columns + claim):
-            raise LeaseLost(*claim)
+        if not self._together.run(steps.KEEP, columns + self._claim):
+            raise LeaseLost(*self._claim)
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They
@@ -168,9 +178,10 @@ class Course:
 
 def course_of(stage: Stage, work: Work) -> Course:
     """What the body of this work has behind it, read when it is asked for first."""
-    if not isinstance(work.course, Course):
-        work.course = Course(stage, work)
-    return work.course
+    course = work.course
+    if type(course) is not Course:
+        work.course = course = Course(stage, work)
+    return course
 
 
 def scope_of(step: Step) -> str:

@@ -47,7 +47,8 @@ class Lookout:
         self._bell = Bell(log, self._heard) if log is not None and sys.platform == "linux" else None
         self._at = 0.0
         self._rung = True  # somebody says that there is something to be seen
-        self._echo = 0.0  # seconds to the next look for a commit that was told of and not seen; 0: none was
+        self._early = False  # and that may be before it can be seen: of a commit, only the first part may be written
+        self._echo = 0.0  # seconds to the next look for what was not seen then; 0: there is none
         self._gap = NAP
         self._from = self._armed_at = 0.0  # when to listen again, and when it began to last
         self._deaf_until = 0.0  # after a try to listen that failed
@@ -58,14 +59,14 @@ class Lookout:
         self._rung = True
 
     def _heard(self) -> None:
-        self._rung = True
+        self._early = self._rung = True
         self.wake()
 
     def is_due(self, real: float) -> bool:
         """Whether to look now, and then to say what was `seen`."""
         rung, self._rung = self._rung, False  # before the look: what comes from now on rings again
-        if rung:  # it may be a commit of which the first part is written, now or just before this engine listened
-            self._echo = FIRST_ECHO
+        if self._early:
+            self._early, self._echo = False, FIRST_ECHO
         return rung or real >= self._at
 
     def seen(self, something: bool, real: float, took: float, *, busy: bool, keen: bool) -> None:
@@ -101,7 +102,8 @@ class Lookout:
         if not self._bell.arm():
             self._deaf_until = real + DEAF
             return length
-        self._armed_at, self._rung = real, True  # of what was committed before that, nobody tells
+        self._armed_at = real
+        self._early = self._rung = True  # of what was written before that, nobody tells
         return 0.0
 
     def close(self) -> None:

@@ -125,10 +125,11 @@ class File:
             self.line.leave(ticket)
             if self.read_only:
                 raise BadFile(self.path, READ_ONLY)
-            tx = self.current
-            changed = self._once(self._ready().execute if tx is None else tx.execute, sql, values)
-            if tx is None:
-                self._identity.confirm()
+            tx = None if self._owner is None else self.current
+            if tx is not None:
+                return self._once(tx.execute, sql, values)
+            changed = self._once(self._ready().execute, sql, values)
+            self._identity.confirm()
             return changed
 
     def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Values) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import Final
@@ -11,6 +12,10 @@ from taskcore.core.errors import BadFile
 
 EVERY: Final = 0.5
 """Seconds from one look at the database file to the next."""
+TICK: Final = 0.02
+"""Seconds after which a change gives a folder another time than the one before did, for sure: kernels count by 10 ms at
+most. File systems that count whole seconds are told by that."""
+_SECOND: Final = 1_000_000_000
 _REPLACED: Final = "the file was deleted or replaced while it was open"
 _LOG_GONE: Final = (
     "its log, the file that ends in -wal, was deleted or replaced while it was open; "
@@ -62,7 +67,9 @@ class Identity:
 
     The log is watched through a descriptor of its own, which costs a third of what looking at its path would: a log
     that was deleted or replaced has no name any more. (SQLite locks neither of the two files that way, so that closing
-    this descriptor drops no lock.)
+    this descriptor drops no lock.) As long as nothing was made, deleted or renamed in its folder, not even that is
+    looked at: a file that is written to all the time is slow to tell of itself, for the kernel then gives each write a
+    time of its own.
     """
 
     def __init__(self, path: str) -> None:
@@ -70,15 +77,21 @@ class Identity:
         self._log_path = log_of(path)
         self._database = find(path)
         self._log: int | None = None  # its descriptor, from the first commit on
+        self._folder = -1  # that of the folder which the log is in, if that may be read
+        self._changed: int | None = None  # when the folder was changed last, as its file system says, in ns
+        self._seen = 0.0  # when that was seen first
+        self._calm: int | None = None  # the same, once any later change gives it another time
         self.gone: str | None = None  # why commits go nowhere, once that is known
         self.due = clock.monotonic() + EVERY
         """When to `check` next, by the machine's clock for durations."""
 
     def reopened(self) -> None:
         """The connection was made anew or closed, and with it perhaps the log."""
-        log, self._log = self._log, None
+        log, folder, self._log, self._folder, self._calm = self._log, self._folder, None, -1, None
         if log is not None:
             os.close(log)
+        if folder >= 0:
+            os.close(folder)
 
     def check(self) -> int:
         """`BadFile` when the path no longer leads to the files that are open: commits would go nowhere. → how many
@@ -106,16 +119,30 @@ class Identity:
         A program that opens and closes the database file itself drops SQLite's locks on POSIX. Another process may
         then take itself for the last one, and delete the log under this connection.
         """
+        if self._calm is None or os.fstat(self._folder).st_mtime_ns != self._calm:
+            self._look_at_log()
+
+    def _look_at_log(self) -> None:
         if self._log is None:
             self._watch_log()
-        elif not os.fstat(self._log).st_nlink:
+            return
+        changed = None if self._folder < 0 else os.fstat(self._folder).st_mtime_ns
+        now = clock.monotonic()  # before the log is looked at: what happens to it from then on has a later time
+        if not os.fstat(self._log).st_nlink:
             self.check()
+        self._calm = None
+        if changed != self._changed:
+            self._changed, self._seen = changed, now
+        elif changed is not None and changed % _SECOND and now - self._seen > TICK:
+            self._calm = changed
 
     def _watch_log(self) -> None:
         if os.name == "nt":
             return  # there nobody can delete a file that is open
         try:
             self._log = os.open(self._log_path, os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):
+                self._folder = os.open(os.path.dirname(self._log_path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:  # without a descriptor to spare, the next commit tries again
             if find(self._log_path) is None:
                 self.gone = _LOG_GONE

@@ -24,11 +24,11 @@ class Step(NamedTuple):
     """step, submit, gather, sleep, signal or track."""
     name: str
     n: int
-    state: str
-    """kept, waiting (its result is the deadline), failed or loose."""
     attempt: int
     """Of the task, when it was done last."""
     started_at: float
+    state: str
+    """kept, waiting (its result is the deadline), failed or loose."""
     finished_at: float | None = None
     result: str | None = None
     child: int | None = None
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 _PLACE: Final = operator.itemgetter(0, 1)
 _LOAD: Final = """
-    SELECT s.task, s.place, s.within, s.kind, s.name, s.n, s.state, s.attempt, s.started_at, s.finished_at, s.result,
+    SELECT s.task, s.place, s.within, s.kind, s.name, s.n, s.attempt, s.started_at, s.state, s.finished_at, s.result,
         s.child, c.phase
     FROM json_each(?) AS one CROSS JOIN taskcore_step AS s ON s.task = one.value
     LEFT JOIN taskcore_task AS c ON c.id = s.child"""
@@ -71,14 +71,20 @@ def shown(connection: sqlite3.Connection, task: int) -> list[tuple[str, str, flo
 
 
 _INTO: Final = """
-    INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at, result, child)"""
+    INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at, result, child)"""
 _ROW: Final = f"{_INTO} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT: Final = f"INSERT OR REPLACE {_ROW}"
 KEEP: Final = """
-    INSERT OR REPLACE INTO taskcore_step (task, place, within, kind, name, n, state, attempt, started_at, finished_at,
+    INSERT OR REPLACE INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at,
         result)
     SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"""
 """The columns of a step that has no child, the task and its token → one row, or none if the claim is no longer held."""
+KEEP_NEW: Final = """
+    INSERT INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at, result)
+    VALUES ((SELECT id FROM taskcore_task WHERE id = ?11 AND phase = 'running' AND token = ?12),
+        ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"""
+"""The same, a third cheaper, where nothing has the step's place yet. `IntegrityError` if something has, or if the claim
+is no longer held."""
 
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.
