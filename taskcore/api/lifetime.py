@@ -355,6 +355,11 @@ class Lifetime:
         if not self._context.scheduler.display.holds_back(tx):
             self.tell(tx)
 
+    def on_birth(self) -> None:
+        """Called after each task that was stored by a statement of its own."""
+        self._futures.changes.committed()
+        self._context.scheduler.freed()
+
     def tell(self, tx: Transaction) -> None:
         """Pass on what it brought."""
         if not tx.of_a_turn:  # a turn tells of its ends itself, once it has put its own affairs in order

@@ -10,12 +10,11 @@ order any more.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from threading import get_ident
-from typing import Any, Final
+from typing import Final
 
 from taskcore.body.work import Stage, Work
-from taskcore.core.errors import LeaseLost, StepMismatch
+from taskcore.core.errors import StepMismatch
 from taskcore.store import steps
 from taskcore.store.steps import Step
 
@@ -131,13 +130,7 @@ class Course:
         if self.pending or self._work.unsaved or self._file.current is not None:
             self.keep(step._replace(state=KEPT, finished_at=now, result=text))
             return
-        columns = step[:7] + (KEPT, now, text)
-        try:
-            self._together.run(steps.KEEP_NEW, columns + self._claim)
-            return
-        except sqlite3.IntegrityError:  # it has its place from an earlier run, or the claim is gone
-            pass
-        self._keep_alone(columns)
+        steps.keep_alone(self._together, step[:7] + (KEPT, now, text), *self._claim, new=True)
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
@@ -148,7 +141,7 @@ class Course:
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
-            self._keep_alone(step[:10])
+            steps.keep_alone(self._together, step[:10], *self._claim, new=False)
             return
         taken = self.take()
         try:
@@ -157,10 +150,6 @@ class Course:
             self.pending.update({other.place: other for other in taken})
             raise
         self._work.unsaved = False
-
-    def _keep_alone(self, columns: tuple[Any, ...]) -> None:
-        if not self._together.run(steps.KEEP, columns + self._claim):
-            raise LeaseLost(*self._claim)
 
     def with_pending(self, step: Step) -> list[Step]:
         """This step, and before it what is pending: a call that is in the file must have those before it there. They

@@ -104,9 +104,14 @@ class Custody:
         if works:
             self._lately = sum(map(sum, took.values())) / len(works)
 
+    @property
+    def short(self) -> bool:
+        """Whether the bodies were short that were settled last."""
+        return self._lately < SHORT
+
     def supplied(self, length: float) -> bool:
         """Whether bodies are short, and what was handed out keeps every thread busy for so many seconds."""
-        return self._lately < SHORT and self.crew.waiting * self._lately > self.crew.size * length
+        return self.short and self.crew.waiting * self._lately > self.crew.size * length
 
     def begin(self, works: Sequence[Work]) -> None:
         """These were claimed: the crew runs them."""

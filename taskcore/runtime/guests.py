@@ -67,7 +67,7 @@ class Guests(Crew):
         self.has_main = _is_script()
         self._known = threading.Event()  # set when `here` is, and when there will be no answer
         self._workers, self._default = workers, size
-        self._scheduler, self._stage, self._report = scheduler, scheduler.stage, scheduler.report
+        self._scheduler, self._stage, self._report = scheduler, scheduler.stage, scheduler.inbox.put
         self._send, self._broken, self._comes = send, broken, comes
         self._make: Callable[[], Executor] | None = None
         self._changing = threading.Lock()  # over which executor there is, and whether one is being made
@@ -251,7 +251,7 @@ class Guests(Crew):
         else:
             self._broke(executor, f"the executor takes no more: {_first_line(error) or type(error).__name__}")
         for work in group:
-            self._report(work, Outcome(*work.claim, verb="give back"))
+            self._report((work, Outcome(*work.claim, verb="give back")))
 
     def _came_back(self, executor: Executor, future: Future[Any], group: list[Work], counts: bool) -> None:
         if counts:
@@ -266,12 +266,12 @@ class Guests(Crew):
                 self._broke(executor, f"the executor broke: {_first_line(error) or type(error).__name__}")
             answers = [error] * len(group)
             for work in self.take_back():  # the executor may hold a lock that `submit` needs: the loop hands them anew
-                self._report(work, Outcome(*work.claim, verb="give back"))
+                self._report((work, Outcome(*work.claim, verb="give back")))
         else:
             self._give_waiting()
         for work, answer in zip(group, answers, strict=True):
             if work.win():
-                self._report(work, self._end_of(work, answer))
+                self._report((work, self._end_of(work, answer)))
 
     def _end_of(self, work: Work, answer: Any) -> Outcome:
         """What an outcome, an answer or an error of the executor's own means."""

@@ -45,9 +45,7 @@ class Scheduler:
         on_ended: Callable[[Mapping[int, Outcome | None]], None], on_foreign_commit: Callable[[], None],
         anybody_listens: Callable[[], bool],
     ) -> None:  # fmt: skip
-        self.file = file
-        self.clock = clock
-        self.stage = stage
+        self.file, self.clock, self.stage = file, clock, stage
         self.repertoire = repertoire
         self.presence = presence
         self.pruning: Pruning | None = None
@@ -78,15 +76,11 @@ class Scheduler:
         self._arrived: list[tuple[Work, Outcome]] = []
         self._ready = True  # something may be claimable
         self._next_due: float | None = 0.0  # 0: to be found out; None: there is nothing
-        self._now = 0.0
-        self._identity_at = 0.0
+        self._now = self._identity_at = 0.0
         self._until: float | None = None  # when a rate lets more begin
         self._short = False  # something only lacked a capacity when it was last looked
 
     # -- from any thread --------------------------------------------------------------------------------------------
-
-    def report(self, work: Work, end: Outcome) -> None:
-        self.inbox.put((work, end))
 
     def committed(self, tx: Transaction) -> None:
         """Called after each commit of this engine's that was not a turn's; twice, if a Ctrl-C came in between."""
@@ -96,10 +90,15 @@ class Scheduler:
             self.custody.wanted_back = True
             self._heed([task_id for task_id in tx.requested if task_id in self.held])
         if tx.freed:
-            self._ready, self._next_due, self.quiet = True, 0.0, False
-            self.traffic.submitted()
-        if tx.freed or tx.requested:
+            self.freed()
+        elif tx.requested:
             self.wake()
+
+    def freed(self) -> None:
+        """A task may have become ready, or a time may have come nearer."""
+        self._ready, self._next_due, self.quiet = True, 0.0, False
+        self.traffic.submitted()
+        self.wake()
 
     def free_at_once(self, name: str, now: float) -> tuple[int, float] | None:
         """(worker, lease end) for a submit that may be born claimed: the engine idles, a thread would take it anyway.
@@ -285,6 +284,7 @@ class Scheduler:
 
     def _write(self, turn: Turn, mended: bool = False) -> None:
         turn.sort(self.errors)
+        self.file.line.come_first()
         try:
             try:
                 self.file.write(self._step, turn, False)

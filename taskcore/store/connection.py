@@ -42,6 +42,8 @@ class File:
         self.read_only = read_only
         self.in_memory = path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
+        self.on_birth: Callable[[], None] = lambda: None
+        """Called instead after each task that `bear` stored."""
         self.how = full, allow_network  # for who opens it in another process
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
         self.known = Known(path)
@@ -67,9 +69,6 @@ class File:
             raise
         self._connection = connection
         self.reader = Reader(path)
-        self._birth = Transaction(connection, self.known)
-        self._birth.freed = True
-        """What is told of each task that `bear` stored: always the same."""
         if not (self.in_memory or self.read_only):
             self._identity = Identity(self.path)
         forks.watch(self)
@@ -144,8 +143,8 @@ class File:
 
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
         """A task that is ready at once, as a transaction of its own, at half the price of `write`. → what `made` makes
-        of the id. `sql` takes an id, the kind's, the `values` and the id again, and stores nothing if the id was given
-        before, as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
+        of the id. `sql` takes an id, the kind's and the `values`, and breaks a constraint if the id was given before,
+        as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
         committing = False
         try:
             ticket = self.line.join()
@@ -159,12 +158,10 @@ class File:
                 try:
                     task_id = known.last_id + 1
                     committing = True
-                    if not self._once(connection.execute, sql, (task_id, kind_id, *values, task_id)):
-                        committing = False
-                        return None
+                    self._once(connection.execute, sql, (task_id, kind_id, *values))
                     self._identity.confirm()
                     known.last_id = task_id
-                except sqlite3.IntegrityError:  # another process removed the kind
+                except sqlite3.IntegrityError:  # another process has taken the id, or removed the kind
                     committing = False
                     known.forget()
                     return None
@@ -177,12 +174,12 @@ class File:
                 finally:
                     self._inside = False
                 result = made(task_id)  # still under the lock: this engine has not claimed it yet
-            self.on_commit(self._birth)
+            self.on_birth()
             return result
         except BaseException:
             if committing:  # as in `write`
                 with contextlib.suppress(Exception):
-                    self.on_commit(self._birth)
+                    self.on_birth()
             raise
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

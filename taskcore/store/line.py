@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from taskcore.core import clock
 
+A_MOMENT: Final = 0.0002
+"""Seconds in which a thread that waits for a lock that was let go of has it."""
 PATIENCE: Final = 0.1
 """Seconds that those who came first are waited for at most: on a busy machine they may be slow to come."""
 
@@ -15,6 +18,7 @@ class Line:
 
     def __init__(self) -> None:
         self._tickets: set[object] = set()
+        self._first: int | None = None  # the thread that whoever comes now lets in first
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
@@ -22,13 +26,21 @@ class Line:
 
     def join(self) -> object:
         """The calling thread is about to wait for the lock. → its ticket."""
+        if self._first is not None and self._first != threading.get_ident():
+            clock.pause(A_MOMENT)
         ticket = object()
         self._tickets.add(ticket)
         return ticket
 
     def leave(self, ticket: object) -> None:
         """Who came with this ticket has the lock."""
+        self._first = None
         self._tickets.discard(ticket)
+
+    def come_first(self) -> None:
+        """The calling thread is about to wait for the lock, and whoever comes from now on lets it in first. Else one
+        that takes the lock again and again would let go of it for moments only, too short to be woken in."""
+        self._first = threading.get_ident()
 
     def give_way(self) -> None:
         """Let those in who stand in line, before the calling thread, which must not have the lock, takes it once more;
@@ -40,6 +52,6 @@ class Line:
         ends = clock.monotonic() + PATIENCE
         try:
             while clock.monotonic() < ends and not came.isdisjoint(self._tickets):
-                clock.pause(0.0002)
+                clock.pause(A_MOMENT)
         finally:
             self._tickets.difference_update(came)

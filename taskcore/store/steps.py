@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskcore.core.errors import LeaseLost
+from taskcore.store.together import Together
 from taskcore.store.transaction import Transaction
 
 
@@ -74,17 +75,30 @@ _INTO: Final = """
     INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at, result, child)"""
 _ROW: Final = f"{_INTO} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT: Final = f"INSERT OR REPLACE {_ROW}"
-KEEP: Final = """
+_KEEP: Final = """
     INSERT OR REPLACE INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at,
         result)
     SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"""
 """The columns of a step that has no child, the task and its token → one row, or none if the claim is no longer held."""
-KEEP_NEW: Final = """
+_KEEP_NEW: Final = """
     INSERT INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at, result)
     VALUES ((SELECT id FROM taskcore_task WHERE id = ?11 AND phase = 'running' AND token = ?12),
         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"""
-"""The same, a third cheaper, where nothing has the step's place yet. `IntegrityError` if something has, or if the claim
-is no longer held."""
+"""The same, a third cheaper. Breaks a constraint if something has the step's place, or the claim is no longer held."""
+
+
+def keep_alone(together: Together, columns: tuple[Any, ...], task: int, token: int, *, new: bool) -> None:
+    """Write the columns of a step with which nothing else is to be written; a `new` one has a place of its own.
+    `LeaseLost`."""
+    values = (*columns, task, token)
+    if new:
+        try:
+            together.run(_KEEP_NEW, values)
+            return
+        except sqlite3.IntegrityError:
+            pass
+    if not together.run(_KEEP, values):
+        raise LeaseLost(task, token)
 
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.

@@ -72,20 +72,21 @@ def test_a_commit_that_is_written_in_two_parts_is_seen_though_the_first_part_wok
 
 
 @tells
-def test_and_though_the_engine_listens_only_since_the_first_part_was_written(two, monkeypatch):
-    worker, other = two
-    until(lambda: listens(worker), "it has slept")
+def test_and_though_the_engine_listens_only_since_the_first_part_was_written(made, monkeypatch):
     futures, arm = [], lookout.Bell.arm
+    with contextlib.closing(Engine(made, workers=1)) as worker, contextlib.closing(Engine(made, workers=0)) as other:
+        worker.task(lambda n: n, name="work")
 
-    def late(bell):
-        if bell is worker._scheduler.lookout._bell and not futures:
-            sees_late(monkeypatch, worker, looks=4)
-            futures.append(other.submit("work", 7))
-        return arm(bell)
+        def late(bell):
+            if bell is worker._scheduler.lookout._bell and not futures:
+                sees_late(monkeypatch, worker, looks=4)
+                futures.append(other.submit("work", 7))
+            return arm(bell)
 
-    monkeypatch.setattr(lookout.Bell, "arm", late)
-    until(lambda: other.submit("elsewhere") and futures, "it was woken and is about to sleep again")
-    assert futures[0].result(PATIENCE) == 7
+        monkeypatch.setattr(lookout.Bell, "arm", late)
+        worker.start()
+        until(lambda: futures, "it is about to sleep")
+        assert futures[0].result(PATIENCE) == 7
 
 
 def test_where_nothing_tells_of_commits_they_are_looked_for(monkeypatch, request):

@@ -1,7 +1,9 @@
 """What was acknowledged is in the file: an engine whose file or log is taken away under it confirms nothing more."""
 
+import contextlib
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +11,8 @@ import threading
 import pytest
 
 from taskcore import BadFile, Engine
+from taskcore.store import identity
+from tests.support.processes import until
 
 PATIENCE = 20.0
 
@@ -52,6 +56,66 @@ def test_nothing_is_confirmed_once_the_log_was_deleted(path, write):
     with pytest.raises(BadFile):
         engine.tasks.counts()
     engine.close()
+
+
+def calm(engine):
+    """Submit until the engine knows that its folder is as it was when it looked at the log last."""
+    identity = engine._file._identity
+    until(lambda: engine.submit("a") and identity._calm is not None, "nothing happens in the folder")
+
+
+def deleted(log):
+    os.unlink(log)
+
+
+def replaced(log):
+    shutil.copy(log, f"{log}.copy")
+    os.replace(f"{log}.copy", log)
+
+
+def made_anew(log):
+    os.unlink(log)
+    open(log, "w").close()
+
+
+@pytest.mark.parametrize("gone", [deleted, replaced, made_anew])
+def test_nothing_is_confirmed_either_where_nothing_had_happened_in_the_folder_for_a_while(path, gone):
+    engine = Engine(path, workers=0)
+    calm(engine)
+    gone(f"{path}-wal")
+    with pytest.raises(BadFile, match="-wal, was deleted or replaced"):
+        engine.submit("a")
+    engine.close()
+
+
+def test_while_nothing_happens_in_the_folder_a_commit_does_not_look_at_the_log(path, monkeypatch):
+    """The kernel would give each write a time of its own."""
+    looks, fstat = [], os.fstat
+    with contextlib.closing(Engine(path, workers=0)) as engine, monkeypatch.context() as patch:
+        calm(engine)
+        watched = engine._file._identity
+        patch.setattr(watched, "due", float("inf"))
+        patch.setattr(os, "fstat", lambda descriptor: looks.append(descriptor) or fstat(descriptor))
+        for _ in range(3):
+            engine.submit("a")
+        assert looks == [watched._folder] * 3
+        (path.parent / "other").touch()
+        engine.submit("a")
+        assert looks[3:] == [watched._folder, watched._folder, watched._log]
+
+
+def test_a_file_system_that_counts_whole_seconds_is_not_believed(path, monkeypatch):
+    class Coarse:
+        def __init__(self, found):
+            self.st_nlink, self.st_mtime_ns = found.st_nlink, found.st_mtime_ns // 10**9 * 10**9
+
+    with contextlib.closing(Engine(path, workers=0)) as engine, monkeypatch.context() as patch:
+        patch.setattr(engine._file._identity, "due", float("inf"))
+        patch.setattr(identity, "TICK", 0.0)
+        patch.setattr(os, "fstat", lambda descriptor, fstat=os.fstat: Coarse(fstat(descriptor)))
+        for _ in range(5):
+            engine.submit("a")
+        assert engine._file._identity._calm is None
 
 
 def test_a_process_without_a_descriptor_to_spare_commits_and_looks_after_the_log_later(path, monkeypatch):

@@ -52,6 +52,40 @@ def test_those_who_came_while_a_turn_was_written_write_before_the_next_turn(file
         assert two_turns(file) == ["turn", "submit", "submit", "submit", "turn"]
 
 
+def a_turn_between_two_submits(file: File, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was written in which order, where a turn came while the first submit was written."""
+    order: list[str] = []
+    inside = threading.Event()
+
+    def turn(tx: Transaction) -> None:
+        order.append("turn")
+        inside.set()
+
+    def come() -> None:
+        file.line.come_first()
+        file.write(turn)
+
+    def submit(tx: Transaction) -> None:
+        thread.start()
+        came(file, 1)
+        order.append("submit")
+
+    thread = threading.Thread(target=come)
+    file.write(submit)
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "pause", lambda seconds: inside.wait(30))
+        file.write(lambda tx: order.append("submit"))
+    thread.join(30)
+    return order
+
+
+def test_a_turn_that_waits_for_the_file_comes_before_who_writes_again_and_again(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(20):
+        assert a_turn_between_two_submits(file, monkeypatch) == ["submit", "turn", "submit"]
+
+
 def test_nobody_is_left_in_the_line_by_whoever_has_written(file: File) -> None:
     file.write(lambda tx: file.write(lambda tx: None) if file.current else None)
     file.once("DELETE FROM taskcore_log WHERE task = ?", (1,))
