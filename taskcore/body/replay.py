@@ -22,6 +22,7 @@ NEW: Final = "new"
 KEPT: Final = "kept"
 FAILED: Final = "failed"
 WAITING: Final = "waiting"
+_made: Final = tuple.__new__  # `Step(…)` takes twice as long
 
 
 class _Scope:
@@ -66,7 +67,9 @@ class Course:
 
     def come_to(self, kind: str, name: str) -> Step:
         """The next call of the body: what is kept of it, or a `NEW` step. `StepMismatch` if another one is next."""
-        self._work.go_on()
+        work = self._work
+        if work.parting is not None or work.broken is not None:
+            work.go_on()
         if self._thread != get_ident():
             if self._thread is not None:
                 raise RuntimeError(f"{told((kind, name, 1))} in a thread that is not the body's: which call is which?")
@@ -83,14 +86,15 @@ class Course:
                 scope.at += 1
                 return found
             gone = found.state == WAITING and found.result is None  # it waited there, and for ever: nothing was done
-            if not (gone or self._diverged or self._file.read(steps.child_began_anew, self._work.claimed.id)):
-                self._work.broken = StepMismatch(self._work.claimed.id, told(found), told((kind, name, n)))
-                raise self._work.broken
+            if not (gone or self._diverged or self._file.read(steps.child_began_anew, work.claimed.id)):
+                work.broken = StepMismatch(work.claimed.id, told(found), told((kind, name, n)))
+                raise work.broken
             self._loosen(scope)
         self._last += 1
         passed = scope.loose.pop((kind, name, n), None) if scope.loose else None
         if passed is None:
-            return Step(self._last, scope.name, kind, name, n, self._work.claimed.attempts, self._now(), NEW)
+            attempt, now = work.claimed.attempts, self._now()
+            return _made(Step, (self._last, scope.name, kind, name, n, attempt, now, NEW, None, None, None, None))
         moved = passed._replace(place=self._last, state=KEPT)
         self._file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
         return moved
@@ -130,7 +134,7 @@ class Course:
         if self.pending or self._work.unsaved or self._file.current is not None:
             self.keep(step._replace(state=KEPT, finished_at=now, result=text))
             return
-        steps.keep_alone(self._together, step[:7] + (KEPT, now, text), *self._claim, new=True)
+        steps.keep_alone(self._together, step[:7] + (KEPT, now, text), self._claim, new=True)
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
@@ -141,7 +145,7 @@ class Course:
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
-            steps.keep_alone(self._together, step[:10], *self._claim, new=False)
+            steps.keep_alone(self._together, step[:10], self._claim, new=False)
             return
         taken = self.take()
         try:

@@ -106,7 +106,10 @@ OF_IDS: Final = """FROM json_each(?) AS named CROSS JOIN taskcore_task AS t ON t
     CROSS JOIN taskcore_kind AS k ON k.id = t.kind LEFT JOIN taskcore_worker AS w ON w.id = t.worker"""
 """Where `selected` selects it from, of the tasks of a list, in its order; those that do not exist are left out."""
 
+TOLD: Final = (*SHOWN, "name", "status", "max_attempts", "worker")
+"""The fields of `Task` that show what was read as it is."""
 READ: Final = (
-    *(column.name for column in COLUMNS if column.name != "worker"), "name", "status", "max_attempts", "worker",
+    *TOLD, "args", "links", "result", "job", "progress", "waiting_for", "blockers", "gated", "behind", "children",
+    "open", "parent", "hidden",
 )  # fmt: skip
 """All that a `Task` is made from."""

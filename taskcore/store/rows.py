@@ -5,40 +5,46 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from taskcore.codec.json import Codec
 from taskcore.core import lifecycle
 from taskcore.core.model import Attempt, Dependency, Handle, LogLine, Task, Unreadable
 from taskcore.core.text import error_line
 from taskcore.store.busy import said
-from taskcore.store.columns import READ, SHOWN
-from taskcore.store.queries import Row, arguments, decoded, share
+from taskcore.store.columns import READ, TOLD
+from taskcore.store.queries import NO_ARGUMENTS, Row, arguments, decoded, share
+
+_MADE: Final = slice(len(TOLD), len(READ))
 
 
 def task_of(row: Row, codec: Codec) -> Task:
     """The row as a value. `args` have a `Handle` where another task's result belongs."""
-    its, tags = dict(zip(READ, row[0], strict=True)), row[1]
-    called = _readable(its["args"], arguments, codec, its["args"], its["links"], Handle)
-    args, kwargs = ((called,), {}) if isinstance(called, Unreadable) else called
-    result = _readable(its["result"], decoded, codec, its["result"], its["job"])
-    phase, job, progress, waiting_for = its["phase"], its["job"], its["progress"], its["waiting_for"]
-    if job is not None and its["finished_at"] is None:
-        progress = share(its["children"], its["open"])
-    if phase == lifecycle.WAITING and its["blockers"]:
-        edges = its["blockers"] > its["gated"] + its["behind"]
-        waiting_for = "dependencies" if edges else "job" if its["gated"] else "serial"
+    read, tags = row
+    (call, links, gave, job, progress, waiting_for, blockers, gated, behind, children, unfinished, parent,
+        hidden) = read[_MADE]  # fmt: skip
+    args, kwargs, result = (), {}, None
+    if call != NO_ARGUMENTS:
+        called = _readable(call, arguments, codec, call, links, Handle)
+        args, kwargs = ((called,), {}) if isinstance(called, Unreadable) else called
+    if gave is not None:
+        result = _readable(gave, decoded, codec, gave, job)
+    task = Task.__new__(Task)  # `Task(…)` sets each field of a frozen class by a call: a third of what a row costs
+    fields = vars(task)
+    fields.update(zip(TOLD, read, strict=False))
+    phase = fields["phase"]
+    if job is not None and fields["finished_at"] is None:
+        progress = share(children, unfinished)
+    if phase == lifecycle.WAITING and blockers:
+        waiting_for = "dependencies" if blockers > gated + behind else "job" if gated else "serial"
     elif job is not None and phase == lifecycle.SUSPENDED:
         waiting_for = "children"
     elif phase not in (lifecycle.SCHEDULED, lifecycle.SUSPENDED, lifecycle.PAUSED):
         waiting_for = None
-    task = Task.__new__(Task)  # `Task(…)` sets each field of a frozen class by a call: a third of what a row costs
-    vars(task).update(
-        [(column, its[column]) for column in SHOWN],
-        parent_id=its["parent"], name=its["name"], status=its["status"], max_attempts=its["max_attempts"],
-        worker=its["worker"], args=args, kwargs=kwargs, progress=progress,
-        result=result, tags=tags, hidden=bool(its["hidden"]), waiting_for=waiting_for,
-    )  # fmt: skip
+    fields.update(
+        parent_id=parent, args=args, kwargs=kwargs, progress=progress, result=result, tags=tags, hidden=bool(hidden),
+        waiting_for=waiting_for,
+    )
     return task
 
 

@@ -87,10 +87,10 @@ _KEEP_NEW: Final = """
 """The same, a third cheaper. Breaks a constraint if something has the step's place, or the claim is no longer held."""
 
 
-def keep_alone(together: Together, columns: tuple[Any, ...], task: int, token: int, *, new: bool) -> None:
-    """Write the columns of a step with which nothing else is to be written; a `new` one has a place of its own.
-    `LeaseLost`."""
-    values = (*columns, task, token)
+def keep_alone(together: Together, columns: tuple[Any, ...], claim: tuple[int, int], *, new: bool) -> None:
+    """Write the columns of a step with which nothing else is to be written, for whoever holds this claim of a task; a
+    `new` one has a place of its own. `LeaseLost`."""
+    values = columns + claim
     if new:
         try:
             together.run(_KEEP_NEW, values)
@@ -98,7 +98,7 @@ def keep_alone(together: Together, columns: tuple[Any, ...], task: int, token: i
         except sqlite3.IntegrityError:
             pass
     if not together.run(_KEEP, values):
-        raise LeaseLost(task, token)
+        raise LeaseLost(*claim)
 
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.
