@@ -97,7 +97,7 @@ MUTANTS = [
     m("store/claims", "None if kept > FEW or behind is None", "None if behind is None", "runtime/test_statements.py"),
     m("api/visit", "claimed = claimed._replace(behind=None)", "claimed = claimed", "api/test_guests.py"),
     m("body/replay", "        if not self.pending and drop is None and saved is None:\n", "        if False:\n", "runtime/test_statements.py"),
-    m("store/steps", "        except sqlite3.IntegrityError:\n            pass\n    if not together", "        except sqlite3.IntegrityError:\n            return\n    if not together", "body/test_steps.py"),
+    m("store/steps", "    keep_alone(together, step._replace(", "    keep_alone(together, step) if False else (step._replace(", "body/test_steps.py"),
     m("store/together", "                    other.changed = changed\n", "                    pass\n", "store/test_together.py"),
     m("store/steps", "    if not rows:\n        raise LeaseLost(task, token)\n    return bool(rows[0][0])", "    return bool(rows and rows[0][0])", "body/test_steps.py"),
     m("runtime/notes", " or self._writer is not None", "", "body/test_showing.py"),

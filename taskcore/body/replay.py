@@ -94,7 +94,7 @@ class Course:
         passed = scope.loose.pop((kind, name, n), None) if scope.loose else None
         if passed is None:
             attempt, now = work.claimed.attempts, self._now()
-            return _made(Step, (self._last, scope.name, kind, name, n, attempt, now, NEW, None, None, None, None))
+            return _made(Step, (kind, self._last, scope.name, name, n, attempt, now, NEW, None, None, None, None))
         moved = passed._replace(place=self._last, state=KEPT)
         self._file.write(steps.move, *self._claim, passed.place, self.with_pending(moved))
         return moved
@@ -134,7 +134,7 @@ class Course:
         if self.pending or self._work.unsaved or self._file.current is not None:
             self.keep(step._replace(state=KEPT, finished_at=now, result=text))
             return
-        steps.keep_alone(self._together, step[:7] + (KEPT, now, text), self._claim, new=True)
+        steps.done_alone(self._together, step, now, text, self._claim)
 
     def keep(self, step: Step, drop: str | None = None) -> None:
         """In the file, with what was saved in it, when this returns, or at the end of the body's own transaction.
@@ -145,7 +145,7 @@ class Course:
             self.fail(step)
             return
         if not self.pending and drop is None and saved is None:
-            steps.keep_alone(self._together, step[:10], self._claim, new=False)
+            steps.keep_alone(self._together, step, self._claim)
             return
         taken = self.take()
         try:

@@ -19,10 +19,10 @@ from taskcore.store.transaction import Transaction
 class Step(NamedTuple):
     """One row: the `n`-th call of this kind and name in the step `within`."""
 
-    place: int
-    within: str
     kind: str
     """step, submit, gather, sleep, signal or track."""
+    place: int
+    within: str
     name: str
     n: int
     attempt: int
@@ -37,9 +37,9 @@ class Step(NamedTuple):
     """As it was when the steps were read; `None` for a child that is no longer there."""
 
 
-_PLACE: Final = operator.itemgetter(0, 1)
+_PLACE: Final = operator.itemgetter(0, 2)
 _LOAD: Final = """
-    SELECT s.task, s.place, s.within, s.kind, s.name, s.n, s.attempt, s.started_at, s.state, s.finished_at, s.result,
+    SELECT s.task, s.kind, s.place, s.within, s.name, s.n, s.attempt, s.started_at, s.state, s.finished_at, s.result,
         s.child, c.phase
     FROM json_each(?) AS one CROSS JOIN taskcore_step AS s ON s.task = one.value
     LEFT JOIN taskcore_task AS c ON c.id = s.child"""
@@ -72,33 +72,36 @@ def shown(connection: sqlite3.Connection, task: int) -> list[tuple[str, str, flo
 
 
 _INTO: Final = """
-    INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at, result, child)"""
+    INTO taskcore_step (task, kind, place, within, name, n, attempt, started_at, state, finished_at, result, child)"""
 _ROW: Final = f"{_INTO} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT: Final = f"INSERT OR REPLACE {_ROW}"
 _KEEP: Final = """
-    INSERT OR REPLACE INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at,
+    INSERT OR REPLACE INTO taskcore_step (task, kind, place, within, name, n, attempt, started_at, state, finished_at,
         result)
     SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?"""
 """The columns of a step that has no child, the task and its token → one row, or none if the claim is no longer held."""
 _KEEP_NEW: Final = """
-    INSERT INTO taskcore_step (task, place, within, kind, name, n, attempt, started_at, state, finished_at, result)
-    VALUES ((SELECT id FROM taskcore_task WHERE id = ?11 AND phase = 'running' AND token = ?12),
-        ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"""
-"""The same, a third cheaper. Breaks a constraint if something has the step's place, or the claim is no longer held."""
+    INSERT INTO taskcore_step (task, kind, place, within, name, n, attempt, started_at, state, finished_at, result)
+    VALUES ((SELECT id FROM taskcore_task WHERE id = ?9 AND phase = 'running' AND token = ?10),
+        'step', ?1, ?2, ?3, ?4, ?5, ?6, 'kept', ?7, ?8)"""
+"""The same of a step proper that was done, a third cheaper. Breaks a constraint if something has its place, or the
+claim is no longer held."""
 
 
-def keep_alone(together: Together, columns: tuple[Any, ...], claim: tuple[int, int], *, new: bool) -> None:
-    """Write the columns of a step with which nothing else is to be written, for whoever holds this claim of a task; a
-    `new` one has a place of its own. `LeaseLost`."""
-    values = columns + claim
-    if new:
-        try:
-            together.run(_KEEP_NEW, values)
-            return
-        except sqlite3.IntegrityError:
-            pass
-    if not together.run(_KEEP, values):
+def keep_alone(together: Together, step: Step, claim: tuple[int, int]) -> None:
+    """Write a step that has no child, and with it nothing else, for whoever holds this claim of a task. `LeaseLost`."""
+    if not together.run(_KEEP, step[:10] + claim):
         raise LeaseLost(*claim)
+
+
+def done_alone(together: Together, step: Step, now: float, text: str, claim: tuple[int, int]) -> None:
+    """The same of a step proper that was done `now`, with this result."""
+    try:
+        together.run(_KEEP_NEW, step[1:7] + (now, text) + claim)
+        return
+    except sqlite3.IntegrityError:  # it has its place from an earlier run, or the claim is gone
+        pass
+    keep_alone(together, step._replace(state="kept", finished_at=now, result=text), claim)
 
 
 # What a body has pending may be on its way into the file when the body itself writes what came of it.
