@@ -358,7 +358,7 @@ class Lifetime:
     def on_birth(self) -> None:
         """Called after each task that was stored by a statement of its own."""
         self._futures.changes.committed()
-        self._context.scheduler.freed()
+        self._context.scheduler.born()
 
     def tell(self, tx: Transaction) -> None:
         """Pass on what it brought."""

@@ -132,11 +132,11 @@ class Run:
         return value
 
     def _begin(self, name: str, fn: Any) -> tuple[Course, Step]:
-        if type(name) is not str or not name.isprintable() or not name:
+        work = self._work
+        if not name or (name is not work.step and not (type(name) is str and name.isprintable())):
             checked_text("the name of a step", name)
         if not callable(fn):
             raise TypeError(f"a step is a function, not {fn!r}")
-        work = self._work
         course = course_of(self._stage, work)
         step = course.come_to("step", name)
         state = step.state

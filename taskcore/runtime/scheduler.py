@@ -63,14 +63,11 @@ class Scheduler:
         """Nothing is in flight, and nothing that may be claimed was left when it was last looked."""
         self.astray = False
         """A turn was cut off: how far it came, the rows say."""
-        self._latches: list[Latch] = []
-        self._calm: list[Latch] = []  # of those who wait for rest
+        self._latches, self._calm = list[Latch](), list[Latch]()  # of all who wait, and of those who wait for rest
         self.shared = False
         """Whether another process committed a moment ago."""
-        self._on_ended = on_ended
-        self._on_foreign_commit = on_foreign_commit
-        self.traffic = Traffic(anybody_listens)
-        self.display = Display(file, clock, self.wake)
+        self._on_ended, self._on_foreign_commit = on_ended, on_foreign_commit
+        self.traffic, self.display = Traffic(anybody_listens), Display(file, clock, self.wake)
         self.lookout = lookout
         lookout.wake = self.wake
         self._arrived: list[tuple[Work, Outcome]] = []
@@ -90,15 +87,17 @@ class Scheduler:
             self.custody.wanted_back = True
             self._heed([task_id for task_id in tx.requested if task_id in self.held])
         if tx.freed:
-            self.freed()
-        elif tx.requested:
+            self._ready, self._next_due, self.quiet = True, 0.0, False
+            self.traffic.submitted()
+        if tx.freed or tx.requested:
             self.wake()
 
-    def freed(self) -> None:
-        """A task may have become ready, or a time may have come nearer."""
-        self._ready, self._next_due, self.quiet = True, 0.0, False
-        self.traffic.submitted()
-        self.wake()
+    def born(self) -> None:
+        """A task is ready. Who does not claim yet will look for all that are."""
+        if self.claiming:
+            self._ready, self.quiet = True, False
+            self.traffic.submitted()
+            self.wake()
 
     def free_at_once(self, name: str, now: float) -> tuple[int, float] | None:
         """(worker, lease end) for a submit that may be born claimed: the engine idles, a thread would take it anyway.
