@@ -278,8 +278,9 @@ def test_importing_takes_no_module_along_that_most_programs_never_need():
     """A script that only submits starts sooner by it."""
     seldom = {
         "argparse", "ast", "asyncio", "ctypes", "dataclasses", "datetime", "hashlib", "html", "http.server", "inspect",
-        "multiprocessing", "random", "shutil", "subprocess", "tempfile", "zoneinfo", "taskcore.core.cron",
-        "taskcore.core.model", "taskcore.store.schedules", "taskcore.store.shape", "taskcore.view",
+        "multiprocessing", "pathlib", "random", "shutil", "signal", "subprocess", "tempfile", "zoneinfo",
+        "taskcore.core.cron", "taskcore.core.model", "taskcore.store.schedules", "taskcore.store.shape",
+        "taskcore.view",
     }  # fmt: skip
     code = "import json, sqlite3, sys, concurrent.futures.thread as _; before = set(sys.modules); import taskcore\n"
     code += "print(json.dumps(sorted(set(sys.modules) - before)))"

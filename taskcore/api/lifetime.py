@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import os
-import signal
 import sys
 import threading
 import warnings
@@ -138,6 +137,8 @@ class Lifetime:
 
     def serve_forever(self) -> None:
         """Claim what is in the file until SIGTERM, Ctrl-C or a `close` of another thread; then close."""
+        import signal  # slow to import, for those who only submit
+
         context = self._context
         asked: list[bool] = []  # no `Event`: a signal that comes while another sets it would wait for its lock for ever
         self._may_wait("serve_forever")

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from taskcore.core import clock
@@ -62,6 +61,8 @@ def refuse_another(path: str) -> None:
 
 def to_read(path: str) -> str:
     """The address of a file that is to be read and not made."""
+    from pathlib import Path  # slow to import, for those who only look
+
     return f"{Path(path).absolute().as_uri()}?mode=ro"
 
 
