@@ -110,7 +110,7 @@ MUTANTS = [
     # -- reports
     m("store/dependencies", "        tx.timed = tx.timed or any(timed for _, timed in held_up)\n", "", f"{DEPS} {SCHEDULER}"),
     m("store/dependencies", "        tx.timed = True\n        return tx", "        return tx", f"{DEPS} {SCHEDULER}"),
-    m("store/reports", "id = :id AND token = :token AND {leaving", "id = :id AND {leaving", LIFE),
+    m("store/reports", "id = :id AND token = :token AND {leaving", "id = :id AND {leaving", f"{SCHEDULER} {LIFE}"),
     m("store/reports", "    if changed != len(batch):\n        raise StaleReport\n", "", f"{LIFE} {SIM}"),
     m("store/reports", "{_SUCCEED_ONE} AND parent IS NULL", "{_SUCCEED_ONE}", "runtime/test_statements.py"),
     m("store/reports", " AND serial IS NULL", "", "runtime/test_statements.py"),
