@@ -1,6 +1,7 @@
 """`Engine(path, processes=N)`: bodies in worker processes, which die, hang, find nothing, and end with their parent."""
 
 import ast
+import collections
 import contextlib
 import errno
 import logging
@@ -146,7 +147,13 @@ def test_what_ends_and_moves_in_worker_processes_is_told_in_the_program(engine, 
 def test_a_worker_that_dies_lapses_its_own_tasks_only_and_is_started_again(engine, tmp_path):
     go, waits = tmp_path / "go", engine.task(elsewhere.waits)
     futures = [waits.submit(str(go)) for _ in range(4)]
-    until(lambda: all(future.snapshot().phase == "running" for future in futures), "all run")
+
+    def shares():
+        rows = [future.snapshot() for future in futures]
+        return collections.Counter(row.worker for row in rows if row.phase == "running")
+
+    # One may have claimed what it cannot begin, and gives that back in a moment.
+    until(lambda: shares() == dict.fromkeys(alive(engine).values(), 2), "each runs two")
     before = alive(engine)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
@@ -156,7 +163,7 @@ def test_a_worker_that_dies_lapses_its_own_tasks_only_and_is_started_again(engin
     assert victim not in pids
     lapses = [future.snapshot().lapses for future in futures]
     first = [future.history()[0].worker for future in futures]
-    assert lapses == [int(worker == before[victim]) for worker in first] and 1 <= sum(lapses) <= 3
+    assert lapses == [int(worker == before[victim]) for worker in first] and sum(lapses) == 2
     assert engine.health == "ok"
 
 
