@@ -1,7 +1,6 @@
 """`Engine(path, processes=N)`: bodies in worker processes, which die, hang, find nothing, and end with their parent."""
 
 import ast
-import collections
 import contextlib
 import errno
 import logging
@@ -145,25 +144,19 @@ def test_what_ends_and_moves_in_worker_processes_is_told_in_the_program(engine, 
 
 
 def test_a_worker_that_dies_lapses_its_own_tasks_only_and_is_started_again(engine, tmp_path):
-    go, waits = tmp_path / "go", engine.task(elsewhere.waits)
-    futures = [waits.submit(str(go)) for _ in range(4)]
-
-    def shares():
-        rows = [future.snapshot() for future in futures]
-        return collections.Counter(row.worker for row in rows if row.phase == "running")
-
-    # One may have claimed what it cannot begin, and gives that back in a moment.
-    until(lambda: shares() == dict.fromkeys(alive(engine).values(), 2), "each runs two")
+    signs = engine.task(elsewhere.signs)
+    futures = [signs.submit(str(tmp_path), n) for n in range(4)]
+    until(lambda: all((tmp_path / str(n)).exists() for n in range(4)), "all have begun")
     before = alive(engine)
     victim = min(before)
+    mine = [(tmp_path / str(n)).read_text() == str(victim) for n in range(4)]
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(alive(engine)) == 2 and victim not in alive(engine), "another is started")
-    go.touch()
+    (tmp_path / "go").touch()
     pids = [future.result(PATIENCE) for future in futures]
     assert victim not in pids
-    lapses = [future.snapshot().lapses for future in futures]
-    first = [future.history()[0].worker for future in futures]
-    assert lapses == [int(worker == before[victim]) for worker in first] and sum(lapses) == 2
+    assert [future.snapshot().lapses for future in futures] == mine and sum(mine) == 2, "each had two threads"
+    assert [future.history()[0].worker == before[victim] for future in futures] == mine
     assert engine.health == "ok"
 
 

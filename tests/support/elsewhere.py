@@ -42,6 +42,14 @@ def waits(path):
     return os.getpid()
 
 
+def signs(folder, n):
+    """Say that it has begun, and where, by a file of that number; then wait for one that is called "go"."""
+    with open(f"{folder}/.{n}", "w") as file:
+        file.write(str(os.getpid()))
+    os.replace(f"{folder}/.{n}", f"{folder}/{n}")
+    return waits(f"{folder}/go")
+
+
 def deaf():
     threading.Event().wait()
 
