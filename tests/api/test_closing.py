@@ -140,6 +140,21 @@ def test_a_close_in_a_signal_handler_never_waits_for_what_it_interrupted(path, t
     assert engine.health.state == "stopped"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="there are no such signals")
+@pytest.mark.parametrize("timeout", [1.0, None])
+def test_nor_for_the_call_of_the_file_in_the_middle_of_which_it_came(path, timeout):
+    engine, done = Engine(path, workers=2), []
+    engine.task(lambda: None, name="noop").submit().result(PATIENCE)
+    before = signal.signal(signal.SIGALRM, lambda *_: done.append(took(lambda: engine.close(timeout=timeout))))
+    try:
+        with contextlib.suppress(EngineClosed):
+            engine._file.write(lambda tx: signal.raise_signal(signal.SIGALRM))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert done and done[0] < 0.5
+    until(lambda: engine._context.closed, "it is closed")
+
+
 def test_what_another_program_locks_is_said_and_what_was_not_given_back_is_taken_by_the_next_start(path, caplog):
     engine = Engine(path, workers=1)
     engine.task(lambda: 1, name="t").submit().result(PATIENCE)
