@@ -189,7 +189,7 @@ MUTANTS = [
     m("store/connection", "                except sqlite3.IntegrityError:  # another process has taken the id, or removed the kind\n                    committing = False\n                    known.forget()\n                    return None\n", "", "store/test_kinds.py"),
     m("store/connection", "            tx.doomed = True\n", "", "api/test_transaction.py"),
     m("store/submit_plain", "\n        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}'", "", "store/test_migrations.py"),
-    m("store/submit_plain", "?1 > (SELECT CAST(value AS INTEGER) FROM", "1 OR ?1 > (SELECT CAST(value AS INTEGER) FROM", "store api/test_submit.py api/test_processes.py"),
+    m("store/submit_plain", "? > (SELECT CAST(value AS INTEGER) FROM", "1 OR ? > (SELECT CAST(value AS INTEGER) FROM", "store api/test_submit.py api/test_processes.py"),
     m("store/submit", "            if doomed and not ended and order.key_scope is not None:", "            if False:", f"api/test_trouble.py {WALKS}"),
     m("store/submit", "            tx.building.add(task_id)  # until its block ends", "            pass", JOBS),
     m("store/cache", "        if self.version is None or row[10] != self.kinds_removed:", "        if self.version is None:", "store/test_kinds.py"),

@@ -143,8 +143,8 @@ class File:
 
     def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
         """A task that is ready at once, as a transaction of its own, at half the price of `write`. → what `made` makes
-        of the id. `sql` takes an id, the kind's and the `values`, and breaks a constraint if the id was given before,
-        as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
+        of the id. `sql` takes an id twice, the kind's and the `values`, and breaks a constraint if the id was given
+        before, as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
         committing = False
         try:
             ticket = self.line.join()
@@ -158,7 +158,7 @@ class File:
                 try:
                     task_id = known.last_id + 1
                     committing = True
-                    self._once(connection.execute, sql, (task_id, kind_id, *values))
+                    self._once(connection.execute, sql, (task_id, task_id, kind_id, *values))
                     self._identity.confirm()
                     known.last_id = task_id
                 except sqlite3.IntegrityError:  # another process has taken the id, or removed the kind

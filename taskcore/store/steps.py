@@ -82,10 +82,10 @@ _KEEP: Final = """
 """The columns of a step that has no child, the task and its token → one row, or none if the claim is no longer held."""
 _KEEP_NEW: Final = """
     INSERT INTO taskcore_step (task, kind, place, within, name, n, attempt, started_at, state, finished_at, result)
-    VALUES ((SELECT id FROM taskcore_task WHERE id = ?9 AND phase = 'running' AND token = ?10),
-        'step', ?1, ?2, ?3, ?4, ?5, ?6, 'kept', ?7, ?8)"""
-"""The same of a step proper that was done, a third cheaper. Breaks a constraint if something has its place, or the
-claim is no longer held."""
+    VALUES ((SELECT id FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?),
+        'step', ?, ?, ?, ?, ?, ?, 'kept', ?, ?)"""
+"""The same, the claim first, of a step proper that was done, a third cheaper. Breaks a constraint if something has its
+place, or the claim is no longer held."""
 
 
 def keep_alone(together: Together, step: Step, claim: tuple[int, int]) -> None:
@@ -97,7 +97,7 @@ def keep_alone(together: Together, step: Step, claim: tuple[int, int]) -> None:
 def done_alone(together: Together, step: Step, now: float, text: str, claim: tuple[int, int]) -> None:
     """The same of a step proper that was done `now`, with this result."""
     try:
-        together.run(_KEEP_NEW, step[1:7] + (now, text) + claim)
+        together.run(_KEEP_NEW, claim + step[1:7] + (now, text))
         return
     except sqlite3.IntegrityError:  # it has its place from an earlier run, or the claim is gone
         pass

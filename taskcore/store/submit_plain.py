@@ -18,9 +18,9 @@ INSERT_PLAIN: Final = """
 # Without a kind nothing is stored. (As `INSERT … SELECT` this would take a third longer.)
 _INSERT_ALONE: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
-    VALUES (?1, iif(?1 > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')
-        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}', ?2, NULL),
-        'ready', ?3, ?4, ?5)"""
+    VALUES (?, iif(? > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')
+        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}', ?, NULL),
+        'ready', ?, ?, ?)"""
 _INSERT_CLAIMED: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
         started_at, first_started_at)
