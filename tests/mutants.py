@@ -179,8 +179,9 @@ MUTANTS = [
     m("runtime/pools", "            if not work.win():\n                self._deaf.pop(work.claimed.id, None)\n                return", "            if not work.win():\n                return", "runtime/test_threads.py api/test_options.py api/test_exit.py"),
     # -- the file
     m("store/identity", "        if not os.fstat(self._log).st_nlink:\n            self.check()\n        self._calm", "        self._calm", "store/test_identity.py"),
-    m("store/identity", "        if self._calm is None or os.fstat(self._folder).st_mtime_ns != self._calm:", "        if self._calm is None:", "store/test_identity.py"),
-    m("store/identity", "changed % _SECOND and ", "", "store/test_identity.py"),
+    m("store/identity", "        if folder is None or (folder.st_mtime_ns, folder.st_ctime_ns) != self._calm:", "        if folder is None:", "store/test_identity.py"),
+    m("store/identity", "(folder.st_mtime_ns, folder.st_ctime_ns) != self._calm", "folder.st_mtime_ns != self._calm[0]", "store/test_identity.py"),
+    m("store/identity", "changed[0] % _SECOND and ", "", "store/test_identity.py"),
     m("store/line", "            clock.pause(A_MOMENT)\n        ticket", "            pass\n        ticket", "store/test_line.py"),
     m("runtime/lookout", "        self._early = self._rung = True  # of what was written", "        self._rung = True  # of what was written", "runtime/test_lookout.py"),
     m("store/identity", "if self.gone is None and find(self._path) != self._database:", "if False:", "api/test_processes.py store/test_identity.py"),

@@ -78,9 +78,11 @@ class Identity:
         self._database = find(path)
         self._log: int | None = None  # its descriptor, from the first commit on
         self._folder = -1  # that of the folder which the log is in, if that may be read
-        self._changed: int | None = None  # when the folder was changed last, as its file system says, in ns
+        # When the folder was changed last, as its file system says, in ns. Two times: whoever restores a backup may set
+        # back the first, and exFAT does not keep the second.
+        self._changed: tuple[int, int] | None = None
         self._seen = 0.0  # when that was seen first
-        self._calm: int | None = None  # the same, once any later change gives it another time
+        self._calm: tuple[int, int] | None = None  # the same, once any later change gives it another time
         self.gone: str | None = None  # why commits go nowhere, once that is known
         self.due = clock.monotonic() + EVERY
         """When to `check` next, by the machine's clock for durations."""
@@ -119,21 +121,23 @@ class Identity:
         A program that opens and closes the database file itself drops SQLite's locks on POSIX. Another process may
         then take itself for the last one, and delete the log under this connection.
         """
-        if self._calm is None or os.fstat(self._folder).st_mtime_ns != self._calm:
+        folder = None if self._calm is None else os.fstat(self._folder)
+        if folder is None or (folder.st_mtime_ns, folder.st_ctime_ns) != self._calm:
             self._look_at_log()
 
     def _look_at_log(self) -> None:
         if self._log is None:
             self._watch_log()
             return
-        changed = None if self._folder < 0 else os.fstat(self._folder).st_mtime_ns
+        folder = None if self._folder < 0 else os.fstat(self._folder)
+        changed = None if folder is None else (folder.st_mtime_ns, folder.st_ctime_ns)
         now = clock.monotonic()  # before the log is looked at: what happens to it from then on has a later time
         if not os.fstat(self._log).st_nlink:
             self.check()
         self._calm = None
         if changed != self._changed:
             self._changed, self._seen = changed, now
-        elif changed is not None and changed % _SECOND and now - self._seen > TICK:
+        elif changed is not None and changed[0] % _SECOND and now - self._seen > TICK:
             self._calm = changed
 
     def _watch_log(self) -> None:

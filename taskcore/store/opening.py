@@ -61,7 +61,7 @@ def refuse_another(path: str) -> None:
 
 def to_read(path: str) -> str:
     """The address of a file that is to be read and not made."""
-    from pathlib import Path  # slow to import, for those who only look
+    from pathlib import Path  # slow to import, and only needed by who looks
 
     return f"{Path(path).absolute().as_uri()}?mode=ro"
 

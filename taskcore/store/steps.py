@@ -84,7 +84,7 @@ _KEEP_NEW: Final = """
     INSERT INTO taskcore_step (task, kind, place, within, name, n, attempt, started_at, state, finished_at, result)
     VALUES ((SELECT id FROM taskcore_task WHERE id = ? AND phase = 'running' AND token = ?),
         'step', ?, ?, ?, ?, ?, ?, 'kept', ?, ?)"""
-"""The same, the claim first, of a step proper that was done, a third cheaper. Breaks a constraint if something has its
+"""The same, the claim first, of a step proper that was done, a fifth cheaper. Breaks a constraint if something has its
 place, or the claim is no longer held."""
 
 

@@ -78,7 +78,15 @@ def made_anew(log):
     open(log, "w").close()
 
 
-@pytest.mark.parametrize("gone", [deleted, replaced, made_anew])
+def restored(log):
+    """As by a program that gives the folder back the time that it had when it was saved."""
+    folder = os.path.dirname(log)
+    had = os.stat(folder)
+    replaced(log)
+    os.utime(folder, ns=(had.st_atime_ns, had.st_mtime_ns))
+
+
+@pytest.mark.parametrize("gone", [deleted, replaced, made_anew, restored])
 def test_nothing_is_confirmed_either_where_nothing_had_happened_in_the_folder_for_a_while(path, gone):
     engine = Engine(path, workers=0)
     calm(engine)
@@ -91,11 +99,17 @@ def test_nothing_is_confirmed_either_where_nothing_had_happened_in_the_folder_fo
 def test_while_nothing_happens_in_the_folder_a_commit_does_not_look_at_the_log(path, monkeypatch):
     """The kernel would give each write a time of its own."""
     looks, fstat = [], os.fstat
+
+    def look(descriptor):
+        if descriptor in (watched._folder, watched._log):  # else it is another thread's
+            looks.append(descriptor)
+        return fstat(descriptor)
+
     with contextlib.closing(Engine(path, workers=0)) as engine, monkeypatch.context() as patch:
         calm(engine)
         watched = engine._file._identity
         patch.setattr(watched, "due", float("inf"))
-        patch.setattr(os, "fstat", lambda descriptor: looks.append(descriptor) or fstat(descriptor))
+        patch.setattr(os, "fstat", look)
         for _ in range(3):
             engine.submit("a")
         assert looks == [watched._folder] * 3
@@ -108,6 +122,7 @@ def test_a_file_system_that_counts_whole_seconds_is_not_believed(path, monkeypat
     class Coarse:
         def __init__(self, found):
             self.st_nlink, self.st_mtime_ns = found.st_nlink, found.st_mtime_ns // 10**9 * 10**9
+            self.st_ctime_ns = self.st_mtime_ns
 
     with contextlib.closing(Engine(path, workers=0)) as engine, monkeypatch.context() as patch:
         patch.setattr(engine._file._identity, "due", float("inf"))
