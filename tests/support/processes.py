@@ -171,7 +171,11 @@ def heard(calls, expected):
 
 def children():
     """The processes of which this one is the parent, as Linux tells; elsewhere none."""
-    found = set()
-    for place in Path("/proc/self/task").glob("*/children"):
-        found.update(place.read_text().split())
-    return found
+    threads = Path("/proc/self/task")
+    while True:
+        named, found = set(threads.glob("*")), set()
+        for thread in named:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                found.update((thread / "children").read_text().split())
+        if named == set(threads.glob("*")):  # else another thread may have become the parent after it was asked
+            return found
