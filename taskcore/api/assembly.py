@@ -139,7 +139,7 @@ def _connect(
         scheduler.custody.crew = Guests(
             executor, workers, context.workers, scheduler, send=Sender(context), broken=lifetime.broke, comes=comes
         )
-    file.on_commit, file.on_birth, scheduler.display.tell = lifetime.on_commit, lifetime.on_birth, lifetime.tell
+    file.on_commit, scheduler.display.tell = lifetime.on_commit, lifetime.tell
     subscribe: Any = getattr(clock, "subscribe", None)
     if subscribe is not None:
         subscribe(scheduler.look_again)

@@ -24,6 +24,7 @@ from taskcore.core.logger import tell
 from taskcore.store import operations, queries
 from taskcore.store.busy import said
 from taskcore.store.connection import FORKED
+from taskcore.store.submit_plain import Birth
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -356,10 +357,13 @@ class Lifetime:
         if not self._context.scheduler.display.holds_back(tx):
             self.tell(tx)
 
-    def on_birth(self) -> None:
-        """Called after each task that was stored by a statement of its own."""
+    def on_birth(self, birth: Birth | None = None) -> None:
+        """Called after each task that was stored by a statement of its own; `birth`: that of one that is claimed."""
         self._futures.changes.committed()
-        self._context.scheduler.born()
+        if birth is None:
+            self._context.scheduler.born()
+        else:
+            self._context.scheduler.adopt(birth)
 
     def tell(self, tx: Transaction) -> None:
         """Pass on what it brought."""

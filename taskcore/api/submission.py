@@ -25,7 +25,7 @@ from taskcore.store import queries
 from taskcore.store.claims import Claimed
 from taskcore.store.columns import LONG
 from taskcore.store.submit import Births, Order, submit
-from taskcore.store.submit_plain import submit_alone, submit_plain
+from taskcore.store.submit_plain import Birth, submit_alone, submit_plain
 from taskcore.store.transaction import Transaction
 
 
@@ -167,25 +167,28 @@ class Submissions:
 
     def _store(self, function: Submittable, now: float, text: str) -> TaskFuture:
         """One submit, one commit. An idle engine's own task is born claimed: a thread would take it anyway."""
+        file, kind, priority = self._file, (function._name, function._kind), function._options.priority
+        made: Callable[[int], TaskFuture] = self._handle_of
+        told: Callable[[], None] = self.lifetime.on_birth
         claim = self.context.scheduler.free_at_once(function._name, now) if self.context.loop.alive else None
-        if claim is None:
-            name, kind, priority = function._name, function._kind, function._options.priority
-            future = submit_alone(self._file, name, kind, priority, now, text, self._handle_of)
-            if future is not None:
-                return future
-        return self._file.write(self._bear_plain, function, now, text, claim)
-
-    def _bear_plain(
-        self, tx: Transaction, function: Submittable, now: float, text: str, claim: tuple[int, float] | None
-    ) -> TaskFuture:
-        if tx.known.rationed:
-            claim = None  # another process has said so since it was asked whether a thread is free
-        task_id, kind = submit_plain(
-            tx, function._name, function._kind, function._options.priority, now, text, claim
-        )
         if claim is not None:
-            tx.born = Claimed(task_id, kind, text)
-        return self._handle_of(task_id)
+            made, told = self._claimed_at_birth(kind, text)
+        future = submit_alone(file, kind, priority, now, text, claim, made, told)
+        return future or file.write(self._bear_plain, kind, priority, now, text)
+
+    def _claimed_at_birth(
+        self, kind: tuple[str, str], text: str
+    ) -> tuple[Callable[[int], TaskFuture], Callable[[], None]]:
+        birth = Birth()
+
+        def made(task_id: int) -> TaskFuture:
+            birth.claimed = Claimed(task_id, self._file.known.plain_ids[kind], text)
+            return self._handle_of(task_id)
+
+        return made, functools.partial(self.lifetime.on_birth, birth)
+
+    def _bear_plain(self, tx: Transaction, kind: tuple[str, str], priority: int, now: float, text: str) -> TaskFuture:
+        return self._handle_of(submit_plain(tx, kind, priority, now, text))
 
     def _add(self, tx: Transaction, order: Order, spawn: Spawn | None) -> TaskFuture:
         task_id, new = submit(tx, order, order.submitted_at) if tx.births is None else tx.births.add(order)

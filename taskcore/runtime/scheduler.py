@@ -27,6 +27,7 @@ from taskcore.store.busy import OF_A_ROW
 from taskcore.store.capacity import Wanted
 from taskcore.store.connection import File
 from taskcore.store.reports import StaleReport
+from taskcore.store.submit_plain import Birth
 from taskcore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ class Scheduler:
 
     def committed(self, tx: Transaction) -> None:
         """Called after each commit of this engine's that was not a turn's; twice, if a Ctrl-C came in between."""
-        if tx.born is not None:
-            self._adopt(tx)
         if tx.requested:
             self.custody.wanted_back = True
             self._heed([task_id for task_id in tx.requested if task_id in self.held])
@@ -113,19 +112,19 @@ class Scheduler:
             return None  # what it may cost is counted where tasks are claimed
         return worker, now + self.presence.lease
 
-    def _adopt(self, tx: Transaction) -> None:
-        """A task that was born claimed by this engine."""
-        if not self.claiming:
+    def adopt(self, birth: Birth) -> None:
+        """Run what was born claimed by this engine. Called twice, if a Ctrl-C came in between."""
+        if birth.claimed is None or not self.claiming:
             return  # closing: what this worker holds is given back row by row
         self.quiet = False
-        if tx.born:
-            task_id, work, put = tx.born.id, self.repertoire.work(tx.born), self.custody.crew.put
+        if birth.claimed:
+            task_id, work, put = birth.claimed.id, self.repertoire.work(birth.claimed), self.custody.crew.put
             # Python looks for a Ctrl-C after calls: it finds all three done, or none.
             self.held[task_id] = work
-            tx.born = ()
+            birth.claimed = ()
             put(work)
         self.custody.crew.hand(())
-        tx.born = None
+        birth.claimed = None
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""

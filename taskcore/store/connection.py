@@ -42,8 +42,6 @@ class File:
         self.read_only = read_only
         self.in_memory = path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
-        self.on_birth: Callable[[], None] = lambda: None
-        """Called instead after each task that `bear` stored."""
         self.how = full, allow_network  # for who opens it in another process
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
         self.known = Known(path)
@@ -141,11 +139,14 @@ class File:
                 raise
         return self._patiently(execute, sql, values).rowcount
 
-    def bear(self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R]) -> R | None:
-        """A task that is ready at once, as a transaction of its own, at half the price of `write`. → what `made` makes
-        of the id. `sql` takes an id twice, the kind's and the `values`, and breaks a constraint if the id was given
-        before, as what is known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
-        committing = False
+    def bear(
+        self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R], told: Callable[[], None]
+    ) -> R | None:
+        """A task of its own, as a transaction of its own, at half the price of `write`. → what `made` makes of the id,
+        under the lock; `told` is called without it; after a Ctrl-C perhaps twice. `sql` takes an id twice, the kind's
+        and the `values`, and breaks a constraint if the id was given before, or something else is not so, as what is
+        known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
+        committing, result = False, None
         try:
             ticket = self.line.join()
             with self._lock:
@@ -156,30 +157,29 @@ class File:
                     return None
                 self._inside = True
                 try:
-                    task_id = known.last_id + 1
-                    committing = True
+                    task_id, changes = known.last_id + 1, connection.total_changes
                     self._once(connection.execute, sql, (task_id, task_id, kind_id, *values))
                     self._identity.confirm()
-                    known.last_id = task_id
+                    known.last_id, committing = task_id, True
                 except sqlite3.IntegrityError:  # another process has taken the id, or removed the kind
-                    committing = False
                     known.forget()
                     return None
                 except (sqlite3.Error, BadFile, MemoryError):
-                    committing = False
                     raise
-                except BaseException:
+                except BaseException:  # a Ctrl-C
+                    committing = connection.total_changes != changes
                     known.forget()
                     raise
                 finally:
                     self._inside = False
                 result = made(task_id)  # still under the lock: this engine has not claimed it yet
-            self.on_birth()
+            told()
             return result
         except BaseException:
             if committing:  # as in `write`
                 with contextlib.suppress(Exception):
-                    self.on_birth()
+                    result = result or made(task_id)
+                    told()
             raise
 
     def read(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

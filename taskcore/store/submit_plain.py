@@ -4,7 +4,7 @@ statements and objects there can be."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from taskcore.store import schema
 from taskcore.store.connection import File
@@ -16,36 +16,44 @@ R = TypeVar("R")
 INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
 # Without a kind nothing is stored. (As `INSERT … SELECT` this would take a third longer.)
+_KIND: Final = f"""iif(? > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')
+        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}'{{more}}, ?, NULL)"""
 _INSERT_ALONE: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
-    VALUES (?, iif(? > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')
-        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}', ?, NULL),
-        'ready', ?, ?, ?)"""
-_INSERT_CLAIMED: Final = """
+    VALUES (?, {_KIND.format(more="")}, 'ready', ?, ?, ?)"""
+_UNRATIONED: Final = """
+        AND NOT EXISTS (SELECT 1 FROM taskcore_limit WHERE value IS NOT NULL OR substr(name, 1, 5) <> 'name:')
+        AND NOT EXISTS (SELECT 1 FROM taskcore_rate) AND NOT EXISTS (SELECT 1 FROM taskcore_hold)"""  # `Known.rationed`
+_INSERT_CLAIMED: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
         started_at, first_started_at)
-    VALUES (?, ?, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
+    VALUES (?, {_KIND.format(more=_UNRATIONED)}, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
+
+
+class Birth:
+    """Of a task that its engine claims as it makes it, for a thread would take it anyway."""
+
+    __slots__ = ("claimed",)
+    claimed: Any
+    """What is to be run; `()` once it is handed over, until somebody is there to run it, and `None` from then on."""
 
 
 def submit_alone(
-    file: File, name: str, kind_options: str, priority: int, now: float, args: str, made: Callable[[int], R]
-) -> R | None:
-    """Store a task of which nothing else is said, in one statement. → what `made` makes of its id; `None` where it
-    takes a transaction."""
-    return file.bear(_INSERT_ALONE, (name, kind_options), (priority, now, args), made)
-
-
-def submit_plain(
-    tx: Transaction, name: str, kind_options: str, priority: int, now: float, args: str, claim: tuple[int, float] | None
-) -> tuple[int, int]:
-    """Store a task of which nothing else is said, `claim`ed (worker, lease end) at birth or not, with the fewest
-    statements and objects there can be. → its id, its kind."""
-    known = tx.known
-    kind = known.plain_ids.get((name, kind_options)) or kind_of(tx, name, kind_options)
-    known.last_id = task_id = known.last_id + 1
+    file: File, kind: tuple[str, str], priority: int, now: float, args: str, claim: tuple[int, float] | None,
+    made: Callable[[int], R], told: Callable[[], None],
+) -> R | None:  # fmt: skip
+    """Store a task of which nothing else is said than its `kind` (name, options), `claim`ed (worker, lease end) or
+    not, in one statement. → what `made` makes of its id; `None` where it takes a transaction."""
     if claim is None:
-        tx.execute(INSERT_PLAIN, (task_id, kind, priority, now, args))
-        tx.freed = True
-    else:
-        tx.execute(_INSERT_CLAIMED, (task_id, kind, priority, now, args, *claim, now, now))
-    return task_id, kind
+        return file.bear(_INSERT_ALONE, kind, (priority, now, args), made, told)
+    return file.bear(_INSERT_CLAIMED, kind, (priority, now, args, *claim, now, now), made, told)
+
+
+def submit_plain(tx: Transaction, kind: tuple[str, str], priority: int, now: float, args: str) -> int:
+    """The same in a transaction. → its id."""
+    known = tx.known
+    kind_id = known.plain_ids.get(kind) or kind_of(tx, *kind)
+    known.last_id = task_id = known.last_id + 1
+    tx.execute(INSERT_PLAIN, (task_id, kind_id, priority, now, args))
+    tx.freed = True
+    return task_id

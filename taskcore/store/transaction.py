@@ -21,7 +21,7 @@ class Transaction:
     """One open write, and what it gathers for those who look after its commit."""
 
     __slots__ = (
-        "births", "born", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
+        "births", "building", "committed", "doomed", "ended", "execute", "executemany", "freed", "fresh",
         "known", "of_a_turn", "opened", "requested", "scope", "timed",
     )  # fmt: skip
 
@@ -46,9 +46,6 @@ class Transaction:
         """Running tasks that somebody wants to stop, or to come back."""
         self.of_a_turn = False
         """Whether this is the scheduler's own, which knows what it did."""
-        self.born: Any = None
-        """A task that this engine claimed as it made it; `()` once its body is handed over, until somebody is there to
-        run it."""
         self.births: Any = None
         """Of a user's transaction: the submits that are not written yet, and the block itself."""
         self.scope: Any = None

@@ -692,6 +692,48 @@ def test_a_ctrl_c_between_handing_a_body_over_and_waking_its_thread_leaves_it_ne
         assert ran == [0, 1]
 
 
+@pytest.mark.parametrize("when", ["before it is stored", "after it was stored", "while its handle is made"])
+def test_a_ctrl_c_while_an_idle_engine_makes_a_task_leaves_it_run_once_or_never_made(path, monkeypatch, when):
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        ran = []
+        task = engine.task(lambda n: ran.append(n), name="one")
+        task.submit(0).result(PATIENCE)
+        until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
+        file, submissions, once = engine._file, engine._submissions, engine._file._once
+
+        def interrupt(execute, sql, values):
+            if when == "after it was stored":
+                once(execute, sql, values)
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        def handle(task_id):
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        if when == "while its handle is made":
+            monkeypatch.setattr(submissions, "_handle_of", handle)
+        else:
+            monkeypatch.setattr(file, "_once", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            task.submit(1)
+        stored = [0] if when == "before it is stored" else [0, 1]
+        until(lambda: engine.tasks.counts() == {"succeeded": len(stored)}, "it ran")
+        task.submit(2).result(PATIENCE)
+        assert ran == [*stored, 2]
+
+
+def test_an_idle_engine_gives_no_id_that_another_process_has_given(path):
+    with contextlib.closing(Engine(path, workers=2)) as engine, contextlib.closing(Engine(path, workers=0)) as other:
+        task = engine.task(lambda n: n, name="one")
+        for n in range(5):
+            task.submit(n).result(PATIENCE)
+            until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
+            theirs = other.submit("nobody's")
+            ours = task.submit(n)
+            assert (ours.result(PATIENCE), ours.id) == (n, theirs.id + 1)
+
+
 class Interrupts:
     """Calls with a Ctrl-C somewhere inside, in the main thread of a process of its own."""
 
