@@ -1,8 +1,6 @@
 """How a body can end: what it may return or raise beside plain values and ordinary exceptions, and the one value that
 every end becomes on its way from the body's thread to the task's row."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

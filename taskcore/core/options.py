@@ -4,8 +4,6 @@
 the file (a label, an upstream, a parent) is checked at submit.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import re
@@ -52,7 +50,7 @@ class Options:
     own_behaviour: bool = False
     """Whether `backoff` or `retry_on` differ from those of the name's definition: functions, and so in no file."""
 
-    def replaced(self, values: Mapping[str, Any]) -> Options:
+    def replaced(self, values: Mapping[str, Any]) -> "Options":
         """A copy with these options set. `TypeError` for an unknown one, `TypeError` or `ValueError` for a bad
         value."""
         new = Options.__new__(Options)  # copy.copy takes ten times as long, and this is on the path of every graph

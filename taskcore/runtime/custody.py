@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -92,17 +91,20 @@ class Custody:
     def settle(self, works: Sequence[tuple[Work, Outcome]]) -> None:
         """These are in the file; how long they took is learnt."""
         self.returning, behaviours = [], self._repertoire.behaviours
-        took = defaultdict[str, list[float]](list)
+        took: dict[str, list[float]] = {}
         for work, end in works:
             if self.held.get(end.id) is work:  # else it was taken away, and is claimed here again
                 self.held.pop(end.id, None)
                 if behaviours and end.verb == "succeed":
                     behaviours.pop(end.id, None)
-            took[work.kind.name].append(work.took)
+            took.setdefault(work.kind.name, []).append(work.took)
+        total = 0.0
         for name, times in took.items():
-            self.pace.learn(name, sum(times) / len(times))
+            spent = sum(times)
+            self.pace.learn(name, spent / len(times))
+            total += spent
         if works:
-            self._lately = sum(map(sum, took.values())) / len(works)
+            self._lately = total / len(works)
 
     @property
     def short(self) -> bool:

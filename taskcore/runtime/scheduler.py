@@ -77,6 +77,7 @@ class Scheduler:
         self._now = self._identity_at = 0.0
         self._until: float | None = None  # when a rate lets more begin
         self._short = False  # something only lacked a capacity when it was last looked
+        self._chained = False  # the last transaction set something free: what that is may do the same
 
     # -- from any thread --------------------------------------------------------------------------------------------
 
@@ -197,17 +198,18 @@ class Scheduler:
     def _end_alone(self, now: float) -> bool:
         """Settle the only task in hand by a statement of its own, where that is all that a turn would do. → whether it
         was, and nothing hangs on the task."""
-        if len(self._arrived) != 1 or len(self.held) != 1 or self._ready or self._short or len(self.inbox):
+        if len(self._arrived) != 1 or len(self.held) != 1 or self._ready or self._short or self._chained:
             return False
-        work, end = self._arrived[0]
-        if end.verb != "succeed" or work.has_notes or self.display or self.custody.wanted_back or self.astray:
+        (work, end), custody = self._arrived[0], self.custody
+        if end.verb != "succeed" or work.has_notes or self.display or self.astray or len(self.inbox):
             return False
-        if any(at is not None and at <= now for at in (self._next_due, self._until, self.presence.renew_at)):
-            return False
-        if self.custody.returning or not reports.succeed_alone(self.file, end, now):
+        for at in self._next_due, self._until, self.presence.renew_at:
+            if at is not None and at <= now:
+                return False
+        if custody.wanted_back or custody.returning or not reports.succeed_alone(self.file, end, now):
             return False
         self._arrived = []
-        self.custody.settle([(work, end)])
+        custody.settle([(work, end)])
         self._on_ended({end.id: end})
         return True
 
@@ -313,10 +315,9 @@ class Scheduler:
         turn.freed, turn.ended = tx.freed, tx.ended
         hungry = turn.hungry or tx.freed or (self._short and bool(turn.works or turn.back))
         if turn.room and presence.worker is not None and hungry:
-            most = max(most for _, most, _ in turn.room)
-            turn.taken = claims.claim(tx, turn.room, most, presence.worker, now, now + presence.lease)
-            enough = min(most for _, most, _ in turn.room)
-            turn.more = turn.more or turn.taken.more or len(turn.taken.tasks) >= enough
+            rooms = [most for _, most, _ in turn.room]
+            turn.taken = claims.claim(tx, turn.room, max(rooms), presence.worker, now, now + presence.lease)
+            turn.more = turn.more or turn.taken.more or len(turn.taken.tasks) >= min(rooms)
             self.custody.part_suspects(tx, turn)
 
     def _room(self, settled: int) -> tuple[list[Wanted], bool]:
@@ -325,7 +326,7 @@ class Scheduler:
 
     def _after(self, turn: Turn) -> None:
         """What follows from the commit. Callbacks of futures run here, outside every lock."""
-        self._arrived = []
+        self._arrived, self._chained = [], turn.freed
         if turn.astray:
             self.astray = False
             self.held.clear()

@@ -3,8 +3,6 @@
 Valid as long as nobody else committed (`PRAGMA data_version` tells) and nothing was rolled back.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from typing import Any, Final, NamedTuple

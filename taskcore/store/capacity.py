@@ -4,8 +4,6 @@ Nothing here is counted up or down: what runs is in the rows, and each claim cou
 So no limit is exceeded at any commit, whatever died.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence

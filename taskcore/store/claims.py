@@ -3,8 +3,6 @@
 A claim is a token: each one of a task has a greater one, and whoever acts on a claim shows its token.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import sqlite3

@@ -4,8 +4,6 @@ A new column that is said at a submit and asked for by `where` is a row here, a 
 option in `core.options`.
 """
 
-from __future__ import annotations
-
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 

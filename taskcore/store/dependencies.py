@@ -150,13 +150,14 @@ _SUCCESSES_APPLIED: Final = _APPLY.format(
         CROSS JOIN taskcore_edge AS e ON e.upstream = ended.value WHERE e.verdict = 'unmet' GROUP BY e.task
     ) AS delta WHERE taskcore_task.id = delta.task""",
 )
-_HELD_UP: Final = """
-    SELECT t.id, t.greenfield IS NOT NULL FROM taskcore_edge AS e CROSS JOIN taskcore_task AS t ON t.id = e.task
-    WHERE e.upstream = ? AND e.verdict = 'unmet'"""
-_SUCCESS_APPLIED: Final = About(_APPLY.format(change="-1", to="WHERE id IN (SELECT value FROM json_each(:ids))"))
-_SUCCESS_RECORD: Final = About("""
+_SUCCESSES_RECORD: Final = """
     UPDATE taskcore_edge SET verdict = 'met'
-    WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'""")
+    WHERE upstream IN (SELECT value FROM json_each(:ids)) AND verdict = 'unmet'"""
+_SUCCESS_RECORD: Final = """
+    UPDATE taskcore_edge SET verdict = 'met' WHERE upstream = ? AND verdict = 'unmet' RETURNING task"""
+_SUCCESS_APPLIED: Final = About(_APPLY.format(
+    change="-1", to="WHERE id IN (SELECT value FROM json_each(:ids)) RETURNING greenfield IS NOT NULL"
+))  # fmt: skip
 
 _BELOW: Final = """
     SELECT json_group_array(DISTINCT e.task) FROM json_each(?) AS ended
@@ -175,7 +176,6 @@ def succeeded(tx: Transaction, tasks: Sequence[int], now: float) -> None:
         if tx.known.has_counts:
             tx.uncount(tx.execute(_BELOW, (listed(tasks),)).fetchall()[0][0])
         if _count_down(tx, tasks, now):
-            _SUCCESS_RECORD.run(tx.execute, tasks)
             tx.freed = True
             if tx.known.has_jobs:
                 opened = tx.execute(_SUCCESS_OPENED, {"ids": listed(tasks)}).fetchall()[0][0]
@@ -185,13 +185,16 @@ def succeeded(tx: Transaction, tasks: Sequence[int], now: float) -> None:
 def _count_down(tx: Transaction, tasks: Sequence[int], now: float) -> bool:
     """What these held up has so much less to wait for. → whether there is any."""
     if len(tasks) > 1:
-        tx.timed = True
-        return tx.execute(_SUCCESSES_APPLIED, {"ids": listed(tasks), "now": now}).rowcount > 0
-    held_up = tx.execute(_HELD_UP, tasks).fetchall()
-    if held_up:
-        _SUCCESS_APPLIED.run(tx.execute, [task for task, _ in held_up], now=now)
-        tx.timed = tx.timed or any(timed for _, timed in held_up)
-    return bool(held_up)
+        values = {"ids": listed(tasks), "now": now}
+        tx.timed, held_up = True, tx.execute(_SUCCESSES_APPLIED, values).rowcount > 0
+        if held_up:
+            tx.execute(_SUCCESSES_RECORD, values)
+        return held_up
+    waiting = [task for (task,) in tx.execute(_SUCCESS_RECORD, tasks).fetchall()]
+    if waiting:
+        timed = _SUCCESS_APPLIED.run(tx.execute, waiting, now=now).fetchall()
+        tx.timed = tx.timed or (1,) in timed
+    return bool(waiting)
 
 
 def link(tx: Transaction, tasks: Collection[int], now: float) -> None:

@@ -1,7 +1,5 @@
 """Reading rows, and finding them: what `where(…)` may ask, and the SQL it becomes."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Collection, Mapping

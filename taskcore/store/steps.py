@@ -3,8 +3,6 @@
 All of it is written under the lease token of the running task: a body that lost its lease leaves no trace.
 """
 
-from __future__ import annotations
-
 import json
 import operator
 import sqlite3

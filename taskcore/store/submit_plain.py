@@ -16,18 +16,19 @@ R = TypeVar("R")
 INSERT_PLAIN: Final = """
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args) VALUES (?, ?, 'ready', ?, ?, ?)"""
 # Without a kind nothing is stored. (As `INSERT … SELECT` this would take a third longer.)
-_KIND: Final = f"""iif(? > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')
-        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}'{{more}}, ?, NULL)"""
+_KNOWN: Final = f"""? > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE key = 'last_id')
+        AND (SELECT value FROM taskcore_meta WHERE key = 'format') = '{schema.FORMAT}'"""
 _INSERT_ALONE: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
-    VALUES (?, {_KIND.format(more="")}, 'ready', ?, ?, ?)"""
-_UNRATIONED: Final = """
-        AND NOT EXISTS (SELECT 1 FROM taskcore_limit WHERE value IS NOT NULL OR substr(name, 1, 5) <> 'name:')
-        AND NOT EXISTS (SELECT 1 FROM taskcore_rate) AND NOT EXISTS (SELECT 1 FROM taskcore_hold)"""  # `Known.rationed`
+    VALUES (?, iif({_KNOWN}, ?, NULL), 'ready', ?, ?, ?)"""
+# What decides beside readiness: see `Known.rationed`.
 _INSERT_CLAIMED: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
         started_at, first_started_at)
-    VALUES (?, {_KIND.format(more=_UNRATIONED)}, 'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
+    VALUES (?, iif({_KNOWN}
+        AND NOT EXISTS (SELECT 1 FROM taskcore_limit WHERE value IS NOT NULL OR substr(name, 1, 5) <> 'name:')
+        AND NOT EXISTS (SELECT 1 FROM taskcore_rate) AND NOT EXISTS (SELECT 1 FROM taskcore_hold), ?, NULL),
+        'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
 
 
 class Birth:

@@ -728,7 +728,7 @@ def test_an_idle_engine_gives_no_id_that_another_process_has_given(path):
         task = engine.task(lambda n: n, name="one")
         for n in range(5):
             task.submit(n).result(PATIENCE)
-            until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
+            until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # as above
             theirs = other.submit("nobody's")
             ours = task.submit(n)
             assert (ours.result(PATIENCE), ours.id) == (n, theirs.id + 1)
