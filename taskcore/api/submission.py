@@ -59,6 +59,11 @@ class Submittable:
             arguments.must_fit(self._name, self._signature[1], args, kwargs)
         return arguments.encode(context, self._name, self._fn, args, kwargs)
 
+    def encode_all(self, context: Context, calls: Sequence[tuple[Any, ...]]) -> list[tuple[str, list[arguments.Link]]]:
+        """The same of calls with as many arguments each: what fits one fits all."""
+        first = [self.encode(context, args, {}) for args in calls[:1]]
+        return first + [arguments.encode(context, self._name, self._fn, args, {}) for args in calls[1:]]
+
 
 class Submissions:
     """One engine's way in: every submit, alone or one of many, in a transaction or a body, is stored here."""
@@ -219,14 +224,13 @@ class Submissions:
         ids: list[Any] = spawn.children
         if new or None in ids:
             calls = [args for child, args in zip(ids, calls, strict=False) if child is None]
-            now, encoded = self._now(), [function.encode(context, args, {}) for args in calls]
+            now, encoded = self._now(), function.encode_all(context, calls)
             name, kind, options, orders = function._name, function._kind, function._options, list[Order]()
             plain = options.plain and not options.own_behaviour
             if not plain or any(links or len(text) > LONG or not text.isprintable() for text, links in encoded):
                 orders = [arguments.order(context, name, kind, options, text, links) for text, links in encoded]
             ids = context.write(self._bear, spawn, function, [text for text, _ in encoded], orders, now)
-            for child in ids:
-                context.spans.add(child)
+            context.spans.extend(ids)
         return ids, new
 
     def _bear(

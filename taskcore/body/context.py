@@ -10,6 +10,7 @@ from taskcore.body.outcome import encoded, result_or_error, storable
 from taskcore.body.replay import FAILED, KEPT, NEW, WAITING, Course, course_of, scope_of
 from taskcore.body.runner import finished
 from taskcore.body.work import NO_WAITING, Stage, Suspend, Work, current_work
+from taskcore.codec.json import JSON
 from taskcore.core import lifecycle
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import Cancelled, Outcome, Sleep, seconds
@@ -236,7 +237,8 @@ class Run:
         self._work.go_on()
         texts = house.results(children)
         if texts is not None:
-            return [*map(self._stage.codec.decode, texts)]
+            codec = self._stage.codec
+            return JSON.decode_all(texts) if codec is JSON else [*map(codec.decode, texts)]
         return self.wait(*house.handles(children), return_exceptions=return_exceptions)
 
     def wait_for(self, event: str, timeout: float | None = None) -> Any:

@@ -7,6 +7,7 @@ becomes code: decoding looks tags up in a table, in `tags`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final, Protocol
 
@@ -57,6 +58,16 @@ class JSONCodec:
         if len(text) > MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH and is_deep(value):
             raise ValueError(f"the text is nested more than {MAX_DEPTH} deep")
         return value
+
+    def decode_all(self, texts: Sequence[str], /) -> list[Any]:
+        """`decode` of each: many short ones without a tag at the speed of the C scanner."""
+        together = "".join(texts)
+        if together.isascii() and '"$' not in together and "\\u0024" not in together:
+            if max(map(len, texts), default=0) <= MAX_DEPTH:  # none can be nested too deep
+                found = [*map(read_plain, texts)]
+                if [end for _, end in found] == [*map(len, texts)]:
+                    return [value for value, _ in found]
+        return [*map(self.decode, texts)]
 
     def __repr__(self) -> str:
         return "taskcore.JSON"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Spans:
@@ -21,6 +21,10 @@ class Spans:
         self._new.append(number)
         if len(self._new) > 1000:
             self._fold()
+
+    def extend(self, numbers: Iterable[int]) -> None:
+        self._new.extend(numbers)
+        self._fold()
 
     def _fold(self) -> None:
         with self._lock:

@@ -432,6 +432,21 @@ def test_a_text_that_was_never_written_is_a_value_error_that_says_what_is_wrong(
     assert isinstance(wrong, ValueError) and says in str(wrong) and len(str(wrong)) < 300
 
 
+@pytest.mark.parametrize("text, says", NOT_OURS, ids=[text[:40] for text, _ in NOT_OURS])
+def test_one_among_many_that_was_never_written_is_the_same_error(text, says):
+    for texts in (["1", text], [text, "[]"]):
+        wrong = outcome(JSON.decode_all, texts)
+        assert isinstance(wrong, ValueError) and says in str(wrong)
+
+
+def test_many_texts_come_back_as_each_alone():
+    short = [text for _, text in STORED if len(text) < 100 and "$" not in text]
+    for texts in (short, [text for _, text in STORED], [], ['"$"', "1"], ["[1", "2],3"], ['"\\u0024"']):
+        alone, together = outcome(lambda texts: [*map(JSON.decode, texts)], texts), outcome(JSON.decode_all, texts)
+        assert facts(together) == facts(alone) if isinstance(alone, list) else str(together) == str(alone)
+    assert [facts(value) for value in JSON.decode_all(short)] == [facts(JSON.decode(text)) for text in short]
+
+
 def test_json_that_is_spelled_otherwise_is_read():
     assert JSON.decode('[ 1,\n {"a" : "\\/x"} ]') == [1, {"a": "/x"}]
     assert JSON.decode('{"$set": [2, 1]}') == {1, 2}
