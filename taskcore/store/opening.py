@@ -129,7 +129,6 @@ def connect(path: str, *, full: bool, read_only: bool = False) -> sqlite3.Connec
             "PRAGMA trusted_schema = OFF",
             "PRAGMA cell_size_check = ON",
             "PRAGMA temp_store = MEMORY",
-            "PRAGMA cache_size = -8000",
             f"PRAGMA journal_size_limit = {LOG}",
             f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}",
         ):
