@@ -130,7 +130,7 @@ class Submissions:
         self, function: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction | None
     ) -> TaskFuture:
         name, options = function._name, function._options
-        spawn = self.spawn(name)
+        spawn = None if CURRENT.get(None) is None else self.spawn(name)
         if spawn is not None and spawn.there is not None:
             return self.futures.handle(spawn.there)
         text, links = function.encode(self.context, args, kwargs)

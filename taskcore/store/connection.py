@@ -38,9 +38,7 @@ class File:
         self, path: str, *, full: bool, statuses: Mapping[str, str], read_only: bool = False,
         allow_network: bool = False,
     ) -> None:  # fmt: skip
-        self.path = path
-        self.read_only = read_only
-        self.in_memory = path == ":memory:"
+        self.path, self.read_only, self.in_memory = path, read_only, path == ":memory:"
         self.on_commit: Callable[[Transaction], None] = lambda _: None
         self.how = full, allow_network  # for who opens it in another process
         self._lock = threading.RLock()  # over BEGIN…COMMIT, execute and fetch: a connection has one user at a time
@@ -50,8 +48,7 @@ class File:
         self._inside = False  # a call is between its first statement and its last
         self.line = Line()
         """Who waits for the lock in order to write."""
-        self._usable = True  # False in a process that forked off
-        self._closed = False
+        self._usable, self._closed = True, False  # not usable in a process that forked off
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity = NoIdentity()
         self.patience = self._patiently = Patience(path)
@@ -123,29 +120,30 @@ class File:
             if self.read_only:
                 raise BadFile(self.path, READ_ONLY)
             tx = None if self._owner is None else self.current
-            if tx is not None:
-                return self._once(tx.execute, sql, values)
-            changed = self._once(self._ready().execute, sql, values)
-            self._identity.confirm()
+            execute = self._ready().execute if tx is None else tx.execute
+            try:
+                changed = execute(sql, values).rowcount
+            except sqlite3.DatabaseError as error:
+                changed = self._again(error, execute, sql, values).rowcount
+            if tx is None:
+                self._identity.confirm()
             return changed
 
-    def _once(self, execute: Callable[..., sqlite3.Cursor], sql: str, values: Values) -> int:
-        try:
-            return execute(sql, values).rowcount
-        except sqlite3.DatabaseError as error:
-            if broken(error):
-                raise BadFile(self.path, opening.reason(error)) from error
-            if code(error) not in BUSY:
-                raise
-        return self._patiently(execute, sql, values).rowcount
+    def _again(self, error: sqlite3.DatabaseError, execute: Callable[..., R], *said: Any) -> R:
+        """Execute once more what failed by this, if another process was in the way."""
+        if broken(error):
+            raise BadFile(self.path, opening.reason(error)) from error
+        if code(error) not in BUSY:
+            raise error
+        return self._patiently(execute, *said)
 
     def bear(
         self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R], told: Callable[[], None]
     ) -> R | None:
-        """A task of its own, as a transaction of its own, at half the price of `write`. → what `made` makes of the id,
-        under the lock; `told` is called without it; after a Ctrl-C perhaps twice. `sql` takes an id twice, the kind's
-        and the `values`, and breaks a constraint if the id was given before, or something else is not so, as what is
-        known here may be old. `None` then, inside `enter`, and if the kind has to be looked at."""
+        """A task, as a transaction of its own, at half the price of `write`. → what `made` makes of the id, under the
+        lock; `told` is called without it, after a Ctrl-C perhaps twice. `sql` takes an id twice, the kind's and the
+        `values`, and breaks a constraint if the id was given before, or what is known here is old in another way.
+        `None` then, inside `enter`, and if the kind has to be looked at."""
         committing, result = False, None
         try:
             ticket = self.line.join()
@@ -158,7 +156,10 @@ class File:
                 self._inside = True
                 try:
                     task_id, changes = known.last_id + 1, connection.total_changes
-                    self._once(connection.execute, sql, (task_id, task_id, kind_id, *values))
+                    try:
+                        connection.execute(sql, (task_id, task_id, kind_id, *values))
+                    except sqlite3.DatabaseError as error:
+                        self._again(error, connection.execute, sql, (task_id, task_id, kind_id, *values))
                     self._identity.confirm()
                     known.last_id, committing = task_id, True
                 except sqlite3.IntegrityError:  # another process has taken the id, or removed the kind
@@ -328,12 +329,13 @@ class File:
         if self._closed and self._transaction is None:
             self._close()
             raise EngineClosed(self.path)
-        if self._connection is not None and self._usable:
-            if self._transaction is None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
+        connection = self._connection
+        if connection is not None and self._usable:
+            if self._transaction is None and connection.in_transaction:
+                connection.execute("ROLLBACK")  # a second Ctrl-C hit the ROLLBACK of the first
             if clock.monotonic() >= self._identity.due and self._identity.check() > opening.LONGEST_LOG:
-                opening.shorten_log(self._connection)
-            return self._connection
+                opening.shorten_log(connection)
+            return connection
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
         self._connection = opening.connect(self.path, full=self.how[0], read_only=self.read_only)

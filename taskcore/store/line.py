@@ -17,25 +17,22 @@ class Line:
     """Who came to a lock and has not been let in yet: one ticket for each time. Any thread may call any method."""
 
     def __init__(self) -> None:
-        self._tickets: set[object] = set()
+        self.tickets: set[object] = set()
+        """Of those who wait."""
         self._first: int | None = None  # the thread that whoever comes now lets in first
-
-    def __bool__(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._tickets)
 
     def join(self) -> object:
         """The calling thread is about to wait for the lock. → its ticket."""
         if self._first is not None and self._first != threading.get_ident():
             clock.pause(A_MOMENT)
         ticket = object()
-        self._tickets.add(ticket)
+        self.tickets.add(ticket)
         return ticket
 
     def leave(self, ticket: object) -> None:
         """Who came with this ticket has the lock."""
         self._first = None
-        self._tickets.discard(ticket)
+        self.tickets.discard(ticket)
 
     def come_first(self) -> None:
         """The calling thread is about to wait for the lock, and whoever comes from now on lets it in first. Else one
@@ -46,12 +43,12 @@ class Line:
         """Let those in who stand in line, before the calling thread, which must not have the lock, takes it once more;
         not those who come meanwhile. Who is not let in is not waited for longer than 0.1 s, and only once: a Ctrl-C may
         have taken it away."""
-        came = self._tickets.copy()
+        came = self.tickets.copy()
         if not came:
             return
         ends = clock.monotonic() + PATIENCE
         try:
-            while clock.monotonic() < ends and not came.isdisjoint(self._tickets):
+            while clock.monotonic() < ends and not came.isdisjoint(self.tickets):
                 clock.pause(A_MOMENT)
         finally:
-            self._tickets.difference_update(came)
+            self.tickets.difference_update(came)

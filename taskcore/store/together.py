@@ -39,7 +39,7 @@ class Together:
     def run(self, sql: str, values: Sequence[Any]) -> int:
         """→ how many rows the statement changed. In a transaction of the calling thread's it is a part of that."""
         # In a process that forked off nobody waits either: whoever has the lock is not there.
-        if not (self._file.line and self._file.apart):
+        if not (self._file.line.tickets and self._file.apart):
             return self._file.once(sql, values)
         call = _Call(sql, values)
         self._calls.append(call)

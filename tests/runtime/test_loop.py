@@ -138,7 +138,7 @@ def test_a_turn_lets_those_write_first_who_wait_already(engine, monkeypatch):
     noop = engine.task(lambda: None, name="noop")
     noop.submit().result(PATIENCE)
     line = engine._context.file.line
-    line._tickets = Tickets()
+    line.tickets = Tickets()
     ticket = line.join()
     looked.clear()
     submitted = []

@@ -699,22 +699,19 @@ def test_a_ctrl_c_while_an_idle_engine_makes_a_task_leaves_it_run_once_or_never_
         task = engine.task(lambda n: ran.append(n), name="one")
         task.submit(0).result(PATIENCE)
         until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
-        file, submissions, once = engine._file, engine._submissions, engine._file._once
+        owner, name = {
+            "before it is stored": (engine._file, "_ready"), "after it was stored": (engine._file._identity, "confirm"),
+            "while its handle is made": (engine._submissions, "_handle_of"),
+        }[when]  # fmt: skip
+        real = getattr(owner, name)
 
-        def interrupt(execute, sql, values):
-            if when == "after it was stored":
-                once(execute, sql, values)
+        def interrupt(*args):
+            if threading.current_thread() is not threading.main_thread():
+                return real(*args)
             monkeypatch.undo()
             raise KeyboardInterrupt
 
-        def handle(task_id):
-            monkeypatch.undo()
-            raise KeyboardInterrupt
-
-        if when == "while its handle is made":
-            monkeypatch.setattr(submissions, "_handle_of", handle)
-        else:
-            monkeypatch.setattr(file, "_once", interrupt)
+        monkeypatch.setattr(owner, name, interrupt)
         with pytest.raises(KeyboardInterrupt):
             task.submit(1)
         stored = [0] if when == "before it is stored" else [0, 1]

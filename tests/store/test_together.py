@@ -46,7 +46,7 @@ def commits_of(file: File, calls: Sequence[Call]) -> tuple[int, list[object]]:
     for n, thread in enumerate(threads):
         thread.start()
         # The first two wait for the file, each with its own call; the others for the second.
-        while len(together._calls) < n - 1 or len(file.line._tickets) < min(n + 1, 2):
+        while len(together._calls) < n - 1 or len(file.line.tickets) < min(n + 1, 2):
             assert clock.monotonic() < deadline
             clock.pause(0.001)
     connection = file._connection
