@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Iterator[File]:
 def came(file: File, others: int) -> None:
     """Return when so many threads stand in line."""
     deadline = clock.monotonic() + 30
-    while len(file.line._tickets) < others and clock.monotonic() < deadline:
+    while len(file.line.tickets) < others and clock.monotonic() < deadline:
         clock.pause(0.0001)
 
 
@@ -93,7 +93,7 @@ def test_nobody_is_left_in_the_line_by_whoever_has_written(file: File) -> None:
     tx.births = Births(tx, 0.0)
     file.write(lambda inner: None)
     file.leave(True)
-    assert tx.committed and not file.line._tickets
+    assert tx.committed and not file.line.tickets
 
 
 class Time:
