@@ -77,7 +77,7 @@ def storm(path, ledger, seed, seconds):
     for _ in range(3):
         start()
     nap, deadline = threading.Event(), time.monotonic() + float(seconds)
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or (size(ledger) < 3000 and kills < 500):  # a slow machine is given longer
         nap.wait(dice.expovariate(1 / 0.06))
         kill()
         start()
@@ -85,6 +85,10 @@ def storm(path, ledger, seed, seconds):
     while alive:
         kill()
     os.write(1, f"kills {kills}\n".encode())
+
+
+def size(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def storms(*args):
