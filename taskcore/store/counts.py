@@ -13,6 +13,7 @@ are kept. The pieces of a block in which everything has ended are let go of.
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -134,18 +135,22 @@ _WRONG: Final = """
     ) GROUP BY block, parent, kind, phase, label, hidden HAVING sum(n) <> 0"""
 
 
+_PLACES: Final = json.dumps(list(range(schema.FAN)))
+
+
 def _values(parent: int, pieces: Collection[int] = ()) -> dict[str, Any]:
     """What the statements ask for; `some` are these pieces."""
     return {
         "block": schema.BLOCK, "piece": schema.BLOCK // schema.FAN, "stretch": schema.BLOCK * schema.FAN,
-        "fan": schema.FAN, "places": json.dumps(list(range(schema.FAN))), "pieces": schema.PIECES,
+        "fan": schema.FAN, "places": _PLACES, "pieces": schema.PIECES,
         "parent": parent, "some": json.dumps(list(pieces)),
     }  # fmt: skip
 
 
-def _among(sql: str, parent: int) -> str:
+@functools.cache
+def _among(sql: str, all_of_them: bool) -> str:
     """Of all tasks, or of the children of one, which the index of parents finds."""
-    return sql.replace("AMONG", "one.parent = :parent" if parent else "1")
+    return sql.replace("AMONG", "1" if all_of_them else "one.parent = :parent")
 
 
 def counts(connection: sqlite3.Connection, chosen: Where) -> dict[str, int]:
@@ -188,7 +193,7 @@ def _read(connection: sqlite3.Connection, chosen: Where, sql: str) -> list[Any]:
     if parent is None:
         sql = sql.replace("counted AS t", "taskcore_task AS t").replace("sum(t.n)", "count(*)")
     else:
-        sql = _among(_COUNTED, parent) + sql
+        sql = _among(_COUNTED, not parent) + sql
     return connection.execute(sql, {**chosen.values, **_values(parent or 0)}).fetchall()
 
 
@@ -208,7 +213,7 @@ def open_pieces(connection: sqlite3.Connection, chosen: Where) -> list[int]:
     parent = _of(connection, chosen)
     if parent is None:
         return []
-    return [piece for (piece,) in connection.execute(_among(_OPEN, parent), _values(parent)).fetchall()]
+    return [piece for (piece,) in connection.execute(_among(_OPEN, not parent), _values(parent)).fetchall()]
 
 
 def mark(connection: sqlite3.Connection, known: Known, pieces: Collection[int], sign: int) -> bool:
@@ -222,7 +227,7 @@ def mark(connection: sqlite3.Connection, known: Known, pieces: Collection[int], 
 def tally(connection: sqlite3.Connection, chosen: Where, pieces: Collection[int]) -> str:
     """What `keep` keeps of these pieces: nothing of those in which something has begun meanwhile."""
     parent = chosen.parent or 0
-    rows = json.loads(connection.execute(_among(_TALLY, parent), _values(parent, pieces)).fetchall()[0][0])
+    rows = json.loads(connection.execute(_among(_TALLY, not parent), _values(parent, pieces)).fetchall()[0][0])
     begun = {row[0] for row in rows if row[2] not in SETTLED}
     return json.dumps([row for row in rows if row[0] not in begun])
 
@@ -231,7 +236,7 @@ def keep(connection: sqlite3.Connection, chosen: Where, pieces: Collection[int],
     """Keep what was counted of these pieces since they were marked with this sign, as far as nothing moved there
     meanwhile. → False, and nothing is kept, where the file cannot be written now."""
     parent = chosen.parent or 0
-    statements = [_KEEP, _UNMARK, _among(_BLOCKS, parent), _among(_STRETCHES, parent), _LET_GO]
+    statements = [_KEEP, _UNMARK, _among(_BLOCKS, not parent), _among(_STRETCHES, not parent), _LET_GO]
     return _written(connection, statements, {**_values(parent, pieces), "sign": sign, "tally": tally})
 
 
