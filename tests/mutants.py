@@ -82,7 +82,7 @@ MUTANTS = [
     m("store/counts", "WHERE c.block = # AND c.parent = :parent LIMIT 1)", "WHERE c.block = # LIMIT 1)", CHILDREN),
     m("store/counts", "ON c.block = range.kept AND c.parent = :parent", "ON c.block = range.kept", CHILDREN),
     m("store/counts", "GROUP BY 1 HAVING min(c.phase IN", "GROUP BY 1 HAVING max(c.phase IN", "store/test_counts.py"),
-    m("store/counts", "_among(_STRETCHES, parent), ", "", "store/test_counts.py"),
+    m("store/counts", "_among(_STRETCHES, not parent), ", "", "store/test_counts.py"),
     m("store/counts", " AND m.parent = :sign", " AND m.parent < 0 AND :sign < 0", CHILDREN),
     m("store/counts", "if row[0] not in begun]", "]", CHILDREN),
     m("store/counts", "_UNMARK, ", "", CHILDREN),

@@ -22,6 +22,7 @@ from typing import Any, Final
 from taskcore.core import lifecycle
 from taskcore.store import schema
 from taskcore.store.cache import Known
+from taskcore.store.ids import listed
 from taskcore.store.queries import Where
 
 AT_ONCE: Final = 32
@@ -135,15 +136,12 @@ _WRONG: Final = """
     ) GROUP BY block, parent, kind, phase, label, hidden HAVING sum(n) <> 0"""
 
 
-_PLACES: Final = json.dumps(list(range(schema.FAN)))
-
-
 def _values(parent: int, pieces: Collection[int] = ()) -> dict[str, Any]:
     """What the statements ask for; `some` are these pieces."""
     return {
         "block": schema.BLOCK, "piece": schema.BLOCK // schema.FAN, "stretch": schema.BLOCK * schema.FAN,
-        "fan": schema.FAN, "places": _PLACES, "pieces": schema.PIECES,
-        "parent": parent, "some": json.dumps(list(pieces)),
+        "fan": schema.FAN, "places": listed(range(schema.FAN)), "pieces": schema.PIECES,
+        "parent": parent, "some": listed(pieces),
     }  # fmt: skip
 
 
