@@ -113,7 +113,8 @@ def test_one_range_is_read_for_every_stretch_of_tasks_and_few_more(engine, monke
     assert engine.tasks.counts() == {"ready": n}
 
     def read(connection):
-        ranges = counts._among(counts._RANGES, True) + "SELECT count(*), count(*) FILTER (WHERE kept IS NULL) FROM range"
+        ranges = counts._among(counts._RANGES, True)
+        ranges += "SELECT count(*), count(*) FILTER (WHERE kept IS NULL) FROM range"
         return connection.execute(ranges, counts._values(0)).fetchall()
 
     ((ranges, unkept),) = engine._context.look(read)
