@@ -18,11 +18,11 @@ from taskcore.api.context import Context
 from taskcore.api.futures import Register
 from taskcore.core.clock import monotonic
 from taskcore.core.ends import seconds
-from taskcore.core.errors import EngineClosed
+from taskcore.core.errors import BadFile, EngineClosed
 from taskcore.core.health import OK, Health
 from taskcore.core.logger import tell
-from taskcore.store import operations, queries
-from taskcore.store.busy import said
+from taskcore.store import claims, operations, queries
+from taskcore.store.busy import Trouble, said
 from taskcore.store.connection import FORKED
 from taskcore.store.submit_plain import Birth
 from taskcore.store.transaction import Transaction
@@ -360,10 +360,13 @@ class Lifetime:
     def on_birth(self, birth: Birth | None = None) -> None:
         """Called after each task that was stored by a statement of its own; `birth`: that of one that is claimed."""
         self._futures.changes.committed()
+        context = self._context
         if birth is None:
-            self._context.scheduler.born()
-        else:
-            self._context.scheduler.adopt(birth)
+            context.scheduler.born()
+        elif not context.scheduler.adopt(birth):  # a `run` or `close` came between
+            with contextlib.suppress(Trouble, BadFile, EngineClosed):  # who looks at the file next gives it back
+                context.file.write(claims.give_back, [(birth.claimed.id, birth.claimed.token)], context.now())
+            birth.claimed = ()
 
     def tell(self, tx: Transaction) -> None:
         """Pass on what it brought."""

@@ -77,7 +77,7 @@ class Scheduler:
         self._now = self._identity_at = 0.0
         self._until: float | None = None  # when a rate lets more begin
         self._short = False  # something only lacked a capacity when it was last looked
-        self._chained = False  # the last transaction set something free: what that is may do the same
+        self._chained = False  # the last turn's transaction set something free, which may do the same
 
     # -- from any thread --------------------------------------------------------------------------------------------
 
@@ -113,10 +113,10 @@ class Scheduler:
             return None  # what it may cost is counted where tasks are claimed
         return worker, now + self.presence.lease
 
-    def adopt(self, birth: Birth) -> None:
-        """Run what was born claimed by this engine. Called twice, if a Ctrl-C came in between."""
-        if birth.claimed is None or not self.claiming:
-            return  # closing: what this worker holds is given back row by row
+    def adopt(self, birth: Birth) -> bool:
+        """Run what was born claimed by this engine. Called again, if a Ctrl-C came. → False if it claims no more."""
+        if birth.claimed and not self.claiming:
+            return False
         self.quiet = False
         if birth.claimed:
             task_id, work, put = birth.claimed.id, self.repertoire.work(birth.claimed), self.custody.crew.put
@@ -124,8 +124,8 @@ class Scheduler:
             self.held[task_id] = work
             birth.claimed = ()
             put(work)
-        self.custody.crew.hand(())
-        birth.claimed = None
+        self.custody.crew.hand(())  # somebody is there to run it
+        return True
 
     def recall(self) -> None:
         """Take back what was claimed ahead and has not begun."""

@@ -163,11 +163,12 @@ class Known:
         self.has_edges, self.has_unusual, self.has_guards, self.has_families = map(bool, row[2:6])
         self.has_joins, self.has_queues, self.has_jobs, self.has_counts = map(bool, row[6:10])
         self.statuses = dict(connection.execute("SELECT label, phase FROM taskcore_status").fetchall())
-        if self.version is None or row[10] != self.kinds_removed:
-            self.kinds, self.kind_ids, self.plain_ids = {}, {}, {}  # new: another thread may be reading the old ones
-        self.kinds_removed = row[10]
-        for found in connection.execute(_KINDS, (max(self.kinds, default=0),)).fetchall():
-            self.add(kind_of_row(found))
+        anew = self.version is None or row[10] != self.kinds_removed
+        self.kinds_removed, learnt = row[10], Known() if anew else self
+        for found in connection.execute(_KINDS, (max(learnt.kinds, default=0),)).fetchall():
+            learnt.add(kind_of_row(found))
+        # In one step: other threads read them.
+        self.kinds, self.kind_ids, self.plain_ids = learnt.kinds, learnt.kind_ids, learnt.plain_ids
         self._learn_rations(connection)
         if self.version is None and self.behaviours:  # what was rolled back never was
             self.behaviours = {task: said for task, said in self.behaviours.items() if task <= self.last_id}

@@ -85,10 +85,8 @@ class File:
                     result = work(tx, *args, **kwargs)
                     committing = True
                     self._patiently(connection.execute, "COMMIT")
-                    committing = False
                     self._identity.confirm()
-                    committing = True
-                except (sqlite3.DatabaseError, MemoryError) as error:
+                except (sqlite3.DatabaseError, MemoryError, BadFile) as error:
                     self.known.forget()
                     committing = False
                     if broken(error):
@@ -141,9 +139,9 @@ class File:
         self, sql: str, kind: tuple[str, str], values: Sequence[Any], made: Callable[[int], R], told: Callable[[], None]
     ) -> R | None:
         """A task, as a transaction of its own, at half the price of `write`. → what `made` makes of the id, under the
-        lock; `told` is called without it, after a Ctrl-C perhaps twice. `sql` takes an id twice, the kind's and the
-        `values`, and breaks a constraint if the id was given before, or what is known here is old in another way.
-        `None` then, inside `enter`, and if the kind has to be looked at."""
+        lock; `told` is called without it. After a Ctrl-C both are called without it, and perhaps again. `sql` takes an
+        id twice, the kind's and the `values`, and breaks a constraint if the id was given before, or else what is known
+        here is old. → `None` then, and it is known; also inside `enter`, and if the kind has to be looked at."""
         committing, result = False, None
         try:
             ticket = self.line.join()
@@ -162,14 +160,14 @@ class File:
                         self._again(error, connection.execute, sql, (task_id, task_id, kind_id, *values))
                     self._identity.confirm()
                     known.last_id, committing = task_id, True
-                except sqlite3.IntegrityError:  # another process has taken the id, or removed the kind
-                    known.forget()
+                except sqlite3.IntegrityError:  # another process has given the id, removed the kind, set a limit, …
+                    self._patiently(lambda: known.learn(connection, data_version(connection)))
                     return None
                 except (sqlite3.Error, BadFile, MemoryError):
                     raise
-                except BaseException:  # a Ctrl-C
+                except BaseException:  # mostly a Ctrl-C
                     committing = connection.total_changes != changes
-                    known.forget()
+                    known.forget(part=True)
                     raise
                 finally:
                     self._inside = False
@@ -339,7 +337,7 @@ class File:
         if not self._usable:
             raise EngineClosed(self.path, FORKED)
         self._connection = opening.connect(self.path, full=self.how[0], read_only=self.read_only)
-        self.known.forget()
+        self.known.forget(part=True)
         return self._connection
 
     def before_fork(self) -> bool:
@@ -367,9 +365,9 @@ class File:
     def _begin(self, connection: sqlite3.Connection) -> Transaction:
         if self.read_only:
             raise BadFile(self.path, READ_ONLY)
+        self.known.begin()
         self._patiently(connection.execute, "BEGIN IMMEDIATE")
         version = data_version(connection)
-        self.known.begin()
         if version != self.known.version:
             self.known.learn(connection, version)
         return Transaction(connection, self.known)

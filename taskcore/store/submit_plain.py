@@ -21,14 +21,14 @@ _KNOWN: Final = f"""? > (SELECT CAST(value AS INTEGER) FROM taskcore_meta WHERE 
 _INSERT_ALONE: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args)
     VALUES (?, iif({_KNOWN}, ?, NULL), 'ready', ?, ?, ?)"""
-# What decides beside readiness: see `Known.rationed`.
+# No limit, rate or hold decides what may begin, and the worker is one yet.
 _INSERT_CLAIMED: Final = f"""
     INSERT INTO taskcore_task (id, kind, phase, priority, submitted_at, args, token, attempts, worker, greenfield,
         started_at, first_started_at)
     VALUES (?, iif({_KNOWN}
-        AND NOT EXISTS (SELECT 1 FROM taskcore_limit WHERE value IS NOT NULL OR substr(name, 1, 5) <> 'name:')
+        AND NOT EXISTS (SELECT 1 FROM taskcore_limit WHERE value IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM taskcore_rate) AND NOT EXISTS (SELECT 1 FROM taskcore_hold), ?, NULL),
-        'running', ?, ?, ?, 1, 1, ?, ?, ?, ?)"""
+        'running', ?, ?, ?, 1, 1, (SELECT id FROM taskcore_worker WHERE id = ? AND ended_at IS NULL), ?, ?, ?)"""
 
 
 class Birth:
@@ -36,7 +36,7 @@ class Birth:
 
     __slots__ = ("claimed",)
     claimed: Any
-    """What is to be run; `()` once it is handed over, until somebody is there to run it, and `None` from then on."""
+    """What is to be run; `()` once it is handed over."""
 
 
 def submit_alone(
@@ -45,9 +45,12 @@ def submit_alone(
 ) -> R | None:  # fmt: skip
     """Store a task of which nothing else is said than its `kind` (name, options), `claim`ed (worker, lease end) or
     not, in one statement. → what `made` makes of its id; `None` where it takes a transaction."""
-    if claim is None:
-        return file.bear(_INSERT_ALONE, kind, (priority, now, args), made, told)
-    return file.bear(_INSERT_CLAIMED, kind, (priority, now, args, *claim, now, now), made, told)
+    values: tuple[Any, ...] = (priority, now, args)
+    sql = _INSERT_ALONE
+    if claim is not None:
+        sql, values = _INSERT_CLAIMED, (*values, *claim, now, now)
+    # The first time learns what is new in the file, such as ids that another process has given.
+    return file.bear(sql, kind, values, made, told) or file.bear(sql, kind, values, made, told)
 
 
 def submit_plain(tx: Transaction, kind: tuple[str, str], priority: int, now: float, args: str) -> int:

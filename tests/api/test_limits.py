@@ -537,6 +537,16 @@ def test_an_idle_engine_begins_nothing_that_another_process_has_just_put_on_hold
             future.result(timeout=30)
 
 
+def test_an_idle_engine_begins_nothing_as_it_makes_it_where_another_process_has_just_set_a_rate(path):
+    with contextlib.closing(Engine(path, workers=2)) as busy, contextlib.closing(Engine(path, workers=0)) as operator:
+        task = busy.task(lambda: None, name="f")
+        task.submit().result(timeout=30)
+        until(lambda: busy._scheduler.quiet and not busy._scheduler.held, "it idles")  # then one is born claimed
+        operator.task("f", rate="1000/1h")
+        busy._scheduler.adopt = lambda birth: pytest.fail("what it may cost was not counted")
+        task.submit().result(timeout=30)
+
+
 def test_what_runs_is_not_touched_by_a_hold_and_run_does_not_wait_for_it(inline):
     seen = []
 

@@ -796,3 +796,16 @@ def test_a_child_that_failed_is_done_again_after_its_parent_asked_to_come_back_l
 
     assert parent.submit().result() == ["grown"]
     assert seen == ["not yet"]
+
+
+def test_a_gather_of_calls_that_do_not_fit_their_function_is_refused_and_makes_no_child(inline):
+    child = inline.task(lambda n: n, name="child")
+
+    @inline.task
+    def parent():
+        with pytest.raises(TypeError, match="'child' cannot be called with these arguments"):
+            taskcore.current().gather(child, range(3), range(3))
+        return taskcore.current().gather(child, range(2)), taskcore.current().gather(child)
+
+    assert parent.submit().result() == ([0, 1], [])
+    assert len(inline.tasks.where(name="child")) == 2

@@ -15,6 +15,7 @@ import pytest
 
 import taskcore
 from taskcore import Engine, TaskFailed
+from taskcore.core import clock
 from taskcore.store import process_locks
 from tests.support.processes import PATIENCE, Child, say, until
 from tests.support.rows import wrongs
@@ -692,7 +693,10 @@ def test_a_ctrl_c_between_handing_a_body_over_and_waking_its_thread_leaves_it_ne
         assert ran == [0, 1]
 
 
-@pytest.mark.parametrize("when", ["before it is stored", "after it was stored", "while its handle is made"])
+WHEN = ["before it is stored", "while it waits for another program", "after it was stored", "while its handle is made"]
+
+
+@pytest.mark.parametrize("when", WHEN)
 def test_a_ctrl_c_while_an_idle_engine_makes_a_task_leaves_it_run_once_or_never_made(path, monkeypatch, when):
     with contextlib.closing(Engine(path, workers=2)) as engine:
         ran = []
@@ -700,7 +704,8 @@ def test_a_ctrl_c_while_an_idle_engine_makes_a_task_leaves_it_run_once_or_never_
         task.submit(0).result(PATIENCE)
         until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # then one is born claimed
         owner, name = {
-            "before it is stored": (engine._file, "_ready"), "after it was stored": (engine._file._identity, "confirm"),
+            "before it is stored": (engine._file, "_ready"), "while it waits for another program": (clock, "pause"),
+            "after it was stored": (engine._file._identity, "confirm"),
             "while its handle is made": (engine._submissions, "_handle_of"),
         }[when]  # fmt: skip
         real = getattr(owner, name)
@@ -712,12 +717,72 @@ def test_a_ctrl_c_while_an_idle_engine_makes_a_task_leaves_it_run_once_or_never_
             raise KeyboardInterrupt
 
         monkeypatch.setattr(owner, name, interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            task.submit(1)
-        stored = [0] if when == "before it is stored" else [0, 1]
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as program:
+            if when == WHEN[1]:
+                program.execute("BEGIN IMMEDIATE")
+            with pytest.raises(KeyboardInterrupt):
+                task.submit(1)
+        stored = [0] if when in WHEN[:2] else [0, 1]
         until(lambda: engine.tasks.counts() == {"succeeded": len(stored)}, "it ran")
         task.submit(2).result(PATIENCE)
         assert ran == [*stored, 2]
+
+
+def test_a_ctrl_c_right_behind_a_commit_lets_what_was_stored_run(path, monkeypatch):
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        ran = []
+        task = engine.task(lambda n: ran.append(n), name="one").options(tags=["more is said of it"])
+        task.submit(0).result(PATIENCE)
+        real = engine._file._identity.confirm
+
+        def interrupt():
+            real()
+            if threading.current_thread() is threading.main_thread():
+                monkeypatch.undo()
+                raise KeyboardInterrupt
+
+        until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")
+        monkeypatch.setattr(engine._scheduler.lookout, "is_due", lambda real: False)  # nothing else tells of a commit
+        monkeypatch.setattr(engine._file._identity, "confirm", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            task.submit(1)
+        until(lambda: ran == [0, 1], "it ran")
+
+
+@pytest.mark.parametrize("claims", ["no more", "again"])
+def test_what_is_born_claimed_as_the_engine_comes_to_rest_is_given_back_and_run(path, claims):
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        ran = []
+        task = engine.task(lambda n: ran.append(n), name="one")
+        task.submit(0).result(PATIENCE)
+        until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # one is born claimed then
+        handle_of, went_on = engine._submissions._handle_of, engine._submissions.lifetime.go
+
+        def handle(task_id):
+            engine._scheduler.claiming = False  # as at the end of `run`, in another thread
+            return handle_of(task_id)
+
+        engine._submissions._handle_of = handle
+        if claims == "no more":
+            engine._submissions.lifetime.go = lambda: None
+        last = task.submit(1)
+        engine._submissions._handle_of, engine._submissions.lifetime.go = handle_of, went_on
+        if claims == "no more":
+            assert (last.snapshot().phase, last.snapshot().attempts, ran) == ("ready", 0, [0])
+            engine.start()
+        last.result(PATIENCE)
+        assert (last.snapshot().attempts, last.snapshot().lapses, ran) == (1, 0, [0, 1])
+
+
+def test_a_task_is_not_born_claimed_by_a_worker_that_others_took_for_dead(path):
+    with contextlib.closing(Engine(path, workers=2)) as engine:
+        task = engine.task(lambda n: n, name="one")
+        task.submit(0).result(PATIENCE)
+        until(lambda: engine._scheduler.quiet and not engine._scheduler.held, "it idles")  # one is born claimed then
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as program:
+            program.execute("UPDATE taskcore_worker SET ended_at = 1 WHERE ended_at IS NULL")
+        engine._scheduler.adopt = lambda birth: pytest.fail("it was claimed, and nobody would ever take it back")
+        assert task.submit(1).id == 2
 
 
 def test_an_idle_engine_gives_no_id_that_another_process_has_given(path):

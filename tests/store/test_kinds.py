@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from taskcore import Engine, constant
+from taskcore.core import clock as core_clock
 from taskcore.store.cache import Known
 
 
@@ -43,6 +44,37 @@ def test_each_task_has_the_functions_that_were_given_to_it(inline, clock):
     now = clock.now()
     assert dues == {five.id: now + 500, nine.id: now + 900, plain.id: now + 100}
     assert never.snapshot().phase == "failed"
+
+
+def test_a_task_keeps_its_functions_though_the_next_submit_finds_that_another_process_was_quicker(inline, made, clock):
+    plain = inline.task(lambda: None, name="plain")
+    fails = inline.task(lambda: 1 / 0, name="fails", max_attempts=2, backoff=constant(100))
+    plain.submit()
+    with contextlib.closing(Engine(made, clock=clock, workers=0)) as other:
+        future = fails.options(backoff=lambda n: 500).submit()
+        other.submit("nobody's")
+        plain.submit()
+    inline.run()
+    assert future.snapshot().greenfield == clock.now() + 500
+
+
+def test_a_task_keeps_its_functions_though_a_ctrl_c_comes_before_the_next_transaction_has_begun(
+    inline, path, clock, monkeypatch
+):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    fails = inline.task(lambda: 1 / 0, name="fails", max_attempts=2, backoff=constant(100))
+    future = fails.options(backoff=lambda n: 500).submit()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as program:
+        program.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(core_clock, "pause", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fails.options(backoff=lambda n: 700).submit()
+        monkeypatch.undo()
+    inline.run()
+    assert [task.greenfield for task in inline.tasks] == [clock.now() + 500]
+    assert future.snapshot().phase == "scheduled"
 
 
 def test_what_was_rolled_back_leaves_its_functions_to_no_other_task(inline, clock):
