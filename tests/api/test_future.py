@@ -586,10 +586,12 @@ def test_who_asks_while_the_engine_closes_is_told_how_the_task_ended(path, monke
 def test_a_callback_that_waits_for_what_is_not_due_holds_up_no_end(path):
     heard = []
     with Engine(path, workers=2) as engine:
-        task = engine.task(lambda n: n, name="t")
-        later = task.options(delay=3600).submit(1)
-        inside = threading.Event()
-        task.submit(0).add_done_callback(lambda _: (inside.set(), heard.append(type(later.exception()))))
+        go, inside = threading.Event(), threading.Event()
+        task = engine.task(lambda: go.wait(PATIENCE), name="t")
+        later = task.options(delay=3600).submit()
+        # Of a task that has ended the callback would be called here, by the thread that adds it.
+        task.submit().add_done_callback(lambda _: (inside.set(), heard.append(type(later.exception()))))
+        go.set()
         assert inside.wait(PATIENCE)
     assert heard == [EngineClosed]
 
