@@ -66,8 +66,10 @@ def in_a_transacted_step(engine, path, go):
 
 
 def in_a_callback(engine, path, go):
-    inside = threading.Event()
-    engine.task(lambda: 1, name="t").submit().add_done_callback(lambda _: (inside.set(), go.wait(LONG)))
+    added, inside = threading.Event(), threading.Event()
+    future = engine.task(lambda: added.wait(PATIENCE), name="t").submit()
+    future.add_done_callback(lambda _: (inside.set(), go.wait(LONG)))  # of an ended task it would be called here
+    added.set()
     assert inside.wait(PATIENCE)
 
 

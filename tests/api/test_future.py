@@ -529,12 +529,13 @@ def test_callbacks_are_called_in_order_in_a_thread_of_their_own(live):
 
 def test_a_slow_callback_holds_up_no_task_and_is_named_in_the_log(live, caplog, monkeypatch):
     monkeypatch.setattr(callbacks, "SLOW", 0.0)
-    go, work = threading.Event(), live.task(lambda n: n, name="t")
+    added, go, work = threading.Event(), threading.Event(), live.task(lambda n: added.wait(PATIENCE) and n, name="t")
 
     def slow(future):
         assert go.wait(PATIENCE)
 
-    work.submit(0).add_done_callback(slow)
+    work.submit(0).add_done_callback(slow)  # of an ended task it would be called here
+    added.set()
     assert [work.submit(n).result(PATIENCE) for n in range(1, 6)] == [1, 2, 3, 4, 5]
     go.set()
     live.run()
@@ -543,8 +544,10 @@ def test_a_slow_callback_holds_up_no_task_and_is_named_in_the_log(live, caplog, 
 
 @pytest.mark.parametrize("wrap", [lambda future: future, asyncio.wrap_future], ids=["awaited", "wrapped"])
 def test_whoever_awaits_does_not_wait_for_callbacks_of_others(live, wrap):
-    inside, go, work = threading.Event(), threading.Event(), live.task(lambda n: n, name="t")
-    work.submit(0).add_done_callback(lambda _: (inside.set(), go.wait(PATIENCE)))
+    added, inside, go = threading.Event(), threading.Event(), threading.Event()
+    work = live.task(lambda n: added.wait(PATIENCE) and n, name="t")
+    work.submit(0).add_done_callback(lambda _: (inside.set(), go.wait(PATIENCE)))  # as above
+    added.set()
 
     async def main():
         while not inside.is_set():
