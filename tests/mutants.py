@@ -192,6 +192,7 @@ MUTANTS = [
     m("store/connection", "committing = connection.total_changes != changes", "committing = False", "runtime/test_threads.py"),
     m("runtime/scheduler", "        if birth.claimed and not self.claiming:\n            return False\n", "", "runtime/test_threads.py"),
     m("api/lifetime", "                context.file.write(claims.give_back, [(", "                assert [(", "runtime/test_threads.py"),
+    m("store/submit_plain", "(sql, kind, values, made, told) or file.bear(sql, kind, values, made, told)", "(sql, kind, values, made, told)", "runtime/test_statements.py"),
     m("store/submit_plain", " AND ended_at IS NULL)", ")", "runtime/test_threads.py"),
     m("store/submit_plain", "NOT EXISTS (SELECT 1 FROM taskcore_rate)", "1", "api/test_limits.py"),
     m("store/connection", "        self.known.begin()\n        self._patiently(connection.execute, \"BEGIN IMMEDIATE\")\n", "        self._patiently(connection.execute, \"BEGIN IMMEDIATE\")\n        self.known.begin()\n", "store/test_kinds.py"),

@@ -289,7 +289,8 @@ def test_importing_takes_no_module_along_that_most_programs_never_need():
 
 
 def test_importing_compiles_no_annotation():
-    """`NamedTuple` compiles those that are texts, which costs a tenth of the import: where one is made, none is."""
+    """`NamedTuple` compiles those that are texts, which took 2 of the import's 28 ms: the modules that make one on the
+    way do without `from __future__ import annotations`."""
     code = """if True:
         import builtins, json, sqlite3, concurrent.futures.thread
         told, real = [], compile

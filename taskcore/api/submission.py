@@ -184,6 +184,7 @@ class Submissions:
     def _claimed_at_birth(
         self, kind: tuple[str, str], text: str
     ) -> tuple[Callable[[int], TaskFuture], Callable[[], None]]:
+        """What is to be called once such a task has its id, and once it is in the file."""
         birth = Birth()
 
         def made(task_id: int) -> TaskFuture:

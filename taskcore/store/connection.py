@@ -140,8 +140,8 @@ class File:
     ) -> R | None:
         """A task, as a transaction of its own, at half the price of `write`. → what `made` makes of the id, under the
         lock; `told` is called without it. After a Ctrl-C both are called without it, and perhaps again. `sql` takes an
-        id twice, the kind's and the `values`, and breaks a constraint if the id was given before, or else what is known
-        here is old. → `None` then, and it is known; also inside `enter`, and if the kind has to be looked at."""
+        id twice, the kind's and the `values`, and breaks a constraint where what is known here is old: the id was given
+        before, say. What is new is learnt then, and → `None`; also inside `enter`, and if the kind is not known."""
         committing, result = False, None
         try:
             ticket = self.line.join()

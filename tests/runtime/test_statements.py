@@ -218,6 +218,18 @@ def test_a_task_that_comes_alone_is_made_and_settled_by_one_statement_each_the_s
     assert seen.commits == 2 and names[1] == "taskcore-worker"
 
 
+def test_a_submit_behind_another_engines_learns_what_is_new_and_takes_no_transaction(traced, made, clock):
+    engine, seen = traced
+    task = engine.task(lambda: None, name="f")
+    task.submit()
+    with contextlib.closing(Engine(made, clock=clock, workers=0)) as other:
+        theirs = other.submit("theirs")
+        seen.of(task.submit)
+    said = [text.split()[0] for text in seen]
+    assert (said[0], said[-1], said.count("INSERT"), "BEGIN" in said) == ("INSERT", "INSERT", 2, False), seen
+    assert max(task.id for task in engine.tasks) == theirs.id + 1
+
+
 @pytest.mark.parametrize("hangs", ["an edge", "a parent", "a queue", "a sleeper", "a failure", "something to show"])
 def test_one_on_which_something_hangs_is_settled_with_it(idle, hangs):
     engine, seen = idle
